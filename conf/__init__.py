@@ -1,0 +1,1 @@
+"""YAML of the core: `config.yaml` with the defaults, `model/` with model presets."""

@@ -1,0 +1,44 @@
+"""Labelers: who ranks the completions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlhfkit import hookimpl
+from rlhfkit.component import Component
+
+
+@dataclass
+class SimulatedConfig:
+    """A pool of simulated labelers, each with documented preferences and an error rate."""
+
+    labelers: list[str] | None = None
+    """Which of the pool rank; null takes all of them."""
+
+    error_rate: float | None = None
+    """Share of pairs a labeler confuses; null keeps each labeler's own."""
+
+
+@dataclass
+class RewardModelLabelerConfig:
+    """A reward model as gold labeler: ranks by its score."""
+
+    path: str = "???"
+    """A directory or hub name; it may have another tokenizer than the policy."""
+
+    tie_margin: float = 0.0
+    """Scores closer than this are ties."""
+
+
+@dataclass
+class ImportedConfig:
+    """Rankings that people made, from the data's `rankings` split; nothing is sampled."""
+
+
+@hookimpl
+def labelers() -> Sequence[Component]:
+    package = "rlhfkit_plugins.labelers"
+    return (
+        Component("simulated", SimulatedConfig, f"{package}.simulated:SimulatedLabelers"),
+        Component("reward_model", RewardModelLabelerConfig, f"{package}.gold:RewardModelLabeler"),
+        Component("imported", ImportedConfig, f"{package}.imported:ImportedRankings"),
+    )

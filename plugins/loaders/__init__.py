@@ -1,0 +1,45 @@
+"""Model loaders: full parameters, LoRA adapters, and LoRA on a 4-bit base."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rlhfkit import hookimpl
+from rlhfkit.component import Component
+
+
+@dataclass
+class FullConfig:
+    """Every parameter is trained; each role is a model of its own."""
+
+
+@dataclass
+class LoraConfig:
+    """Every role is an adapter, with a head where it needs one, on one shared base."""
+
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    lora_target_modules: list[str] | None = None
+    """Names of the linear layers that get adapters; null takes all of them but the LM head."""
+
+    lora_last_layers: int | None = None
+    """Adapters only in this many upper layers; null takes all."""
+
+
+@dataclass
+class QloraConfig(LoraConfig):
+    """LoRA on a base whose weights are kept in 4 bits (Dettmers et al. 2023)."""
+
+    bnb_4bit_quant_type: str = "nf4"
+    bnb_4bit_use_double_quant: bool = True
+    skip_modules: list[str] = field(default_factory=lambda: ["lm_head"])
+    """Modules left unquantised."""
+
+
+@hookimpl
+def model_loaders() -> Sequence[Component]:
+    return (
+        Component("full", FullConfig, "rlhfkit_plugins.loaders.full:FullLoader"),
+        Component("lora", LoraConfig, "rlhfkit_plugins.loaders.lora:LoraLoader"),
+        Component("qlora", QloraConfig, "rlhfkit_plugins.loaders.lora:QloraLoader"),
+    )

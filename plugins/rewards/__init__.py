@@ -1,0 +1,53 @@
+"""Reward functions: what the policy is scored by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlhfkit import hookimpl
+from rlhfkit.component import Component
+
+
+@dataclass
+class RewardModelRewardConfig:
+    """The run's reward model, or any sequence classifier with one label."""
+
+    path: str | None = None
+    """A directory or hub name; null takes the one this run trained. Another tokenizer is fine:
+    texts are tokenised again."""
+
+    batch_size: int = 16
+
+
+@dataclass
+class LengthConfig:
+    """1 for a completion of `min` to `max` words, falling linearly to 0 over `slope` words."""
+
+    min: int = 0
+    max: int = 100
+    slope: int = 20
+
+
+@dataclass
+class FormatConfig:
+    """1 when the completion matches a regular expression (searched anywhere), else 0."""
+
+    pattern: str = r"[.!?]\s*$"
+
+
+@dataclass
+class SentimentConfig:
+    """VADER's compound sentiment, from -1 to 1 (Hutto and Gilbert 2014); a lexicon, no model."""
+
+    target: float = 1.0
+    """1 rewards positive texts, -1 negative ones."""
+
+
+@hookimpl
+def reward_functions() -> Sequence[Component]:
+    package = "rlhfkit_plugins.rewards"
+    return (
+        Component("reward_model", RewardModelRewardConfig, f"{package}.reward_model:build"),
+        Component("length", LengthConfig, f"{package}.length:LengthReward"),
+        Component("format", FormatConfig, f"{package}.format:FormatReward"),
+        Component("sentiment", SentimentConfig, f"{package}.sentiment:SentimentReward"),
+    )

@@ -1,0 +1,1 @@
+"""Recipe presets, `recipe/<name>.yaml`, chosen by `recipe=<name>`."""

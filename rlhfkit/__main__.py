@@ -1,0 +1,6 @@
+"""`python -m rlhfkit` and `accelerate launch -m rlhfkit` are the `rlhfkit` command."""
+
+from rlhfkit.cli import main
+
+if __name__ == "__main__":
+    main()

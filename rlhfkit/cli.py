@@ -1,0 +1,81 @@
+"""The `rlhfkit` command: a Hydra application with three verbs. Thin; imports no torch."""
+
+import os
+import sys
+import traceback
+
+from rlhfkit.command_errors import one_line
+from rlhfkit.errors import UserError, nearest
+
+COMMANDS = ("run", "plugins", "stages")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Exit status: 0 done, 2 a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        _dispatch(arguments)
+    except KeyboardInterrupt:
+        _stop(f"interrupted; go on with: {_command_line(arguments)}", 130)
+    except Exception as error:
+        _report(error, arguments)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments:
+        raise UserError("say what to run, as in `rlhfkit recipe=quickstart`, or see rlhfkit --help")
+    command, rest = _split_command(arguments)
+    from rlhfkit.plugin_manager import load_plugins
+
+    plugins = load_plugins()
+    if command == "plugins":
+        from rlhfkit.listing import show_plugins
+
+        _refuse_arguments(command, rest)
+        show_plugins(plugins)
+        return
+    from rlhfkit.hydra_app import run_application
+
+    run_application(command, rest, plugins)
+
+
+def _split_command(arguments: list[str]) -> tuple[str, list[str]]:
+    """The verb and Hydra's own arguments; a bare first word is always meant as a verb."""
+    if not arguments or arguments[0].startswith(("-", "+", "~")) or "=" in arguments[0]:
+        return "run", arguments
+    if arguments[0] not in COMMANDS:
+        raise UserError(f"no command '{arguments[0]}'; {nearest(arguments[0], COMMANDS)}")
+    return arguments[0], arguments[1:]
+
+
+def _refuse_arguments(command: str, rest: list[str]) -> None:
+    if rest:
+        raise UserError(f"rlhfkit {command} takes no arguments, got '{rest[0]}'")
+
+
+def _report(error: Exception, arguments: list[str]) -> None:
+    from rlhfkit.runner import StageFailed
+
+    message = one_line(error)
+    if message is not None:
+        _stop(f"rlhfkit: {message}", 2)
+    traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
+    if isinstance(error, StageFailed):
+        _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)
+    sys.exit(1)
+
+
+def _command_line(arguments: list[str]) -> str:
+    """The command that goes on from here: as typed, without what would throw results away."""
+    from shlex import join
+
+    return join(["rlhfkit", *(word for word in arguments if not word.startswith("force_from="))])
+
+
+def _stop(message: str, status: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(status)
+
+

@@ -1,0 +1,74 @@
+"""Words for what goes wrong between the command line and the first stage: always one line."""
+
+import errno
+import re
+from typing import Any
+
+from rlhfkit.errors import UserError, nearest
+
+
+def one_line(error: BaseException) -> str | None:
+    """The error as one line when it is a mistake of the user's or of their machine, else None."""
+    if isinstance(error, UserError):
+        return _first_line(str(error))
+    if isinstance(error, OSError):
+        return _disk(error)
+    if type(error).__module__.startswith(("hydra", "omegaconf")):
+        return _hydra(error)
+    cause = error.__cause__
+    return one_line(cause) if cause is not None else None
+
+
+def _disk(error: OSError) -> str | None:
+    """Full and read-only disks; other system errors may well be ours."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no disk space left ({error.filename or 'while writing'}); finished stages are kept"
+    if error.errno in (errno.EROFS, errno.EACCES):
+        return f"{error.filename}: {error.strerror}; choose another place with run_dir=..."
+    return None
+
+
+def _hydra(error: BaseException) -> str:
+    from hydra.errors import MissingConfigException, OverrideParseException
+
+    text = str(error)
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException):
+        return _missing_option(error, text)
+    if isinstance(error, OverrideParseException):
+        return f"cannot read '{error.override}': {_first_line(str(cause or text))}"
+    if "You must specify" in text:
+        return _first_line(text).rstrip(".") + "; or start from a recipe, as in recipe=quickstart"
+    return _override(text, cause)
+
+
+def _missing_option(error: Any, text: str) -> str:
+    """A wrong choice of a config group: Hydra knows the choices."""
+    wanted = error.missing_cfg_file or ""
+    if "/" not in wanted:
+        return _first_line(text)
+    group, _, name = wanted.rpartition("/")
+    return f"{group}={name}: no such choice; {nearest(name, error.options or [])}"
+
+
+def _override(text: str, cause: BaseException | None) -> str:
+    """A wrong option or a value of the wrong type."""
+    detail = str(cause) if cause is not None else text
+    key = re.search(r"full_key: ([\w.\[\]/]+)", detail + "\n" + text)
+    unknown = re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", detail)
+    if unknown and key:
+        return f"{key.group(1)}: no such option; {_siblings(key.group(1), cause)}"
+    if key:
+        return f"{key.group(1)}: {_first_line(detail)}"
+    return _first_line(text if cause is None else f"{_first_line(text)} {_first_line(detail)}")
+
+
+def _siblings(key: str, cause: BaseException | None) -> str:
+    """The nearest options beside a wrong one."""
+    parent = getattr(cause, "parent_node", None)
+    known = [str(name) for name in parent] if parent is not None else []
+    return nearest(key.rpartition(".")[2], known)
+
+
+def _first_line(text: str) -> str:
+    return " ".join(text.strip().splitlines()[:1])

@@ -1,0 +1,75 @@
+"""A component: one named choice of one config group, described without importing what it runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, make_dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Component:
+    """What a plugin's hook returns: a Hydra option, its typed schema, its defaults and its factory.
+
+    Only `config` is imported at start-up; the module named by `build` is imported on first use,
+    so that heavy libraries stay out of `--help`.
+    """
+
+    name: str
+    """The option's name: `kl=<name>` on the command line."""
+
+    config: type
+    """A dataclass with typed fields and defaults; its docstring is shown by `rlhfkit plugins`."""
+
+    build: str
+    """`"package.module:callable"`; called as `callable(config, context)`, returns the protocol's
+    object."""
+
+    @cached_property
+    def factory(self) -> Callable[[Any, Any], Any]:
+        """The callable named by `build`. Raises whatever importing it raises."""
+        module, _, attribute = self.build.partition(":")
+        factory: Callable[[Any, Any], Any] = getattr(import_module(module), attribute)
+        return factory
+
+
+@dataclass(frozen=True)
+class Group:
+    """One hook of components and the Hydra config group it fills."""
+
+    hook: str
+    """The hook's name in `rlhfkit.hookspecs`."""
+
+    name: str
+    """The config group: `<name>=<component>`."""
+
+    many: bool = False
+    """Whether several components may be chosen at once: `reward=[reward_model,length]`. Their
+    options then stand under `<group>.<component>.<option>`."""
+
+    extra: tuple[tuple[str, type, Any], ...] = ()
+    """Options the group adds to every component's dataclass: (name, type, default)."""
+
+    def schema(self, component: Component) -> type:
+        """The component's dataclass with the group's own fields, `name` first among them."""
+        fields = [("name", str, field(default=component.name))]
+        fields += [(name, kind, field(default=value)) for name, kind, value in self.extra]
+        schema = make_dataclass(
+            component.config.__name__, fields, bases=(component.config,), kw_only=True
+        )
+        schema.__doc__ = component.config.__doc__
+        schema.__module__ = component.config.__module__
+        return schema
+
+
+GROUPS = (
+    Group("data_sources", "data", many=True),
+    Group("model_loaders", "loader"),
+    Group("samplers", "sampler"),
+    Group("labelers", "labeler"),
+    Group("reward_functions", "reward", many=True, extra=(("weight", float, 1.0),)),
+    Group("policy_optimizers", "optimizer"),
+    Group("kl_controllers", "kl"),
+    Group("evaluators", "evaluator", many=True),
+)
+"""Every kind of component, in the order a run meets them."""

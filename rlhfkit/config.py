@@ -1,0 +1,116 @@
+"""The run's typed schema, and how it and every component become Hydra options.
+
+No torch here: this module is imported by `rlhfkit --help`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins as HydraPlugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import MISSING
+
+from rlhfkit.component import GROUPS
+from rlhfkit.errors import UserError
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.stage_configs import StageConfigs
+
+
+@dataclass
+class ModelConfig:
+    """The language model that everything starts from."""
+
+    path: str = MISSING
+    """A local directory or a name on the Hugging Face hub."""
+
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+
+    chat: bool = True
+    """Use the tokenizer's chat template; false for base models and completion-style prompts."""
+
+    chat_template: str | None = None
+    """A Jinja chat template in place of the tokenizer's own."""
+
+    max_prompt_length: int = 512
+    """Longest prompt in tokens, template included; longer ones are dropped and counted."""
+
+    dtype: str = "auto"
+    """Weights of frozen models: auto (bfloat16 on GPUs that have it, float32 on CPU), float32,
+    bfloat16 or float16."""
+
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Never set by a recipe."""
+
+
+@dataclass
+class RunConfig:
+    """One run: what `rlhfkit --cfg job` prints."""
+
+    run_name: str = MISSING
+    run_dir: str = MISSING
+    seed: int = 0
+    stages: list[str] = MISSING
+    """Which stages run, in this order; the others keep what they have."""
+
+    force_from: str | None = None
+    """Set the results of this stage and of all after it aside, and run them again."""
+
+    eval_fraction: float = 0.1
+    """Share of the prompts held out for evaluation when the data has no `eval_prompts`."""
+
+    report_to: list[str] = field(default_factory=list)
+    """Trackers beside metrics.jsonl: tensorboard, wandb, trackio (transformers' names)."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: dict[str, Any] = field(default_factory=dict)
+    loader: Any = MISSING
+    sampler: Any = MISSING
+    labeler: Any = MISSING
+    reward: dict[str, Any] = field(default_factory=dict)
+    optimizer: Any = MISSING
+    kl: Any = MISSING
+    evaluator: dict[str, Any] = field(default_factory=dict)
+    stage: StageConfigs = field(default_factory=StageConfigs)
+
+
+class _RecipeSearchPath(SearchPathPlugin):
+    """Adds the recipes and every plugin's own YAML to Hydra's search path."""
+
+    packages: tuple[str, ...] = ()
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for package in self.packages:
+            search_path.append(provider=package, path=f"pkg://{package}")
+
+
+def register_configs(plugins: Plugins) -> None:
+    """Store the schema and every component with Hydra; to be called before composing."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=RunConfig, provider="rlhfkit")
+    for group in GROUPS:
+        for name, provided in plugins.components[group.name].items():
+            store.store(
+                group=group.name,
+                name=name,
+                node=group.schema(provided.component),
+                package=f"{group.name}.{name}" if group.many else group.name,
+                provider=str(provided.provider),
+            )
+    _RecipeSearchPath.packages = ("rlhfkit_recipes", *plugins.config_packages())
+    HydraPlugins.instance().register(_RecipeSearchPath)
+
+
+def check_entries(config: RunConfig) -> None:
+    """Refuse a key beside the entries of a many-valued group: Hydra takes it in silence."""
+    for group in GROUPS:
+        if not group.many:
+            continue
+        for key, entry in getattr(config, group.name).items():
+            if not hasattr(entry, "name"):
+                raise UserError(
+                    f"{group.name}.{key}: no component of this name is chosen; options stand under "
+                    f"the component, as in {group.name}.<component>.<option>=..."
+                )

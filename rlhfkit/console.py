@@ -1,0 +1,63 @@
+"""The terminal: one console, one look for progress in every stage."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(highlight=False)
+
+PLAIN_INTERVAL_S = 15.0
+"""Seconds between the lines written in place of a bar when output is not a terminal."""
+
+
+class ProgressBar:
+    """A bar with the numbers that matter; plain lines now and then where there is no terminal."""
+
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=total, numbers="")
+        self._title, self._total, self._done = title, total, 0
+        self._last_line = time.monotonic()
+
+    def advance(self, steps: int = 1, numbers: Mapping[str, float] | None = None) -> None:
+        """Move on by some steps and show numbers by short name."""
+        self._done += steps
+        fields = {} if numbers is None else {"numbers": _format(numbers)}
+        self._progress.update(self._task, advance=steps, **fields)
+        due = time.monotonic() - self._last_line > PLAIN_INTERVAL_S
+        if not console.is_terminal and due:
+            self._last_line = time.monotonic()
+            shown = self._progress.tasks[self._task].fields["numbers"]
+            console.print(f"  {self._title} {self._done}/{self._total}  {shown}")
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[ProgressBar]:
+    """Show a bar of `total` steps while the block runs."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[numbers]}"),
+    )
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        yield ProgressBar(progress, title, total)
+
+
+def _format(numbers: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())

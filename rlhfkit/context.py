@@ -1,0 +1,80 @@
+"""What a stage and every component's factory are given: configuration, directories, components."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlhfkit.component import GROUPS
+from rlhfkit.config import RunConfig
+from rlhfkit.errors import UserError
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from rlhfkit.models.roles import RoleModels
+
+_GROUPS = {group.name: group for group in GROUPS}
+
+
+@dataclass(frozen=True)
+class Context:
+    """One stage of one run."""
+
+    config: RunConfig
+    plugins: Plugins
+    run_dir: RunDir
+    stage: str
+
+    roles: "RoleModels | None" = None
+    """The four models in memory, while the rl stage runs; None elsewhere."""
+
+    @property
+    def stage_dir(self) -> Path:
+        """Where this stage writes."""
+        return self.run_dir.stage_dir(self.stage)
+
+    @cached_property
+    def accelerator(self) -> "Accelerator":
+        """Devices, precision and processes; every stage takes them from here."""
+        import torch
+        from accelerate import Accelerator
+
+        half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return Accelerator(mixed_precision="bf16" if half else "no")
+
+    def with_roles(self, roles: "RoleModels") -> "Context":
+        """The same context with the four models at hand."""
+        return replace(self, roles=roles)
+
+    def build(self, group: str) -> Any:
+        """The chosen component of a group: `context.build("kl")`."""
+        return self._make(group, getattr(self.config, group))
+
+    def build_all(self, group: str) -> dict[str, Any]:
+        """The chosen components of a group that takes several, by name."""
+        chosen = getattr(self.config, group)
+        return {name: self._make(group, config) for name, config in chosen.items()}
+
+    def output_of(self, stage: str, name: str) -> Path:
+        """A file or directory that an earlier stage wrote."""
+        path = self.run_dir.stage_dir(stage) / name
+        if not path.exists():
+            raise UserError(
+                f"stage {self.stage} needs {path}: let the stage '{stage}' run first, as in "
+                f"stages=[{stage},{self.stage}]"
+            )
+        return path
+
+    def _make(self, group: str, config: Any) -> Any:
+        provided = self.plugins.find(_GROUPS[group], config.name)
+        try:
+            factory = provided.component.factory
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"{group}={config.name} of {provided.provider}: cannot import "
+                f"{provided.component.build}: {error}"
+            ) from error
+        return factory(config, self)

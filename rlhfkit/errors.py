@@ -1,0 +1,17 @@
+"""The two kinds of failure: a mistake of the user's (one line, exit status 2) and everything else."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake the user can mend. Its text is one line: what, where, and the nearest right choice."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A phrase that ends an error line: the closest choices, or all of them when none is close."""
+    known = sorted(set(choices))
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(repr(choice) for choice in close)}?"
+    return f"choices: {', '.join(known) or 'none'}"

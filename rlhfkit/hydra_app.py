@@ -1,0 +1,43 @@
+"""The Hydra application behind `rlhfkit run` and `rlhfkit stages`."""
+
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from rlhfkit.config import register_configs
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.runner import Runner
+
+_LEAVE_NO_TRACE = ("hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled")
+"""`rlhfkit stages` only looks: Hydra is not to record the invocation."""
+
+
+def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
+    """Compose the configuration from the arguments and run it, or show its stages."""
+    register_configs(plugins)
+
+    @hydra.main(version_base="1.3", config_path="pkg://rlhfkit_conf", config_name="config")
+    def task(config: DictConfig) -> None:
+        runner = Runner(_own_directory(config), plugins)
+        if command == "stages":
+            from rlhfkit.listing import show_stages
+
+            show_stages(runner)
+        else:
+            runner.run()
+
+    extra = list(_LEAVE_NO_TRACE) if command == "stages" else []
+    sys.argv = ["rlhfkit", *arguments, *extra]
+    task()
+
+
+def _own_directory(config: DictConfig) -> DictConfig:
+    """In a sweep every job gets a run directory of its own, named by its overrides."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode is RunMode.MULTIRUN:
+        with open_dict(config):
+            config.run_dir = f"{config.run_dir}/{hydra_config.job.override_dirname}"
+    return config

@@ -1,0 +1,121 @@
+"""A causal language model: hidden states, log-probabilities of responses, saving.
+
+It may be one adapter of several on a shared base; every call first makes its own adapter the
+active one. Run `backward` before another role on the same base is called: gradient checkpointing
+computes the forward pass again with whatever adapter is then active.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from rlhfkit.models.batch import TokenBatch
+from rlhfkit.rl.logprobs import chunked_token_logprobs
+
+CHUNK_TOKENS = 512
+"""How many positions go through the LM head at once."""
+
+
+class LanguageModel:
+    """A transformers causal model, or one adapter of a PEFT model around it."""
+
+    def __init__(self, model: Any, adapter: str | None = None) -> None:
+        self.model = model
+        self.adapter = adapter
+        self.base = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.body: nn.Module = self.base.base_model
+        self.head: nn.Linear = self.base.get_output_embeddings()
+        text_config = self.base.config.get_text_config()
+        self.hidden_size: int = text_config.hidden_size
+        self.logit_softcap: float | None = getattr(text_config, "final_logit_softcapping", None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs must be."""
+        return self.head.weight.device
+
+    def activate(self) -> None:
+        """Make this model's adapter the active one on the shared base."""
+        if self.adapter is not None and self.model.active_adapter != self.adapter:
+            self.model.set_adapter(self.adapter)
+
+    def hidden_states(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor | None = None,
+        cache: Any = None,
+    ) -> Tensor:
+        """[B, L, D] final hidden states (after the last norm) of `input_ids` [B, L].
+
+        attention_mask: [B, L], or [B, cached + L] with a cache, which is extended in place.
+        """
+        self.activate()
+        output = self.body(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., V] float32 logits of hidden states [..., D]."""
+        logits: Tensor = self.head(hidden).float()
+        if self.logit_softcap is not None:
+            logits = self.logit_softcap * torch.tanh(logits / self.logit_softcap)
+        return logits
+
+    def response_logprobs(
+        self, batch: TokenBatch, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """[B, T] log-probabilities of the response tokens and [B, T] entropies, 0 off the mask.
+
+        The LM head runs on response positions only, in chunks.
+        """
+        hidden = self.hidden_states(batch.input_ids, batch.attention_mask)
+        rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
+        states = hidden[rows, batch.state_index][batch.response_mask]
+        logprobs, entropy = chunked_token_logprobs(
+            states,
+            self.head.weight,
+            self.head.bias,
+            batch.response_ids[batch.response_mask],
+            temperature,
+            CHUNK_TOKENS,
+            self.logit_softcap,
+        )
+        return _scatter(logprobs, batch), _scatter(entropy, batch)
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """The parameters an optimizer is to change: the adapter's, or all of them."""
+        self.activate()
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def save(self, path: Path) -> None:
+        """Write the adapter, or the whole model, as PEFT and transformers do."""
+        if self.adapter is None:
+            self.model.save_pretrained(path)
+            return
+        self.activate()
+        self.model.save_pretrained(path, selected_adapters=[self.adapter])
+        _flatten_adapter_folder(path, self.adapter)
+
+
+def _scatter(values: Tensor, batch: TokenBatch) -> Tensor:
+    full = values.new_zeros(batch.response_mask.shape)
+    return full.masked_scatter(batch.response_mask, values)
+
+
+def _flatten_adapter_folder(path: Path, adapter: str) -> None:
+    """PEFT puts adapters not called `default` in a folder of their own; readers expect `path`."""
+    folder = path / adapter
+    if folder.is_dir():
+        for file in folder.iterdir():
+            file.replace(path / file.name)
+        folder.rmdir()

@@ -1,0 +1,85 @@
+"""From a name to a model or tokenizer in memory; every loader starts here."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlhfkit.config import ModelConfig
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError, nearest
+
+ADAPTER_FILE = "adapter_config.json"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_causal_lm(
+    context: Context, path: str | None = None, dtype: torch.dtype | None = None, **options: Any
+) -> Any:
+    """A transformers causal model on the run's device.
+
+    path: a directory or hub name; None for the run's base model. dtype: None for the run's.
+    """
+    model_config = context.config.model
+    name = path or model_config.path
+    model = _from_pretrained(
+        AutoModelForCausalLM, context, name, dtype=dtype or choose_dtype(context), **options
+    )
+    model.config._name_or_path = name  # adapters record their base by name, not by a cache path
+    if "quantization_config" not in options:
+        model.to(context.accelerator.device)
+    return model
+
+
+def load_tokenizer(context: Context, path: str | None = None) -> Any:
+    """The tokenizer of the run's model, or of another one by directory or hub name."""
+    tokenizer = _from_pretrained(AutoTokenizer, context, path or context.config.model.path)
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"{path or context.config.model.path}: the tokenizer has no EOS token")
+    return tokenizer
+
+
+def locate(context: Context, path: str) -> str:
+    """A local directory for a model's name where a plugin knows one, else the name itself."""
+    if Path(path).is_dir():
+        return path
+    found: str | None = context.plugins.hook.resolve_model(path=path)
+    return found or path
+
+
+def is_adapter(path: str | None) -> bool:
+    """Whether a path holds a PEFT adapter and not a whole model."""
+    return path is not None and (Path(path) / ADAPTER_FILE).exists()
+
+
+def choose_dtype(context: Context) -> torch.dtype:
+    """The precision of frozen weights: as configured, or what the device is good at."""
+    wanted = context.config.model.dtype
+    if wanted != "auto":
+        if wanted not in _DTYPES:
+            raise UserError(f"model.dtype={wanted}: {nearest(wanted, ['auto', *_DTYPES])}")
+        return _DTYPES[wanted]
+    device = context.accelerator.device.type
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if device == "mps" else torch.float32
+
+
+def _from_pretrained(loader: Any, context: Context, name: str, **options: Any) -> Any:
+    model_config: ModelConfig = context.config.model
+    located = locate(context, name)
+    if not Path(located).is_dir() and name == model_config.path:
+        options["revision"] = model_config.revision
+    try:
+        return loader.from_pretrained(
+            located, trust_remote_code=model_config.trust_remote_code, **options
+        )
+    except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{name}: the model brings code of its own; read it, then set "
+                f"model.trust_remote_code=true by hand"
+            ) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"model '{name}' cannot be loaded: {reason[:300]}") from error

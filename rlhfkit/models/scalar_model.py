@@ -1,0 +1,96 @@
+"""A model with one number per token: the reward model and the value model.
+
+On disk it is a language model (or adapter) with `head.safetensors` beside it. The head is checked
+on every load: a lost or fresh head is the classic silent failure of LoRA reward models.
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rlhfkit.errors import UserError
+from rlhfkit.models.batch import TokenBatch
+from rlhfkit.models.language_model import LanguageModel
+
+HEAD_FILE = "head.safetensors"
+
+
+class ScalarModel:
+    """A language model's body with a linear head of width 1 (weight [1, D], bias [1], float32)."""
+
+    def __init__(self, language_model: LanguageModel, head: nn.Linear) -> None:
+        if head.in_features != language_model.hidden_size:
+            raise UserError(
+                f"a head of width {head.in_features} does not fit a model of hidden size "
+                f"{language_model.hidden_size}"
+            )
+        self.language_model = language_model
+        self.head = head.to(language_model.device)
+
+    def values(self, batch: TokenBatch) -> Tensor:
+        """[B, T] values of the states from which each response token is chosen, 0 off the mask."""
+        hidden = self._hidden(batch)
+        rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
+        values = self.head(hidden[rows, batch.state_index].float()).squeeze(-1)
+        return torch.where(batch.response_mask, values, values.new_zeros(()))
+
+    def scores(self, batch: TokenBatch) -> Tensor:
+        """[B] the number at the last token of each response."""
+        hidden = self._hidden(batch)
+        rows = torch.arange(hidden.shape[0], device=hidden.device)
+        scores: Tensor = self.head(hidden[rows, batch.last_index].float()).squeeze(-1)
+        return scores
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """The adapter's or the body's parameters, and the head's."""
+        return [*self.language_model.trainable_parameters(), *self.head.parameters()]
+
+    def shift(self, offset: float) -> None:
+        """Add a constant to every score."""
+        with torch.no_grad():
+            self.head.bias += offset
+
+    def save(self, path: Path) -> None:
+        """Write the body and the head."""
+        self.language_model.save(path)
+        state = {name: tensor.detach().cpu() for name, tensor in self.head.state_dict().items()}
+        save_file(state, path / HEAD_FILE, metadata={"sha256": _digest(state)})
+
+    def _hidden(self, batch: TokenBatch) -> Tensor:
+        return self.language_model.hidden_states(batch.input_ids, batch.attention_mask)
+
+
+def fresh_head(hidden_size: int) -> nn.Linear:
+    """Weights from N(0, 1 / (D + 1)), bias 0 (Stiennon et al. 2020, appendix B.1)."""
+    head = nn.Linear(hidden_size, 1)
+    nn.init.normal_(head.weight, std=(hidden_size + 1) ** -0.5)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def load_head(path: Path, hidden_size: int) -> nn.Linear:
+    """The head that `ScalarModel.save` wrote; `UserError` when it is missing, altered or of
+    another width."""
+    file = path / HEAD_FILE
+    if not file.exists():
+        raise UserError(f"{path}: no {HEAD_FILE}, so this is no reward model written by rlhfkit")
+    with safe_open(str(file), framework="pt") as stored:
+        state = {name: stored.get_tensor(name) for name in ("weight", "bias")}
+        digest = (stored.metadata() or {}).get("sha256")
+    if digest != _digest(state):
+        raise UserError(f"{file}: the head is not the one that was saved (digest differs)")
+    width = state["weight"].shape[1]
+    if width != hidden_size:
+        raise UserError(f"{file}: head of width {width}, but the model's hidden size is {hidden_size}")
+    head = nn.Linear(width, 1)
+    head.load_state_dict(state)
+    return head
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    content = b"".join(state[name].float().numpy().tobytes() for name in sorted(state))
+    return hashlib.sha256(content).hexdigest()

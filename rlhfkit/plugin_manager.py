@@ -1,0 +1,125 @@
+"""Finds plugins by their entry points, checks them, and answers which component a name means."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from rlhfkit import hookspecs
+from rlhfkit.component import GROUPS, Component, Group
+from rlhfkit.errors import UserError, nearest
+
+ENTRY_POINT_GROUP = "rlhfkit"
+RESTRICT_VARIABLE = "RLHFKIT_PLUGINS"
+"""Environment variable: a comma-separated list of entry points; only those are loaded."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Where a plugin comes from, for messages and records."""
+
+    plugin: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version} (plugin '{self.plugin}')"
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A component and who provides it."""
+
+    component: Component
+    provider: Provider
+
+
+@dataclass
+class Plugins:
+    """The loaded plugins: their hooks, and their components by group and name."""
+
+    manager: pluggy.PluginManager
+    providers: dict[str, Provider] = field(default_factory=dict)
+    components: dict[str, dict[str, Provided]] = field(default_factory=dict)
+
+    @property
+    def hook(self) -> Any:
+        """pluggy's hook relay: `plugins.hook.stage_started(stage=..., context=...)`."""
+        return self.manager.hook
+
+    def find(self, group: Group, name: str) -> Provided:
+        """The component `name` of a group; `UserError` with the nearest names when there is none."""
+        known = self.components[group.name]
+        if name not in known:
+            raise UserError(f"{group.name}={name}: no such component; {nearest(name, known)}")
+        return known[name]
+
+    def config_packages(self) -> list[str]:
+        """The packages that plugins add to Hydra's search path."""
+        return [package for result in self.hook.config_packages() for package in result]
+
+
+def load_plugins(found: Iterable[EntryPoint] | None = None) -> Plugins:
+    """Load every installed plugin (or those given). Raises `UserError` naming the faulty one."""
+    plugins = Plugins(pluggy.PluginManager("rlhfkit"))
+    plugins.manager.add_hookspecs(hookspecs)
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP) if found is None else found:
+        if _selected(entry_point.name):
+            _register(plugins, entry_point)
+    for group in GROUPS:
+        plugins.components[group.name] = _collect(plugins, group)
+    return plugins
+
+
+def _selected(name: str) -> bool:
+    wanted = os.environ.get(RESTRICT_VARIABLE)
+    return wanted is None or name in [item.strip() for item in wanted.split(",")]
+
+
+def _register(plugins: Plugins, entry_point: EntryPoint) -> None:
+    dist = entry_point.dist
+    provider = Provider(entry_point.name, dist.name if dist else "?", dist.version if dist else "?")
+    if entry_point.name in plugins.providers:
+        raise UserError(
+            f"{provider} and {plugins.providers[entry_point.name]} use one entry point name; "
+            f"uninstall one of them"
+        )
+    try:
+        module = entry_point.load()
+    except Exception as error:
+        raise UserError(
+            f"{provider} cannot be imported: {type(error).__name__}: {error}; mend or uninstall it"
+        ) from error
+    plugins.manager.register(module, name=entry_point.name)
+    plugins.providers[entry_point.name] = provider
+    _check_hooks(plugins, module, provider)
+
+
+def _check_hooks(plugins: Plugins, module: Any, provider: Provider) -> None:
+    """pluggy keeps an unknown hook pending until `check_pending`; say whose it is and what fits."""
+    try:
+        plugins.manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = [name for name in vars(hookspecs) if hasattr(hookspecs, name)]
+        known = [name for name in known if hasattr(getattr(hookspecs, name), "rlhfkit_spec")]
+        marked = [name for name in dir(module) if hasattr(getattr(module, name), "rlhfkit_impl")]
+        wrong = next(name for name in marked if name not in known)
+        raise UserError(f"{provider}: unknown hook '{wrong}'; {nearest(wrong, known)}") from error
+
+
+def _collect(plugins: Plugins, group: Group) -> dict[str, Provided]:
+    collected: dict[str, Provided] = {}
+    for implementation in getattr(plugins.hook, group.hook).get_hookimpls():
+        provider = plugins.providers[implementation.plugin_name]
+        components: Sequence[Component] = implementation.function()
+        for component in components:
+            if component.name in collected:
+                raise UserError(
+                    f"{group.name}={component.name} is claimed by {provider} and by "
+                    f"{collected[component.name].provider}; uninstall one or set {RESTRICT_VARIABLE}"
+                )
+            collected[component.name] = Provided(component, provider)
+    return collected

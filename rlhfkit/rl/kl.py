@@ -1,0 +1,108 @@
+"""The divergence from the reference policy: estimates, the penalised reward, the coefficient."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rlhfkit.rl.masking import last_index, zero_masked
+from rlhfkit.rl.shapes import (
+    FLOAT,
+    require_axes,
+    require_dtype,
+    require_masked_floats,
+    require_positive,
+)
+
+
+def kl_terms(
+    logprobs_BT: Tensor, ref_logprobs_BT: Tensor, estimator: Literal["k1", "k2", "k3"]
+) -> Tensor:
+    """Estimate KL(policy || reference) at each token sampled from the policy.
+
+        d = logprob - ref_logprob
+        k1 = d             unbiased, of either sign
+        k2 = d^2 / 2       biased, never negative
+        k3 = e^-d - 1 + d  unbiased, never negative
+
+    Schulman 2020, "Approximating KL divergence" (joschu.net/blog/kl-approx.html). InstructGPT's
+    penalty is k1.
+
+    Args:
+        logprobs_BT: log-probabilities under the policy, float32 or float64.
+        ref_logprobs_BT: the same under the reference.
+        estimator: "k1", "k2" or "k3".
+    Returns:
+        kl_BT.
+    Raises:
+        ValueError: shapes differ, a wrong dtype, or another estimator.
+    """
+    require_axes(logprobs_BT=logprobs_BT, ref_logprobs_BT=ref_logprobs_BT)
+    require_dtype(FLOAT, logprobs_BT=logprobs_BT, ref_logprobs_BT=ref_logprobs_BT)
+    log_ratio_BT = logprobs_BT - ref_logprobs_BT
+    match estimator:
+        case "k1":
+            return log_ratio_BT
+        case "k2":
+            return log_ratio_BT.square() / 2
+        case "k3":
+            return torch.expm1(-log_ratio_BT) + log_ratio_BT
+        case _:
+            raise ValueError(f"estimator: expected k1, k2 or k3, got {estimator!r}")
+
+
+def penalised_rewards(scores_B: Tensor, kl_BT: Tensor, mask_BT: Tensor, coef: float) -> Tensor:
+    """Give each token its KL penalty and the last token the score of the response too.
+
+        r_t = -coef kl_t + [t is the last unmasked token] score
+
+    InstructGPT, Ouyang et al. 2022 (arXiv 2203.02155), sec. 3.5 eq. 2; Ziegler et al. 2019
+    (arXiv 1909.08593), sec. 2 eq. 2.
+
+    Args:
+        scores_B: score of each response, float32 or float64.
+        kl_BT: estimates of `kl_terms`, of the scores' dtype.
+        mask_BT: bool.
+        coef: weight of the penalty, beta in the papers.
+    Returns:
+        rewards_BT, 0 at masked tokens.
+    Raises:
+        ValueError: shapes disagree, a wrong dtype, or a response without a token.
+    """
+    require_masked_floats(mask_BT, scores_B=scores_B, kl_BT=kl_BT)
+    require_dtype((kl_BT.dtype,), scores_B=scores_B)
+    penalties_BT = -coef * zero_masked(kl_BT, mask_BT)
+    return penalties_BT.scatter_add(1, last_index(mask_BT)[:, None], scores_B[:, None])
+
+
+def adaptive_coef(
+    coef: float, kl: float, target: float, num_episodes: int, horizon: float, clip: float = 0.2
+) -> float:
+    """Move the weight of the penalty so that the measured KL approaches its target.
+
+        error = clip(kl / target - 1, -clip, clip)
+        coef <- coef (1 + error num_episodes / horizon)
+
+    Ziegler et al. 2019 (arXiv 1909.08593), sec. 2.2, as their code has it.
+
+    Args:
+        coef: the weight so far.
+        kl: mean over the responses of the KL summed over tokens, in nats.
+        target: the KL to hold, in nats.
+        num_episodes: responses sampled since the last update.
+        horizon: responses over which a clipped error multiplies the weight by about e^clip.
+        clip: bound on the relative error.
+    Returns:
+        The new weight.
+    Raises:
+        ValueError: target, horizon or clip not above 0, kl NaN, or so many episodes for the
+            horizon that the weight could reach 0.
+    """
+    require_positive(target=target, horizon=horizon, clip=clip)
+    if math.isnan(kl):
+        raise ValueError("kl: expected a number, got NaN")
+    if clip * num_episodes >= horizon:
+        raise ValueError(f"num_episodes: expected below horizon / clip, got {num_episodes}")
+    error = max(-clip, min(kl / target - 1, clip))
+    return coef * (1 + error * num_episodes / horizon)

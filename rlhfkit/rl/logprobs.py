@@ -1,0 +1,135 @@
+"""Log-probabilities of tokens and entropies of their distributions, in float32 or wider.
+
+`token_logprobs` and `entropy` take logits. `chunked_token_logprobs` takes hidden states and the
+language-model head instead, and never holds the logits of more than one chunk of tokens: with a
+vocabulary of 150,000 the logits of a batch outweigh a small model.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+from torch.utils.checkpoint import checkpoint
+
+from rlhfkit.rl.shapes import ANY_FLOAT, INDEX, require_axes, require_dtype, require_positive
+
+
+class TokenLogprobs(NamedTuple):
+    """What `chunked_token_logprobs` gives for N tokens, float32 or wider."""
+
+    logprobs_N: Tensor
+    """Log-probability of each token."""
+    entropy_N: Tensor
+    """Entropy, in nats, of the distribution each token comes from."""
+
+
+def token_logprobs(logits_BTV: Tensor, ids_BT: Tensor, temperature: float = 1.0) -> Tensor:
+    """Give the log-probability of each token under a policy sampled at a temperature.
+
+        logprob_t = log softmax(logits_t / temperature)[id_t]
+
+    log pi(y|x) of InstructGPT, Ouyang et al. 2022 (arXiv 2203.02155), sec. 3.5 eq. 2, by token.
+
+    Args:
+        logits_BTV: any floating dtype; position t predicts token t.
+        ids_BT: the tokens, int64.
+        temperature: that of the sampler.
+    Returns:
+        logprobs_BT, float32, or float64 for float64 logits.
+    Raises:
+        ValueError: shapes disagree, a wrong dtype, or temperature not above 0.
+    """
+    require_axes(logits_BTV=logits_BTV, ids_BT=ids_BT)
+    require_dtype(ANY_FLOAT, logits_BTV=logits_BTV)
+    require_dtype(INDEX, ids_BT=ids_BT)
+    require_positive(temperature=temperature)
+    return _pick(_log_softmax(logits_BTV, temperature), ids_BT)
+
+
+def entropy(logits_BTV: Tensor) -> Tensor:
+    """Give the entropy of each token's distribution, in nats.
+
+        H_t = - sum_v p_v log p_v,   p = softmax(logits_t)
+
+    The metric `objective/entropy` and the bonus S of PPO, Schulman et al. 2017
+    (arXiv 1707.06347), sec. 5 eq. 9.
+
+    Args:
+        logits_BTV: any floating dtype; a logit of -inf counts 0.
+    Returns:
+        entropy_BT, float32, or float64 for float64 logits.
+    Raises:
+        ValueError: wrong shape or dtype.
+    """
+    require_axes(logits_BTV=logits_BTV)
+    require_dtype(ANY_FLOAT, logits_BTV=logits_BTV)
+    return _entropy(_log_softmax(logits_BTV, temperature=1.0))
+
+
+def chunked_token_logprobs(
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    ids_N: Tensor,
+    temperature: float,
+    chunk_size: int,
+    logit_softcap: float | None = None,
+) -> TokenLogprobs:
+    """Apply the language-model head chunk by chunk; give log-probabilities and entropies.
+
+        logits = hidden weight^T + bias;   logits <- softcap tanh(logits / softcap)
+        logprob_n = log softmax(logits_n / temperature)[id_n]
+
+    Equal to `token_logprobs` and `entropy` of the full logits, gradients included: each chunk is
+    checkpointed (Chen et al. 2016, arXiv 1604.06174), so that its logits are computed again in the
+    backward pass. The softcap is that of Gemma 2 (arXiv 2408.00118), sec. 2.
+
+    Args:
+        hidden_ND: last hidden states, any floating dtype; row n predicts token n.
+        weight_VD: weight of the head, applied in its own dtype; the rest is float32 or wider.
+        bias_V: bias of the head, or None.
+        ids_N: the tokens, int64.
+        temperature: that of the sampler; it divides the logits and so shapes the entropy too.
+        chunk_size: tokens per chunk.
+        logit_softcap: bound on the size of a logit, or None.
+    Returns:
+        TokenLogprobs(logprobs_N, entropy_N).
+    Raises:
+        ValueError: shapes disagree, a wrong dtype, or a number not above 0.
+    """
+    biases = {} if bias_V is None else {"bias_V": bias_V}
+    require_axes(hidden_ND=hidden_ND, weight_VD=weight_VD, ids_N=ids_N, **biases)
+    require_dtype(ANY_FLOAT, hidden_ND=hidden_ND, weight_VD=weight_VD, **biases)
+    require_dtype(INDEX, ids_N=ids_N)
+    require_positive(temperature=temperature, chunk_size=chunk_size)
+
+    def chunk(hidden_CD: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
+        logits_CV = _softcap(linear(hidden_CD, weight_VD, bias_V), logit_softcap)
+        logprobs_CV = _log_softmax(logits_CV, temperature)
+        return _pick(logprobs_CV, ids_C), _entropy(logprobs_CV)
+
+    pairs = zip(torch.split(hidden_ND, chunk_size), torch.split(ids_N, chunk_size), strict=True)
+    chunks = [checkpoint(chunk, *pair, use_reentrant=False) for pair in pairs]
+    return TokenLogprobs(*map(torch.cat, zip(*chunks, strict=True)))
+
+
+def _softcap(logits: Tensor, softcap: float | None) -> Tensor:
+    if softcap is None:
+        return logits
+    require_positive(logit_softcap=softcap)
+    return softcap * torch.tanh(logits / softcap)
+
+
+def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return torch.log_softmax(wide / temperature, dim=-1)
+
+
+def _pick(logprobs: Tensor, ids: Tensor) -> Tensor:
+    return logprobs.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+
+
+def _entropy(logprobs: Tensor) -> Tensor:
+    lowest = torch.finfo(logprobs.dtype).min  # 0 * -inf would be NaN
+    return -(logprobs.exp() * logprobs.clamp(min=lowest)).sum(dim=-1)

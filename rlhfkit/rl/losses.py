@@ -1,0 +1,240 @@
+"""The losses of the policy, the value and the reward model.
+
+Each token-wise loss is a sum over unmasked tokens divided by `denominator`, which is their number
+when None. To cut a batch into micro-batches, pass each the count of the whole batch: the losses
+and gradients then add up to those of the batch. Advantages, returns and whatever is called old are
+constants: no gradient reaches them. Metrics are detached and average over the micro-batch alone.
+
+All tensors are float32 or float64, all masks bool. ValueError: shapes disagree, a wrong dtype,
+nothing unmasked where a mean is asked for, a denominator or clip range not above 0.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from rlhfkit.rl.masking import masked_mean, masked_sum, zero_masked
+from rlhfkit.rl.shapes import (
+    FLOAT,
+    INDEX,
+    require_axes,
+    require_dtype,
+    require_masked_floats,
+    require_positive,
+)
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """What `ppo_policy_loss` gives; every field is a scalar."""
+
+    loss: Tensor
+    """To be minimised."""
+    clipfrac: Tensor
+    """Share of tokens whose loss is the clipped one; TRL's policy/clipfrac_avg."""
+    approxkl: Tensor
+    """Mean of (logprob - old_logprob)^2 / 2; TRL's policy/approxkl_avg."""
+    ratio: Tensor
+    """Mean of pi / pi_old; TRL's val/ratio."""
+
+
+@dataclass(frozen=True)
+class ValueLoss:
+    """What `clipped_value_loss` gives; every field is a scalar."""
+
+    loss: Tensor
+    """To be minimised."""
+    clipfrac: Tensor
+    """Share of tokens whose error is the clipped one; TRL's val/clipfrac_avg."""
+
+
+@dataclass(frozen=True)
+class RankingLoss:
+    """What `kwise_ranking_loss` gives; every field is a scalar."""
+
+    loss: Tensor
+    """To be minimised; 0 when every completion is tied."""
+    correct: Tensor
+    """Number of pairs whose better completion has the strictly higher reward, int64."""
+    pairs: Tensor
+    """Number of pairs that are not tied, int64."""
+
+
+def ppo_policy_loss(
+    logprobs_BT: Tensor,
+    old_logprobs_BT: Tensor,
+    advantages_BT: Tensor,
+    mask_BT: Tensor,
+    cliprange: float,
+    denominator: float | Tensor | None = None,
+) -> PolicyLoss:
+    """Give PPO's clipped surrogate, with the sign of a loss.
+
+        ratio_t = exp(logprob_t - old_logprob_t)
+        loss = - mean_t min(ratio_t A_t, clip(ratio_t, 1 - cliprange, 1 + cliprange) A_t)
+
+    Schulman et al. 2017 (arXiv 1707.06347), sec. 3 eq. 7.
+
+    Args:
+        logprobs_BT: log-probabilities under the policy being trained.
+        old_logprobs_BT: the same under the policy that sampled.
+        advantages_BT: A_t.
+        mask_BT: the tokens of the responses.
+        cliprange: epsilon of the paper.
+        denominator: see the top of this file.
+    Returns:
+        PolicyLoss(loss, clipfrac, approxkl, ratio).
+    Raises:
+        ValueError: see the top of this file.
+    """
+    require_masked_floats(
+        mask_BT,
+        logprobs_BT=logprobs_BT,
+        old_logprobs_BT=old_logprobs_BT,
+        advantages_BT=advantages_BT,
+    )
+    require_positive(cliprange=cliprange)
+    log_ratio_BT = zero_masked(logprobs_BT - old_logprobs_BT.detach(), mask_BT)
+    ratio_BT = log_ratio_BT.exp()
+    weight_BT = -zero_masked(advantages_BT.detach(), mask_BT)
+    unclipped_BT = weight_BT * ratio_BT
+    clipped_BT = weight_BT * ratio_BT.clamp(1 - cliprange, 1 + cliprange)
+    return PolicyLoss(
+        loss=_mean(torch.maximum(unclipped_BT, clipped_BT), mask_BT, denominator),
+        clipfrac=masked_mean((clipped_BT > unclipped_BT).to(ratio_BT.dtype), mask_BT),
+        approxkl=masked_mean(log_ratio_BT.detach().square() / 2, mask_BT),
+        ratio=masked_mean(ratio_BT.detach(), mask_BT),
+    )
+
+
+def clipped_value_loss(
+    values_BT: Tensor,
+    old_values_BT: Tensor,
+    returns_BT: Tensor,
+    mask_BT: Tensor,
+    cliprange_value: float | None,
+    denominator: float | Tensor | None = None,
+) -> ValueLoss:
+    """Give half the squared error of the values, the worse of the clipped and the unclipped.
+
+        clipped_t = clip(V_t, V_old_t - cliprange_value, V_old_t + cliprange_value)
+        loss = mean_t max((V_t - R_t)^2, (clipped_t - R_t)^2) / 2
+
+    Ziegler et al. 2019 (arXiv 1909.08593), in the code rather than the paper, and TRL.
+
+    Args:
+        values_BT: V_t of the value model being trained.
+        old_values_BT: V_t at the time of sampling.
+        returns_BT: R_t, the targets.
+        mask_BT: the tokens of the responses.
+        cliprange_value: how far V_t may move from V_old_t; None for no clipping.
+        denominator: see the top of this file.
+    Returns:
+        ValueLoss(loss, clipfrac).
+    Raises:
+        ValueError: see the top of this file.
+    """
+    require_masked_floats(
+        mask_BT, values_BT=values_BT, old_values_BT=old_values_BT, returns_BT=returns_BT
+    )
+    values_BT = zero_masked(values_BT, mask_BT)
+    old_BT = zero_masked(old_values_BT.detach(), mask_BT)
+    returns_BT = zero_masked(returns_BT.detach(), mask_BT)
+    clipped_BT = values_BT
+    if cliprange_value is not None:
+        require_positive(cliprange_value=cliprange_value)
+        clipped_BT = values_BT.clamp(old_BT - cliprange_value, old_BT + cliprange_value)
+    error_BT = (values_BT - returns_BT).square()
+    clipped_error_BT = (clipped_BT - returns_BT).square()
+    return ValueLoss(
+        loss=_mean(torch.maximum(error_BT, clipped_error_BT), mask_BT, denominator) / 2,
+        clipfrac=masked_mean((clipped_error_BT > error_BT).to(error_BT.dtype), mask_BT),
+    )
+
+
+def reinforce_loss(
+    logprobs_BT: Tensor,
+    advantages: Tensor,
+    mask_BT: Tensor,
+    denominator: float | Tensor | None = None,
+) -> Tensor:
+    """Give the plain policy gradient, with the sign of a loss: - mean_t A_t logprob_t.
+
+    Williams 1992; for RLOO, Ahmadian et al. 2024 (arXiv 2402.14740), pass the advantages of
+    `leave_one_out` and the number of responses as the denominator.
+
+    Args:
+        logprobs_BT: log-probabilities under the policy being trained.
+        advantages: [B], one per response, or [B, T], one per token.
+        mask_BT: the tokens of the responses.
+        denominator: see the top of this file.
+    Returns:
+        The loss, a scalar.
+    Raises:
+        ValueError: see the top of this file.
+    """
+    if advantages.ndim == 1:
+        require_axes(mask_BT=mask_BT, advantages_B=advantages)
+        advantages = advantages[:, None].expand_as(mask_BT)
+    require_masked_floats(mask_BT, logprobs_BT=logprobs_BT, advantages_BT=advantages)
+    weight_BT = -zero_masked(advantages.detach(), mask_BT)
+    return _mean(weight_BT * zero_masked(logprobs_BT, mask_BT), mask_BT, denominator)
+
+
+def pretraining_loss(
+    logprobs_BT: Tensor, mask_BT: Tensor, denominator: float | Tensor | None = None
+) -> Tensor:
+    """Give the negative log-likelihood of pretraining text per token: - mean_t logprob_t.
+
+    The second term of PPO-ptx without its coefficient gamma: InstructGPT, Ouyang et al. 2022
+    (arXiv 2203.02155), sec. 3.5 eq. 2.
+
+    Args:
+        logprobs_BT: log-probabilities of the text under the policy being trained.
+        mask_BT: the tokens that count.
+        denominator: see the top of this file.
+    Returns:
+        The loss, a scalar.
+    Raises:
+        ValueError: see the top of this file.
+    """
+    require_masked_floats(mask_BT, logprobs_BT=logprobs_BT)
+    return -_mean(logprobs_BT, mask_BT, denominator)
+
+
+def kwise_ranking_loss(rewards_K: Tensor, ranks_K: Tensor) -> RankingLoss:
+    """Give the reward model's loss over all pairs of the K ranked completions of ONE prompt.
+
+        loss = - mean over pairs (w, l) with rank_w < rank_l of log sigmoid(r_w - r_l)
+
+    InstructGPT, Ouyang et al. 2022 (arXiv 2203.02155), sec. 3.5 eq. 1: without ties the mean is
+    the paper's 1 / C(K, 2). Tied pairs are dropped and the mean is over those that remain.
+
+    Args:
+        rewards_K: reward of each completion.
+        ranks_K: its rank, int64; the lower number is the better, equal numbers are tied.
+    Returns:
+        RankingLoss(loss, correct, pairs).
+    Raises:
+        ValueError: see the top of this file.
+    """
+    require_axes(rewards_K=rewards_K, ranks_K=ranks_K)
+    require_dtype(FLOAT, rewards_K=rewards_K)
+    require_dtype(INDEX, ranks_K=ranks_K)
+    better_KK = ranks_K[:, None] < ranks_K[None, :]
+    margins_KK = rewards_K[:, None] - rewards_K[None, :]
+    pairs = better_KK.sum()
+    return RankingLoss(
+        loss=-masked_sum(logsigmoid(margins_KK), better_KK) / pairs.clamp(min=1),
+        correct=((margins_KK > 0) & better_KK).sum(),
+        pairs=pairs,
+    )
+
+
+def _mean(x_BT: Tensor, mask_BT: Tensor, denominator: float | Tensor | None) -> Tensor:
+    if denominator is None:
+        return masked_mean(x_BT, mask_BT)
+    require_positive(denominator=float(denominator))
+    return masked_sum(x_BT, mask_BT) / denominator

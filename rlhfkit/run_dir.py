@@ -1,0 +1,153 @@
+"""The run on disk: where stages write, what was finished with which settings, and what is stale.
+
+A stage writes into `<run>/<stage>/` and is finished once `stage.json` stands there; that file is
+written last, aside, synced and renamed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlhfkit.errors import UserError
+
+RECORD = "stage.json"
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What `stage.json` holds: enough to tell whether the stage's results are still the right ones."""
+
+    stage: str
+    settings: dict[str, Any]
+    """Every option the stage depends on, by dotted name."""
+
+    inputs: dict[str, str]
+    """Digests of its data and of the earlier stages it reads."""
+
+    seconds: float = 0.0
+    finished_at: str = ""
+    outputs: dict[str, int] = field(default_factory=dict)
+    """Files it wrote, relative to its directory, with their sizes in bytes."""
+
+    @property
+    def digest(self) -> str:
+        """Stands for this stage's results in the records of the stages that read them."""
+        content = json.dumps([self.settings, self.inputs], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def differences(self, other: "StageRecord") -> dict[str, tuple[Any, Any]]:
+        """Keys whose values differ, as (self's, other's)."""
+        mine, theirs = self.settings | self.inputs, other.settings | other.inputs
+        return {
+            key: (mine.get(key), theirs.get(key))
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        }
+
+
+class RunDir:
+    """Paths and records of one run directory."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def stage_dir(self, stage: str) -> Path:
+        """Where a stage writes."""
+        return self.root / stage
+
+    def record(self, stage: str) -> StageRecord | None:
+        """The record of a finished stage, None for one that is not.
+
+        Raises `UserError` for a record that cannot be read or whose outputs are gone.
+        """
+        path = self.stage_dir(stage) / RECORD
+        if not path.exists():
+            return None
+        try:
+            record = StageRecord(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{path}: corrupt record ({error}); run again with force_from={stage}, "
+                f"or choose another run_name"
+            ) from error
+        for name, size in record.outputs.items():
+            file = path.parent / name
+            if not file.exists() or file.stat().st_size != size:
+                raise UserError(
+                    f"{file}: missing or not of the size it was written with; run again with "
+                    f"force_from={stage}, or choose another run_name"
+                )
+        return record
+
+    def begin(self, stage: str) -> Path:
+        """An empty directory for a stage that starts."""
+        path = self.stage_dir(stage)
+        try:
+            if path.exists():
+                shutil.rmtree(path)
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        return path
+
+    def complete(self, record: StageRecord) -> None:
+        """Write a stage's record, which makes it finished."""
+        path = self.stage_dir(record.stage)
+        outputs = {
+            str(file.relative_to(path)): file.stat().st_size
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+        }
+        finished = StageRecord(
+            record.stage,
+            record.settings,
+            record.inputs,
+            record.seconds,
+            time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            outputs,
+        )
+        write_json(path / RECORD, asdict(finished))
+
+    def set_aside(self, stages: list[str]) -> Path | None:
+        """Move the results of stages to `replaced/<time>/`; None when there were none."""
+        existing = [stage for stage in stages if self.stage_dir(stage).exists()]
+        if not existing:
+            return None
+        target = self.root / "replaced" / time.strftime("%Y-%m-%d_%H-%M-%S")
+        target.mkdir(parents=True, exist_ok=True)
+        for stage in existing:
+            self.stage_dir(stage).rename(target / stage)
+        return target
+
+
+def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
+    """Write JSON so that the file is either whole or absent."""
+    aside = path.with_name(path.name + ".tmp")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write JSON lines so that the file is either whole or absent."""
+    aside = path.with_name(path.name + ".tmp")
+    with aside.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file that `write_jsonl` wrote."""
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]

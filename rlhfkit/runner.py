@@ -1,0 +1,170 @@
+"""for stage in stages: skip, run or refuse."""
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import version
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rlhfkit.component import GROUPS
+from rlhfkit.config import RunConfig, check_entries
+from rlhfkit.console import console
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.run_dir import RunDir, StageRecord
+from rlhfkit.stages import STAGES, Stage, find_stage
+
+
+class State(Enum):
+    """What a run directory says of a stage."""
+
+    FINISHED = "finished"
+    STALE = "made with other settings"
+    UNFINISHED = "started, not finished"
+    ABSENT = "not run"
+
+
+class StageFailed(Exception):
+    """An unexpected error inside a stage; the cause keeps its traceback."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+
+@dataclass(frozen=True)
+class Status:
+    """A stage of a run: its state now, and its record when there is one."""
+
+    stage: Stage
+    state: State
+    record: StageRecord | None
+    wanted: StageRecord
+
+
+class Runner:
+    """Runs the stages of one configuration in one run directory."""
+
+    def __init__(self, raw: DictConfig, plugins: Plugins) -> None:
+        config = OmegaConf.to_object(raw)
+        assert isinstance(config, RunConfig)
+        check_entries(config)
+        self.config = config
+        self.raw = raw
+        self.plugins = plugins
+        self.run_dir = RunDir(config.run_dir)
+        self.chosen = [find_stage(name) for name in config.stages]
+        self._check_order()
+
+    def run(self) -> None:
+        """Every chosen stage in turn; what is finished with the same settings is skipped."""
+        self._set_aside()
+        for stage in self.chosen:
+            status = self.status(stage)
+            if status.state is State.FINISHED:
+                console.print(f"[dim]{stage.name}: finished before, skipped[/dim]")
+                continue
+            if status.state is State.STALE:
+                raise UserError(self._refusal(status))
+            self._run_stage(stage, status.wanted)
+
+    def status(self, stage: Stage) -> Status:
+        """The state of a stage, measured against the present configuration and data."""
+        wanted = StageRecord(stage.name, self._settings(stage), self._inputs(stage))
+        record = self.run_dir.record(stage.name)
+        if record is None:
+            started = self.run_dir.stage_dir(stage.name).exists()
+            state = State.UNFINISHED if started else State.ABSENT
+        else:
+            state = State.STALE if record.differences(wanted) else State.FINISHED
+        return Status(stage, state, record, wanted)
+
+    def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
+        context = self._context(stage)
+        self.run_dir.begin(stage.name)
+        console.rule(f"[bold]{stage.name}", align="left")
+        started = time.perf_counter()
+        self.plugins.hook.stage_started(stage=stage.name, context=context)
+        try:
+            stage.run(context)
+        except BaseException as error:
+            self.plugins.hook.stage_failed(stage=stage.name, context=context, error=error)
+            if isinstance(error, UserError) or not isinstance(error, Exception):
+                raise
+            raise StageFailed(stage.name) from error
+        seconds = time.perf_counter() - started
+        self.run_dir.complete(
+            StageRecord(stage.name, wanted.settings, wanted.inputs, round(seconds, 1))
+        )
+        self.plugins.hook.stage_finished(stage=stage.name, context=context, seconds=seconds)
+        console.print(f"{stage.name}: done in {seconds:.0f} s")
+
+    def _context(self, stage: Stage) -> Context:
+        return Context(self.config, self.plugins, self.run_dir, stage.name)
+
+    def _settings(self, stage: Stage) -> dict[str, Any]:
+        """Every option the stage depends on, flattened, with the providers of its components."""
+        settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
+        _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
+        for name in stage.groups:
+            _flatten(name, self.raw[name], settings)
+        for group in GROUPS:
+            if group.name in stage.groups:
+                chosen = getattr(self.config, group.name)
+                for config in chosen.values() if group.many else [chosen]:
+                    provider = self.plugins.find(group, config.name).provider
+                    settings[f"provider of {group.name}={config.name}"] = str(provider)
+        return settings
+
+    def _inputs(self, stage: Stage) -> dict[str, str]:
+        """Digests of the stage's data and of the finished stages it reads."""
+        inputs = {}
+        for earlier in stage.after:
+            record = self.run_dir.record(earlier)
+            if record is not None:
+                inputs[f"result of {earlier}"] = record.digest
+        if stage.splits:
+            for name, source in self._context(stage).build_all("data").items():
+                for split in stage.splits:
+                    if split in source.splits():
+                        inputs[f"data {name}.{split}"] = source.fingerprint(split)
+        return inputs
+
+    def _set_aside(self) -> None:
+        if self.config.force_from is None:
+            return
+        first = STAGES.index(find_stage(self.config.force_from))
+        moved = self.run_dir.set_aside([stage.name for stage in STAGES[first:]])
+        if moved:
+            console.print(f"set aside: earlier results are in {moved}")
+
+    def _check_order(self) -> None:
+        order = [STAGES.index(stage) for stage in self.chosen]
+        if order != sorted(set(order)):
+            known = ",".join(stage.name for stage in STAGES)
+            raise UserError(f"stages={self.config.stages}: each once, in the order [{known}]")
+
+    def _refusal(self, status: Status) -> str:
+        assert status.record is not None
+        changes = [
+            f"{key}: {old!r} -> {new!r}"
+            for key, (old, new) in status.record.differences(status.wanted).items()
+        ]
+        return (
+            f"stage {status.stage.name} in {self.run_dir.root} was made with other settings "
+            f"({'; '.join(changes)}); add force_from={status.stage.name} to make it again, "
+            f"or choose another run_name"
+        )
+
+
+def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:
+    """Nested options as dotted names."""
+    if isinstance(value, DictConfig):
+        for key in value:
+            _flatten(f"{prefix}.{key}", value[key], into)
+    else:
+        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        into[prefix] = plain

@@ -1,0 +1,134 @@
+"""The options of every stage, under `stage.<name>.<option>`. No torch here."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class TrainingConfig:
+    """What every stage with a trainer of its own shares; names as in transformers and TRL."""
+
+    learning_rate: float = 1e-4
+    """Peak rate of AdamW."""
+
+    num_train_epochs: float = 1.0
+    per_device_train_batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    lr_scheduler_type: str = "cosine"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+    max_grad_norm: float = 1.0
+    gradient_checkpointing: bool = False
+    logging_steps: int = 5
+
+
+@dataclass
+class SftConfig(TrainingConfig):
+    """Supervised fine-tuning on demonstrations (InstructGPT, section 3.5)."""
+
+    max_completion_length: int = 256
+    """Demonstrations with longer completions, in tokens, are dropped and counted."""
+
+    pretraining_fraction: float = 0.0
+    """Share of pretraining texts mixed in; 0.1 is the paper's RL initialisation (C.3)."""
+
+    pretraining_length: int = 128
+    """Tokens of each pretraining text."""
+
+    validation_fraction: float = 0.05
+    """Share of the demonstrations kept for the validation loss."""
+
+
+@dataclass
+class SampleConfig:
+    """K completions per prompt, to be ranked."""
+
+    num_completions: int = 4
+    """K, between 2 and 16 (the paper: 4 to 9)."""
+
+    num_prompts: int | None = None
+    """How many training prompts; null takes all."""
+
+    models: list[str] = field(default_factory=lambda: ["sft"])
+    """Whose completions: `base`, `sft`, `rl`, a directory or a hub name; they take turns."""
+
+
+@dataclass
+class LabelConfig:
+    """Rankings of the sampled completions."""
+
+    labels_per_prompt: int = 1
+    """How many different labelers rank each prompt."""
+
+    overlap_prompts: int = 20
+    """On this many prompts a second labeler ranks too, so that agreement can be reported."""
+
+
+@dataclass
+class RewardModelConfig(TrainingConfig):
+    """The reward model learns from K-wise rankings (InstructGPT, section 3.5, equation 1)."""
+
+    validation_fraction: float = 0.15
+    """Share of the prompts, never of pairs, kept for validation accuracy."""
+
+    per_device_train_batch_size: int = 4
+    """In prompts: all K completions of a prompt are one batch element."""
+
+    normalise_on: int = 64
+    """The bias makes this many demonstrations average 0 (section C.2); 0 leaves it at 0."""
+
+
+@dataclass
+class RlConfig:
+    """The shared rollout loop of online optimizers; the optimizer's own options are its own."""
+
+    total_episodes: int = 1024
+    """How many completions are sampled in all."""
+
+    batch_size: int = 64
+    """Episodes per iteration."""
+
+    micro_batch_size: int = 16
+    """Sequences per forward pass; changes speed and memory, not results."""
+
+    missing_eos_penalty: float = 1.0
+    """Taken off the score of a completion that did not end by itself."""
+
+    reward_clip: float | None = None
+    """Scores are clipped to plus or minus this; null leaves them."""
+
+    whiten_rewards: bool = False
+    """Scale per-token rewards to unit variance, mean kept (Ziegler et al. 2019)."""
+
+
+@dataclass
+class EvaluateConfig:
+    """Held-out comparison of the policies."""
+
+    num_prompts: int = 200
+    """How many held-out prompts at most."""
+
+    opponents: list[str] = field(default_factory=list)
+    """More models to compare, by directory or hub name."""
+
+
+@dataclass
+class ReportConfig:
+    """Table and figures of the run."""
+
+    formats: list[str] = field(default_factory=lambda: ["png"])
+    """Picture formats that matplotlib writes: png, svg, pdf."""
+
+
+@dataclass
+class StageConfigs:
+    """Options by stage."""
+
+    sft: SftConfig = field(default_factory=SftConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    label: LabelConfig = field(default_factory=LabelConfig)
+    reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
+    rl: RlConfig = field(default_factory=RlConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)

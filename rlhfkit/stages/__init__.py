@@ -1,0 +1,60 @@
+"""The stages of a run, in order; each module has one `run(context)`, imported on first use."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from rlhfkit.errors import UserError, nearest
+from rlhfkit.types import Split
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the runner must know of a stage without importing it."""
+
+    name: str
+
+    groups: tuple[str, ...]
+    """Top-level options its results depend on, `stage.<name>` apart."""
+
+    splits: tuple[Split, ...] = ()
+    """Data splits it reads."""
+
+    after: tuple[str, ...] = ()
+    """Earlier stages whose results it reads, when they are part of the run."""
+
+    def run(self, context: Any) -> None:
+        """Run the stage's module."""
+        import_module(f"rlhfkit.stages.{self.name}").run(context)
+
+
+_MODELS = ("seed", "model", "loader")
+
+STAGES = (
+    Stage("sft", _MODELS, ("demonstrations", "pretraining")),
+    Stage("sample", (*_MODELS, "sampler", "eval_fraction"), ("prompts",), ("sft",)),
+    Stage("label", ("seed", "labeler"), ("rankings",), ("sample",)),
+    Stage("reward_model", _MODELS, ("demonstrations",), ("sft", "label")),
+    Stage(
+        "rl",
+        (*_MODELS, "sampler", "reward", "optimizer", "kl", "eval_fraction"),
+        ("prompts", "pretraining"),
+        ("sft", "label", "reward_model"),
+    ),
+    Stage(
+        "evaluate",
+        (*_MODELS, "sampler", "labeler", "evaluator", "reward", "eval_fraction"),
+        ("prompts", "eval_prompts"),
+        ("sft", "reward_model", "rl"),
+    ),
+    Stage("report", (), (), ("sft", "sample", "label", "reward_model", "rl", "evaluate")),
+)
+
+_BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+def find_stage(name: str) -> Stage:
+    """The stage of a name; `UserError` with the nearest names when there is none."""
+    if name not in _BY_NAME:
+        raise UserError(f"no stage '{name}'; {nearest(name, _BY_NAME)}")
+    return _BY_NAME[name]

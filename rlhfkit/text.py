@@ -1,0 +1,72 @@
+"""Texts to tokens and back: the one place where prompts and completions are rendered."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.loading import load_tokenizer
+from rlhfkit.types import Messages
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How one model reads prompts and completions."""
+
+    tokenizer: Any
+    chat: bool
+    """Whether the tokenizer's chat template wraps the prompt."""
+
+    @property
+    def eos_token_id(self) -> int:
+        """The id that ends a completion."""
+        eos: int = self.tokenizer.eos_token_id
+        return eos
+
+    def prompt_ids(self, prompt: Messages) -> list[int]:
+        """The prompt up to where the model's answer starts."""
+        if not self.chat:
+            return self._ids(plain_text(prompt), special=True)
+        text = self.tokenizer.apply_chat_template(
+            prompt, tokenize=False, add_generation_prompt=True
+        )
+        return self._ids(text)
+
+    def completion_ids(self, completion: str, finished: bool = True) -> list[int]:
+        """A completion, with EOS when it ended by itself."""
+        text = completion if self.chat or completion[:1].isspace() else " " + completion
+        return self._ids(text) + ([self.eos_token_id] if finished else [])
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of a response, without special tokens and outer blanks."""
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return text.strip()
+
+    def _ids(self, text: str, special: bool = False) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=special).input_ids
+        if special and ids and ids[-1] == self.eos_token_id:
+            ids = ids[:-1]
+        return ids
+
+
+def load_text_format(context: Context) -> TextFormat:
+    """The run's tokenizer and template."""
+    model = context.config.model
+    tokenizer = load_tokenizer(context)
+    if model.chat_template is not None:
+        tokenizer.chat_template = model.chat_template
+    if model.chat and not tokenizer.chat_template:
+        raise UserError(
+            f"model.chat=true, but the tokenizer of {model.path} has no chat template; set "
+            f"model.chat=false or model.chat_template"
+        )
+    return TextFormat(tokenizer, model.chat)
+
+
+def plain_text(prompt: Messages) -> str:
+    """A prompt without template: one message is taken as it is, a dialogue gets speaker names."""
+    if len(prompt) == 1:
+        return prompt[0]["content"]
+    names = {"user": "Human", "assistant": "Assistant", "system": "System"}
+    turns = [f"{names.get(turn['role'], turn['role'])}: {turn['content']}" for turn in prompt]
+    return "\n\n".join([*turns, "Assistant:"])

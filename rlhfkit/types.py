@@ -1,0 +1,119 @@
+"""The values that travel between stages and components.
+
+Shape letters: B sequences, T response tokens, L tokens of prompt and response, K completions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Message = dict[str, str]
+"""`{"role": "user" | "assistant" | "system", "content": text}`."""
+
+Messages = list[Message]
+"""A conversation whose last message the model answers."""
+
+Split = Literal["demonstrations", "prompts", "eval_prompts", "pretraining", "rankings"]
+"""What a data source can be asked for."""
+
+SPLITS: tuple[Split, ...] = (
+    "demonstrations",
+    "prompts",
+    "eval_prompts",
+    "pretraining",
+    "rankings",
+)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What a labeler wrote as the answer to a prompt."""
+
+    prompt: Messages
+    completion: str
+
+
+@dataclass(frozen=True)
+class Completions:
+    """K completions of one prompt, not yet ranked."""
+
+    prompt: Messages
+
+    completions: list[str]
+    """K texts."""
+
+    finished: list[bool]
+    """K flags: whether the model ended by itself (EOS) or was cut at the length limit."""
+
+    sources: list[str]
+    """K names of the models that wrote them."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One labeler's ranking of one prompt's completions."""
+
+    ranks: list[int]
+    """K ranks, 1 is best; equal ranks are ties. Example: [2, 1, 2] prefers the second."""
+
+    labeler: str
+    """Who ranked; simulated labelers say so in their name."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A ranked prompt, ready for reward-model training."""
+
+    prompt: Messages
+    completions: list[str]
+    ranks: list[int]
+    finished: list[bool]
+    labeler: str = ""
+
+
+@dataclass(frozen=True)
+class Response:
+    """One sampled completion as tokens."""
+
+    ids: list[int]
+    """Token ids, EOS included when the model produced it; at least one."""
+
+    logprobs: list[float]
+    """Natural log-probability of each id under the sampling distribution (temperature included)."""
+
+    finished: bool
+    """Whether the last id is EOS."""
+
+
+@dataclass(frozen=True)
+class PolicySamples:
+    """One policy's completions of the evaluation prompts."""
+
+    policy: str
+    """`base`, `sft`, `rl` or an opponent's path."""
+
+    prompts: list[Messages]
+    completions: list[str]
+    responses: list[Response]
+
+    prompt_ids: list[list[int]]
+    """The rendered prompts as the policy read them."""
+
+    reference_kl: list[float] | None
+    """Sum over tokens of log pi - log pi_sft per completion, in nats; None for a policy with
+    another tokenizer."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    """How many independent items (prompts) it is taken over."""
+
+
+RewardColumns = Mapping[str, Sequence[Any]]
+"""What reward functions get beside texts: `prompt_ids`, `completion_ids`, `finished`."""
