@@ -11,10 +11,10 @@ def one_line(error: BaseException) -> str | None:
     """The error as one line when it is a mistake of the user's or of their machine, else None."""
     if isinstance(error, UserError):
         return _first_line(str(error))
-    if isinstance(error, OSError):
-        return _disk(error)
     if type(error).__module__.startswith(("hydra", "omegaconf")):
         return _hydra(error)
+    if isinstance(error, OSError):
+        return _disk(error)
     cause = error.__cause__
     return one_line(cause) if cause is not None else None
 

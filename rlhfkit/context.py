@@ -68,6 +68,11 @@ class Context:
             )
         return path
 
+    def model_of(self, stage: str) -> str | None:
+        """The model that a finished stage wrote, None when this run has none."""
+        path = self.run_dir.stage_dir(stage) / "model"
+        return str(path) if self.run_dir.record(stage) is not None else None
+
     def _make(self, group: str, config: Any) -> Any:
         provided = self.plugins.find(_GROUPS[group], config.name)
         try:

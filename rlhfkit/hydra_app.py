@@ -18,20 +18,29 @@ _LEAVE_NO_TRACE = ("hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_log
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
     """Compose the configuration from the arguments and run it, or show its stages."""
     register_configs(plugins)
+    failures: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path="pkg://rlhfkit_conf", config_name="config")
     def task(config: DictConfig) -> None:
-        runner = Runner(_own_directory(config), plugins)
-        if command == "stages":
-            from rlhfkit.listing import show_stages
-
-            show_stages(runner)
-        else:
-            runner.run()
+        try:
+            _perform(command, Runner(_own_directory(config), plugins))
+        except Exception as error:  # Hydra would print it; the command line words errors itself
+            failures.append(error)
 
     extra = list(_LEAVE_NO_TRACE) if command == "stages" else []
     sys.argv = ["rlhfkit", *arguments, *extra]
     task()
+    if failures:
+        raise failures[0]
+
+
+def _perform(command: str, runner: Runner) -> None:
+    if command == "stages":
+        from rlhfkit.listing import show_stages
+
+        show_stages(runner)
+    else:
+        runner.run()
 
 
 def _own_directory(config: DictConfig) -> DictConfig:

@@ -48,10 +48,10 @@ class ModelLoader(Protocol):
         """A model with one number per token: what `ScalarModel.save` wrote, or a sequence
         classifier with one label; a language model gets a fresh head."""
 
-    def roles(self, sft: str, reward_model: str | None) -> "RoleModels":
-        """The four roles of RLHF in one call. The policy starts as a copy of `sft`, which is also
-        the frozen reference; the value model starts as a copy of the reward model, head included,
-        or of `sft` with a fresh head when there is none."""
+    def roles(self, sft: str | None, reward_model: str | None) -> "RoleModels":
+        """The four roles of RLHF in one call. The policy starts as a copy of `sft` (None: the base
+        model), which is also the frozen reference; the value model starts as a copy of the reward
+        model, head included, or of `sft` with a fresh head when there is none."""
 
 
 class Sampler(Protocol):

@@ -25,17 +25,25 @@ class TextFormat:
 
     def prompt_ids(self, prompt: Messages) -> list[int]:
         """The prompt up to where the model's answer starts."""
+        return self._ids(self.prompt_text(prompt), special=not self.chat)
+
+    def prompt_text(self, prompt: Messages) -> str:
+        """The prompt as text, template included."""
         if not self.chat:
-            return self._ids(plain_text(prompt), special=True)
-        text = self.tokenizer.apply_chat_template(
+            return plain_text(prompt)
+        text: str = self.tokenizer.apply_chat_template(
             prompt, tokenize=False, add_generation_prompt=True
         )
-        return self._ids(text)
+        return text
 
     def completion_ids(self, completion: str, finished: bool = True) -> list[int]:
         """A completion, with EOS when it ended by itself."""
         text = completion if self.chat or completion[:1].isspace() else " " + completion
         return self._ids(text) + ([self.eos_token_id] if finished else [])
+
+    def text_ids(self, text: str) -> list[int]:
+        """A pretraining text, outside any template."""
+        return self._ids(text)
 
     def decode(self, ids: list[int]) -> str:
         """The text of a response, without special tokens and outer blanks."""
@@ -49,10 +57,12 @@ class TextFormat:
         return ids
 
 
-def load_text_format(context: Context) -> TextFormat:
-    """The run's tokenizer and template."""
+def load_text_format(context: Context, path: str | None = None) -> TextFormat:
+    """The run's tokenizer and template, or those of another model by directory or hub name."""
     model = context.config.model
-    tokenizer = load_tokenizer(context)
+    tokenizer = load_tokenizer(context, path)
+    if path is not None:
+        return TextFormat(tokenizer, chat=bool(tokenizer.chat_template))
     if model.chat_template is not None:
         tokenizer.chat_template = model.chat_template
     if model.chat and not tokenizer.chat_template:

@@ -15,7 +15,7 @@ class SimulatedConfig:
     """Which of the pool rank; null takes all of them."""
 
     error_rate: float | None = None
-    """Share of pairs a labeler confuses; null keeps each labeler's own."""
+    """Share of typical pairs a labeler confuses, below 0.5; null keeps each labeler's own."""
 
 
 @dataclass
@@ -26,7 +26,9 @@ class RewardModelLabelerConfig:
     """A directory or hub name; it may have another tokenizer than the policy."""
 
     tie_margin: float = 0.0
-    """Scores closer than this are ties."""
+    """Scores this close are ties."""
+
+    batch_size: int = 16
 
 
 @dataclass

@@ -20,7 +20,8 @@ class RewardModelRewardConfig:
 
 @dataclass
 class LengthConfig:
-    """1 for a completion of `min` to `max` words, falling linearly to 0 over `slope` words."""
+    """1 for a completion of `min` to `max` words, falling linearly to 0 over `slope` words; a slope
+    of 0 is an edge."""
 
     min: int = 0
     max: int = 100
@@ -39,7 +40,8 @@ class SentimentConfig:
     """VADER's compound sentiment, from -1 to 1 (Hutto and Gilbert 2014); a lexicon, no model."""
 
     target: float = 1.0
-    """1 rewards positive texts, -1 negative ones."""
+    """The score is 1 less the distance from this: 1 rewards positive texts, 0 neutral ones, -1
+    negative ones."""
 
 
 @hookimpl

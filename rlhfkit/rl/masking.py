@@ -115,5 +115,5 @@ def masked_variance(x: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ValueError: shapes differ, a wrong dtype, or nothing unmasked.
     """
-    squares = (x - masked_mean(x, mask)).square()
-    return masked_sum(squares, mask) / (mask.sum() - 1).clamp(min=1)
+    deviations = zero_masked(x, mask) - masked_mean(x, mask)
+    return masked_sum(deviations.square(), mask) / (mask.sum() - 1).clamp(min=1)

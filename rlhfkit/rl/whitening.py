@@ -29,7 +29,7 @@ def whiten(x_BT: Tensor, mask_BT: Tensor, shift_mean: bool = True) -> Tensor:
     """
     require_masked_floats(mask_BT, x_BT=x_BT)
     mean = masked_mean(x_BT, mask_BT)
-    centred_BT = x_BT - mean
+    centred_BT = zero_masked(x_BT, mask_BT) - mean
     # The mean of a large constant is off by a rounding error, which the division would blow up.
     centred_BT = centred_BT - masked_mean(centred_BT, mask_BT)
     whitened_BT = centred_BT * torch.rsqrt(masked_variance(centred_BT, mask_BT) + EPSILON)

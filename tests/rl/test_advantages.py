@@ -108,14 +108,14 @@ def test_leave_one_out_needs_others():
         leave_one_out(torch.ones(3, 1))
     with pytest.raises(ValueError, match="scores_GK: expected the axes GK"):
         leave_one_out(torch.ones(3))
-    with pytest.raises(ValueError, match="scores_GK: expected torch.float32"):
+    with pytest.raises(ValueError, match=r"scores_GK: expected torch.float32"):
         leave_one_out(torch.ones(3, 2).long())
 
 
 def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"values_BT: expected shape \[2, 3\], got \[2, 2\]"):
         gae(REWARDS, VALUES[:, :2], MASK, 1.0, 1.0)
-    with pytest.raises(ValueError, match="values_BT: expected torch.float32"):
+    with pytest.raises(ValueError, match=r"values_BT: expected torch.float32"):
         gae(REWARDS, VALUES.bfloat16(), MASK, 1.0, 1.0)
     with pytest.raises(ValueError, match="rewards_BT: expected shape"):
         discounted_returns(REWARDS[:1], MASK, 1.0)

@@ -112,11 +112,11 @@ def test_wrong_arguments():
         kl_terms(x, x, "k4")
     with pytest.raises(ValueError, match="ref_logprobs_BT: expected shape"):
         kl_terms(x, x[:1], "k1")
-    with pytest.raises(ValueError, match="ref_logprobs_BT: expected torch.float32"):
+    with pytest.raises(ValueError, match=r"ref_logprobs_BT: expected torch.float32"):
         kl_terms(x, x.half(), "k1")
     with pytest.raises(ValueError, match=r"scores_B: expected shape \[2\], got \[3\]"):
         penalised_rewards(torch.ones(3), x, mask, 0.1)
-    with pytest.raises(ValueError, match="scores_B: expected torch.float32, got torch.float64"):
+    with pytest.raises(ValueError, match=r"scores_B: expected torch.float32, got torch.float64"):
         penalised_rewards(torch.ones(2).double(), x, mask, 0.1)
     with pytest.raises(ValueError, match="mask_BT: a row has no unmasked entry"):
         penalised_rewards(torch.ones(2), x, mask & torch.tensor([[True], [False]]), 0.1)

@@ -86,7 +86,6 @@ def test_softcap_comes_before_temperature():
     result = chunked_token_logprobs(hidden, weight, None, torch.tensor([0]), 2.0, 1, 2.0)
     logit = math.tanh(0.5)  # 2 tanh(1 / 2) / 2, against 2 tanh(100 / 2) / 2 = 1
     assert_close(result.logprobs_N, torch.tensor([logit - math.log(math.exp(logit) + math.e)]))
-    assert_close(result.logprobs_N, torch.tensor([-0.99780196]), rtol=1e-5, atol=0)
 
 
 def test_the_head_keeps_its_dtype_and_the_softmax_is_float32():
@@ -123,26 +122,26 @@ def test_no_more_than_a_chunk_of_logits_is_ever_computed():
     assert largest.numel == chunk_size * V
 
 
-def test_no_logits_are_kept_for_the_backward_pass():
+def test_only_hidden_states_and_ids_are_kept_for_the_backward_pass():
     kept = []
     with saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
         result = chunked_token_logprobs(*head(), 1.0, 1)
     assert result.logprobs_N.requires_grad
-    assert sum(kept) < V
+    assert sum(kept) == N * (D + 1)
 
 
 def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"ids_BT: expected shape \[1, 2\], got \[1, 1\]"):
         token_logprobs(ONE_TWO_ONE, IDS[:, :1])
-    with pytest.raises(ValueError, match="ids_BT: expected torch.int64"):
+    with pytest.raises(ValueError, match=r"ids_BT: expected torch.int64"):
         token_logprobs(ONE_TWO_ONE, IDS.int())
-    with pytest.raises(ValueError, match="logits_BTV: expected torch.bfloat16"):
+    with pytest.raises(ValueError, match=r"logits_BTV: expected torch.bfloat16"):
         token_logprobs(ONE_TWO_ONE.long(), IDS)
-    with pytest.raises(ValueError, match="temperature: expected a finite number above 0, got 0"):
+    with pytest.raises(ValueError, match=r"temperature: expected a finite number above 0, got 0"):
         token_logprobs(ONE_TWO_ONE, IDS, temperature=0)
     with pytest.raises(ValueError, match="logits_BTV: expected the axes BTV"):
         entropy(ONE_TWO_ONE[0])
-    with pytest.raises(ValueError, match="logits_BTV: expected torch.bfloat16"):
+    with pytest.raises(ValueError, match=r"logits_BTV: expected torch.bfloat16"):
         entropy(ONE_TWO_ONE.long())
 
 

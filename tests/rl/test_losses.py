@@ -235,9 +235,9 @@ def test_ranking_loss_against_loops(completions):
 def test_wrong_arguments_of_ranking():
     with pytest.raises(ValueError, match=r"ranks_K: expected shape \[3\], got \[2\]"):
         kwise_ranking_loss(torch.ones(3), torch.ones(2).long())
-    with pytest.raises(ValueError, match="ranks_K: expected torch.int64"):
+    with pytest.raises(ValueError, match=r"ranks_K: expected torch.int64"):
         kwise_ranking_loss(torch.ones(3), torch.ones(3))
-    with pytest.raises(ValueError, match="rewards_K: expected torch.float32"):
+    with pytest.raises(ValueError, match=r"rewards_K: expected torch.float32"):
         kwise_ranking_loss(torch.ones(3).bfloat16(), torch.ones(3).long())
 
 
@@ -246,9 +246,9 @@ def test_wrong_arguments(loss):
     x, mask = torch.ones(2, 3), torch.ones(2, 3).bool()
     with pytest.raises(ValueError, match="_BT: expected shape"):
         loss(x, x, x, mask[:, :2])
-    with pytest.raises(ValueError, match="(logprobs|values)_BT: expected torch.float32"):
+    with pytest.raises(ValueError, match=r"(logprobs|values)_BT: expected torch.float32"):
         loss(x.bfloat16(), x, x, mask)
-    with pytest.raises(ValueError, match="mask_BT: expected torch.bool"):
+    with pytest.raises(ValueError, match=r"mask_BT: expected torch.bool"):
         loss(x, x, x, mask.long())
     with pytest.raises(ValueError, match="mask: no unmasked entry"):
         loss(x, x, x, ~mask)

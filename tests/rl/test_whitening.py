@@ -53,12 +53,20 @@ def test_mean_and_variance_against_a_loop(batch):
         assert not whitened[~batch.wide_mask].any()
 
 
+@pytest.mark.parametrize("shift_mean", [True, False])
+def test_nan_in_the_padding_has_no_gradient(shift_mean):
+    x = X.clone().requires_grad_()
+    whiten(x, MASK, shift_mean).square().sum().backward()
+    assert x.grad.isfinite().all()
+    assert not x.grad[~MASK].any()
+
+
 def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"x_BT: expected shape \[1, 3\], got \[1, 2\]"):
         whiten(torch.ones(1, 2), torch.ones(1, 3).bool())
-    with pytest.raises(ValueError, match="x_BT: expected torch.float32"):
+    with pytest.raises(ValueError, match=r"x_BT: expected torch.float32"):
         whiten(torch.ones(1, 2).half(), torch.ones(1, 2).bool())
-    with pytest.raises(ValueError, match="mask_BT: expected torch.bool"):
+    with pytest.raises(ValueError, match=r"mask_BT: expected torch.bool"):
         whiten(torch.ones(1, 2), torch.ones(1, 2))
     with pytest.raises(ValueError, match="mask: no unmasked entry"):
         whiten(torch.ones(1, 2), torch.zeros(1, 2).bool())

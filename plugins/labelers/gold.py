@@ -1,0 +1,34 @@
+"""labeler=reward_model: a reward model ranks in place of people (Gao et al. 2022)."""
+
+from collections.abc import Sequence
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.types import Judgement, Messages
+from rlhfkit_plugins.labelers import RewardModelLabelerConfig
+from rlhfkit_plugins.labelers.ranking import ranks_of
+from rlhfkit_plugins.rewards.reward_model import load_reward
+
+
+class RewardModelLabeler:
+    """Ranks by score; what the policy is trained on should be another model."""
+
+    def __init__(self, config: RewardModelLabelerConfig, context: Context) -> None:
+        if config.tie_margin < 0:
+            raise UserError(f"labeler.tie_margin={config.tie_margin}: must not be negative")
+        self._name = f"reward-model:{config.path}"
+        self._tie_margin = config.tie_margin
+        self._reward = load_reward(context, config.path, config.batch_size)
+
+    def rank(
+        self, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]
+    ) -> list[list[Judgement]]:
+        """One judgement per prompt. Completions are scored as finished ones."""
+        asked = [
+            prompt for prompt, texts in zip(prompts, completions, strict=True) for _ in texts
+        ]
+        scores = iter(self._reward(asked, [text for texts in completions for text in texts]))
+        return [
+            [Judgement(ranks_of([next(scores) for _ in texts], self._tie_margin), self._name)]
+            for texts in completions
+        ]

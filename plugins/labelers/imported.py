@@ -1,0 +1,35 @@
+"""labeler=imported: rankings that people made before the run."""
+
+from collections.abc import Sequence
+
+from rlhfkit import data
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.types import Judgement, Messages, Ranking
+from rlhfkit_plugins.labelers import ImportedConfig
+
+
+class ImportedRankings:
+    """Gives the label stage the data's own rankings; has no opinion on anything else."""
+
+    def __init__(self, config: ImportedConfig, context: Context) -> None:
+        self._context = context
+
+    def rankings(self) -> list[Ranking]:
+        """The data's rankings; `UserError` when it has none."""
+        found = data.rankings(self._context)
+        if not found:
+            raise UserError(
+                "labeler=imported: no data source has rankings; give data.<source>.rankings, "
+                "or choose labeler=simulated or labeler=reward_model"
+            )
+        return found
+
+    def rank(
+        self, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]
+    ) -> list[list[Judgement]]:
+        """Always a `UserError`: the people who ranked are not here to be asked."""
+        raise UserError(
+            "labeler=imported: imported rankings cannot judge new completions; choose "
+            "labeler=simulated or labeler=reward_model for evaluation"
+        )

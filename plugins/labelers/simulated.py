@@ -1,0 +1,89 @@
+"""labeler=simulated: programs that rank in place of people, with tastes, mistakes and ties."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError, nearest
+from rlhfkit.types import Judgement, Messages
+from rlhfkit_plugins.labelers import SimulatedConfig
+from rlhfkit_plugins.labelers.features import measure
+from rlhfkit_plugins.labelers.pool import POOL, SimulatedLabeler
+from rlhfkit_plugins.labelers.ranking import ranks_of
+
+TYPICAL_GAP = 1.0
+"""Points between two completions that `error_rate` refers to."""
+
+
+class SimulatedLabelers:
+    """The pool, or some of it.
+
+    A mistake is noise on a labeler's score of one completion: standard Gumbel, times a scale, drawn
+    from a hash of run seed, labeler, prompt and completion. So a ranking is a draw from the
+    Plackett-Luce model of the labeler's scores, and two completions d points apart change places
+    with probability 1 / (1 + exp(d / scale)), wherever they stand and whatever else is ranked. The
+    scale makes that probability `error_rate` at d = `TYPICAL_GAP`; clearer pairs are confused less
+    often, closer ones more often.
+    """
+
+    def __init__(self, config: SimulatedConfig, context: Context) -> None:
+        self._seed = context.config.seed
+        self.labelers = _chosen(config)
+
+    def rank(
+        self, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]
+    ) -> list[list[Judgement]]:
+        """By every labeler of the pool, from the last message of the prompt alone."""
+        return [
+            self._rank_one(prompt[-1]["content"], texts)
+            for prompt, texts in zip(prompts, completions, strict=True)
+        ]
+
+    def _rank_one(self, prompt: str, completions: Sequence[str]) -> list[Judgement]:
+        features = [measure(prompt, completion) for completion in completions]
+        return [
+            Judgement(self._ranks(labeler, prompt, completions, features), labeler.name)
+            for labeler in self.labelers
+        ]
+
+    def _ranks(
+        self,
+        labeler: SimulatedLabeler,
+        prompt: str,
+        completions: Sequence[str],
+        features: Sequence[Mapping[str, float]],
+    ) -> list[int]:
+        scale = noise_scale(labeler.error_rate)
+        scores = [
+            labeler.score(found) + scale * _gumbel(self._seed, labeler.name, prompt, completion)
+            for completion, found in zip(completions, features, strict=True)
+        ]
+        return ranks_of(scores, labeler.tie_margin)
+
+
+def noise_scale(error_rate: float) -> float:
+    """Points per unit of Gumbel noise."""
+    return TYPICAL_GAP / math.log(1 / error_rate - 1) if error_rate else 0.0
+
+
+def _gumbel(*key: object) -> float:
+    """A standard Gumbel number that depends on nothing but the key."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    uniform = (int.from_bytes(digest[:6], "big") + 0.5) / 2**48
+    return -math.log(-math.log(uniform))
+
+
+def _chosen(config: SimulatedConfig) -> list[SimulatedLabeler]:
+    names = list(POOL) if config.labelers is None else config.labelers
+    for name in names:
+        if name not in POOL:
+            raise UserError(f"labeler.labelers: no simulated labeler '{name}'; {nearest(name, POOL)}")
+    rate = config.error_rate
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"labeler.labelers={names}: name at least one, and none twice")
+    if rate is not None and not 0 <= rate < 0.5:
+        raise UserError(f"labeler.error_rate={rate}: must be at least 0 and below 0.5")
+    pool = [POOL[name] for name in names]
+    return pool if rate is None else [replace(labeler, error_rate=rate) for labeler in pool]

@@ -1,0 +1,41 @@
+"""loader=full: every parameter is trained, every role is a model of its own."""
+
+import torch
+
+from rlhfkit.context import Context
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.loading import load_causal_lm
+from rlhfkit.models.roles import RoleModels
+from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit_plugins.loaders import FullConfig
+from rlhfkit_plugins.loaders.heads import head_of
+
+
+class FullLoader:
+    """Whole models; trained ones are kept in float32, frozen ones in the run's precision."""
+
+    def __init__(self, config: FullConfig, context: Context) -> None:
+        self._context = context
+
+    def language_model(self, path: str | None, *, trainable: bool = False) -> LanguageModel:
+        dtype = torch.float32 if trainable else None
+        model = load_causal_lm(self._context, path, dtype)
+        model.requires_grad_(trainable)
+        return LanguageModel(model)
+
+    def scalar_model(self, path: str, *, trainable: bool = False) -> ScalarModel:
+        body = self.language_model(path, trainable=trainable)
+        head = head_of(path, body.hidden_size)
+        return ScalarModel(body, head.requires_grad_(trainable))
+
+    def roles(self, sft: str | None, reward_model: str | None) -> RoleModels:
+        return RoleModels(
+            policy=self.language_model(sft, trainable=True),
+            reference=self.language_model(sft),
+            value=self._value(sft, reward_model),
+            reward=self.scalar_model(reward_model) if reward_model else None,
+        )
+
+    def _value(self, sft: str | None, reward_model: str | None) -> ScalarModel:
+        start = reward_model or sft or self._context.config.model.path
+        return self.scalar_model(start, trainable=True)

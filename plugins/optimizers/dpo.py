@@ -1,0 +1,70 @@
+"""optimizer=dpo: TRL's DPOTrainer on every ordered pair of the rankings; the reference is the SFT
+model, as in PPO, and no reward model or sampling is needed."""
+
+from itertools import combinations
+from typing import Any
+
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.run_dir import read_jsonl
+from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.training import train, trainer_arguments
+from rlhfkit_plugins.optimizers import DpoConfig
+
+
+class DPO:
+    """Offline: learns from the label stage's rankings alone."""
+
+    needs = ("sft", "label")
+
+    def __init__(self, config: DpoConfig, context: Context) -> None:
+        self.config = config
+
+    def train(self, context: Context) -> None:
+        """Train on the pairs and save the policy."""
+        config = self.config
+        text = load_text_format(context)
+        loader = context.build("loader")
+        policy = loader.language_model(context.model_of("sft"), trainable=True)
+        reference = loader.language_model(context.model_of("sft"))
+        arguments = trainer_arguments(
+            context,
+            DPOConfig,
+            learning_rate=config.learning_rate,
+            beta=config.beta,
+            num_train_epochs=config.num_train_epochs,
+            per_device_train_batch_size=config.per_device_train_batch_size,
+            gradient_accumulation_steps=config.gradient_accumulation_steps,
+            max_length=config.max_length,
+        )
+        trainer = DPOTrainer(
+            model=policy.model,
+            ref_model=reference.model,
+            args=arguments,
+            train_dataset=self._pairs(context, text),
+            processing_class=text.tokenizer,
+        )
+        train(context, trainer)
+        policy.save(context.stage_dir / "model")
+
+    def _pairs(self, context: Context, text: TextFormat) -> Dataset:
+        rows: list[dict[str, Any]] = []
+        for ranking in read_jsonl(context.output_of("label", "rankings.jsonl")):
+            prompt = text.prompt_text(ranking["prompt"])
+            for one, other in combinations(range(len(ranking["ranks"])), 2):
+                if ranking["ranks"][one] == ranking["ranks"][other]:
+                    continue
+                better, worse = sorted((one, other), key=ranking["ranks"].__getitem__)
+                rows.append(
+                    {
+                        "prompt": prompt,
+                        "chosen": ranking["completions"][better],
+                        "rejected": ranking["completions"][worse],
+                    }
+                )
+        if not rows:
+            raise UserError("optimizer=dpo: every ranking ties all its completions")
+        return Dataset.from_list(rows)

@@ -1,0 +1,112 @@
+"""optimizer=ppo: proximal policy optimisation as InstructGPT uses it (sections 3.5 and C.4), with
+the pretraining mix of PPO-ptx."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from rlhfkit.online import OnlineOptimizer
+from rlhfkit.rl.advantages import gae
+from rlhfkit.rl.kl import penalised_rewards
+from rlhfkit.rl.losses import clipped_value_loss, ppo_policy_loss
+from rlhfkit.rl.whitening import whiten
+from rlhfkit.rollout import Rollout, by_micro_batch, pad_rows
+from rlhfkit_plugins.optimizers import PpoConfig
+from rlhfkit_plugins.optimizers.averages import Averages
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the losses compare with; each [B, T], constant through the epochs."""
+
+    advantages: Tensor
+    returns: Tensor
+    old_values: Tensor
+
+
+class PPO(OnlineOptimizer):
+    """Policy and value model, each with its own learning rate and its own backward pass."""
+
+    config: PpoConfig
+    needs = ("sft", "reward_model")
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        policy = self.roles.policy.trainable_parameters()
+        value = self.roles.value.trainable_parameters()
+        return [
+            {"name": "policy", "params": policy, "lr": self.config.learning_rate},
+            {"name": "value", "params": value, "lr": self.config.value_learning_rate},
+        ]
+
+    def step(self, rollout: Rollout) -> dict[str, float]:
+        targets = self.targets(rollout)
+        averages = Averages()
+        for indices in self.mini_batches(rollout):
+            self._accumulate(rollout, targets, indices, averages)
+            averages.add("loss/ptx", self.ptx_backward())
+            averages.add_all(self.optimizer_step())
+        return averages.means()
+
+    def targets(self, rollout: Rollout) -> Targets:
+        """Advantages and returns from the penalised rewards and the values as they are now."""
+        values = self._values(rollout)
+        mask = rollout.response_mask
+        rewards = penalised_rewards(rollout.scores, rollout.kl, mask, self.kl.coef)
+        if self.rl.whiten_rewards:
+            rewards = whiten(rewards, mask, shift_mean=False)
+        estimate = gae(rewards, values, mask, self.config.gamma, self.config.lam)
+        advantages = estimate.advantages
+        if self.config.whiten_advantages:
+            advantages = whiten(advantages, mask)
+        return Targets(advantages, estimate.returns, values)
+
+    def _accumulate(
+        self, rollout: Rollout, targets: Targets, indices: list[int], averages: Averages
+    ) -> None:
+        """Gradients of one mini-batch, the same however it is cut into micro-batches."""
+        tokens = rollout.response_mask[indices].sum()
+        for rows in rollout.micro_batches(indices, self.rl.micro_batch_size):
+            batch = rollout.batch(rows)
+            width = batch.response_mask.shape[1]
+            share = float(batch.response_mask.sum() / tokens)
+
+            logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
+            policy = ppo_policy_loss(
+                logprobs,
+                rollout.logprobs[rows, :width],
+                targets.advantages[rows, :width],
+                batch.response_mask,
+                self.config.cliprange,
+                tokens,
+            )
+            self.backward(policy.loss)
+
+            values = self.roles.value.values(batch)
+            value = clipped_value_loss(
+                values,
+                targets.old_values[rows, :width],
+                targets.returns[rows, :width],
+                batch.response_mask,
+                self.config.cliprange_value,
+                tokens,
+            )
+            self.backward(self.config.vf_coef * value.loss)
+
+            averages.add("loss/policy_avg", float(policy.loss) / share, share)
+            averages.add("loss/value_avg", float(value.loss) / share, share)
+            averages.add("policy/approxkl_avg", float(policy.approxkl), share)
+            averages.add("policy/clipfrac_avg", float(policy.clipfrac), share)
+            averages.add("policy/entropy_avg", float(entropy.sum() / tokens) / share, share)
+            averages.add("val/ratio", float(policy.ratio), share)
+            averages.add("val/clipfrac_avg", float(value.clipfrac), share)
+
+    def _values(self, rollout: Rollout) -> Tensor:
+        rows = by_micro_batch(
+            rollout.prompt_ids,
+            [response.ids for response in rollout.responses],
+            self.rl.micro_batch_size,
+            self.roles.value.values,
+            self.roles.value.language_model.device,
+        )
+        return pad_rows(rows, rollout.response_mask.shape[1])

@@ -1,0 +1,135 @@
+"""sampler=cached: a decoding loop that stops paying for sequences once they end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.types import Response
+from rlhfkit_plugins.samplers import CachedConfig
+
+
+class CachedSampler:
+    """Plain sampling at a temperature, batched, with a KV cache."""
+
+    def __init__(self, config: CachedConfig, context: Context | None = None) -> None:
+        if config.temperature <= 0 or config.response_length < 1 or config.batch_size < 1:
+            raise UserError("sampler: temperature, response_length and batch_size must be positive")
+        self.temperature = config.temperature
+        self.response_length = config.response_length
+        self.batch_size = config.batch_size
+
+    @torch.no_grad()
+    def sample(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        eos_token_id: int,
+        generator: torch.Generator,
+    ) -> list[Response]:
+        """Prompts of like length share a batch, so that little is padded."""
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        responses: list[Response | None] = [None] * len(prompts)
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            batch = [prompts[row] for row in rows]
+            for row, response in zip(
+                rows, self._sample_batch(model, batch, eos_token_id, generator), strict=True
+            ):
+                responses[row] = response
+        return [response for response in responses if response is not None]
+
+    def _sample_batch(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        eos_token_id: int,
+        generator: torch.Generator,
+    ) -> list[Response]:
+        state = _Decoding.start(model, prompts)
+        for _ in range(self.response_length):
+            logits = model.logits(state.hidden) / self.temperature
+            tokens = draw(logits, generator)
+            logprobs = torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
+            state.record(tokens, logprobs)
+            state.drop_finished(tokens, eos_token_id)
+            if not state.rows:
+                break
+            if state.steps < self.response_length:
+                state.advance(model)
+        return [
+            Response(ids, logprobs, finished=ids[-1] == eos_token_id)
+            for ids, logprobs in zip(state.ids, state.logprobs, strict=True)
+        ]
+
+
+def draw(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """[B] tokens from softmax(logits [B, V]) by the Gumbel-max trick: one pass, no sort."""
+    noise = torch.empty_like(logits).exponential_(generator=generator)
+    return (logits - noise.log()).argmax(dim=-1)
+
+
+@dataclass
+class _Decoding:
+    """The sequences still being written (`rows`), and what all of them have so far."""
+
+    rows: list[int]
+    cache: DynamicCache
+    mask: Tensor
+    """[rows, positions so far] 1 on tokens, 0 on the padding left of short prompts."""
+    hidden: Tensor
+    """[rows, D] state that predicts the next token."""
+    last: Tensor
+    """[rows] the token drawn last."""
+    ids: list[list[int]]
+    logprobs: list[list[float]]
+    steps: int = field(default=0)
+
+    @classmethod
+    def start(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> "_Decoding":
+        """Read the prompts, padded on the left so that all end at the same position."""
+        longest = max(len(prompt) for prompt in prompts)
+        pads = [longest - len(prompt) for prompt in prompts]
+        input_ids = torch.tensor(
+            [[0] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)],
+            device=model.device,
+        )
+        positions = torch.arange(longest, device=model.device)
+        mask = (positions[None, :] >= torch.tensor(pads, device=model.device)[:, None]).long()
+        cache = DynamicCache(config=model.base.config)
+        position_ids = (mask.cumsum(1) - 1).clamp(min=0)
+        hidden = model.hidden_states(input_ids, mask, position_ids, cache)[:, -1]
+        rows = list(range(len(prompts)))
+        empty: list[list[int]] = [[] for _ in rows]
+        return cls(rows, cache, mask, hidden, input_ids[:, -1], empty, [[] for _ in rows])
+
+    def record(self, tokens: Tensor, logprobs: Tensor) -> None:
+        """Append one token to every open sequence."""
+        self.last = tokens
+        for row, token, logprob in zip(self.rows, tokens.tolist(), logprobs.tolist(), strict=True):
+            self.ids[row].append(token)
+            self.logprobs[row].append(logprob)
+        self.steps += 1
+
+    def drop_finished(self, tokens: Tensor, eos_token_id: int) -> None:
+        """Take sequences that ended out of the batch and the cache."""
+        keep = (tokens != eos_token_id).nonzero()[:, 0]
+        if len(keep) == len(self.rows):
+            return
+        self.rows = [self.rows[index] for index in keep.tolist()]
+        self.last, self.mask = self.last[keep], self.mask[keep]
+        if self.rows:
+            self.cache.batch_select_indices(keep)
+
+    def advance(self, model: LanguageModel) -> None:
+        """Read the token drawn last."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], dim=1)
+        position_ids = self.mask.sum(1, keepdim=True) - 1
+        self.hidden = model.hidden_states(
+            self.last[:, None], self.mask, position_ids, self.cache
+        )[:, -1]

@@ -1,0 +1,213 @@
+"""The rollout loop that online policy optimizers share; a subclass gives `step(rollout)`.
+
+Each iteration: prompts -> completions with log-probabilities -> reference log-probabilities ->
+rewards -> `step` (advantages and updates) -> KL controller -> metrics.
+"""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlhfkit import data
+from rlhfkit.console import progress_bar
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.batch import make_batch
+from rlhfkit.online_config import OnlineConfig
+from rlhfkit.reporting import Reporter
+from rlhfkit.rl.losses import pretraining_loss
+from rlhfkit.rl.masking import masked_mean
+from rlhfkit.rollout import Rollout, pad_rows, score_responses, teacher_forced_logprobs
+from rlhfkit.text import load_text_format
+from rlhfkit.types import Messages
+
+
+class OnlineOptimizer(ABC):
+    """Samples, scores and updates in turn until `stage.rl.total_episodes` are used up."""
+
+    needs: tuple[str, ...] = ("sft",)
+    completions_per_prompt: int = 1
+
+    def __init__(self, config: OnlineConfig, context: Context) -> None:
+        self.config = config
+        self.rl = context.config.stage.rl
+        self.seed = context.config.seed
+
+    @abstractmethod
+    def step(self, rollout: Rollout) -> dict[str, float]:
+        """Update the models from one batch of episodes; returns metrics under TRL's names."""
+
+    @abstractmethod
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What AdamW gets: a group per model with `params` and `lr`."""
+
+    def train(self, context: Context) -> None:
+        """Run the loop and save the policy."""
+        self._set_up(context)
+        iterations = -(-self.rl.total_episodes // self.rl.batch_size)
+        with Reporter(context) as reporter, progress_bar("rl", iterations) as bar:
+            for iteration in range(1, iterations + 1):
+                rollout = self.collect(next(self._prompt_batches))
+                metrics = self._rollout_metrics(rollout) | self.step(rollout)
+                self.kl.update(float(rollout.kl.sum(1).mean()), len(rollout))
+                metrics["episode"] = iteration * self.rl.batch_size
+                reporter.log(iteration, metrics)
+                bar.advance(1, _shown(metrics))
+        self.roles.policy.save(context.stage_dir / "model")
+
+    def collect(self, prompts: list[Messages]) -> Rollout:
+        """Answer prompts with the policy and score the answers."""
+        prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
+        responses = self.sampler.sample(
+            self.roles.policy, prompt_ids, self.text.eos_token_id, self.generator
+        )
+        ids = [response.ids for response in responses]
+        completions = [self.text.decode(row) for row in ids]
+        reference = teacher_forced_logprobs(
+            self.roles.reference, prompt_ids, ids, self.sampler.temperature, self.rl.micro_batch_size
+        )
+        scores, raw = score_responses(
+            self.rewards, self.weights, self.rl, prompts, completions, prompt_ids, responses
+        )
+        device = self.roles.policy.device
+        mask = make_batch(prompt_ids, ids).response_mask.to(device)
+        sampled = [torch.tensor(response.logprobs, device=device) for response in responses]
+        return Rollout(
+            prompts,
+            prompt_ids,
+            completions,
+            responses,
+            mask,
+            pad_rows(sampled, mask.shape[1]),
+            pad_rows(reference, mask.shape[1]),
+            scores.to(device),
+            raw,
+        )
+
+    def mini_batches(self, rollout: Rollout) -> Iterator[list[int]]:
+        """Indices of episodes, one list per optimizer step, in a fresh order every epoch."""
+        size = -(-len(rollout) // self.config.num_mini_batches)
+        for _ in range(self.config.num_ppo_epochs):
+            order = self._random.sample(range(len(rollout)), len(rollout))
+            for start in range(0, len(order), size):
+                yield order[start : start + size]
+
+    def ptx_backward(self) -> float:
+        """Add the pretraining gradients to the policy's (InstructGPT, equation 2, second term).
+
+        They come from a backward pass of their own right after PPO's and accumulate (C.4).
+        """
+        if self.config.ptx_coef == 0:
+            return 0.0
+        chosen = self._random.choices(self._pretraining, k=self.config.ptx_batch_size)
+        total = 0.0
+        count = sum(len(row) - 1 for row in chosen)
+        for start in range(0, len(chosen), self.rl.micro_batch_size):
+            part = chosen[start : start + self.rl.micro_batch_size]
+            policy = self.roles.policy
+            batch = make_batch([row[:1] for row in part], [row[1:] for row in part], policy.device)
+            logprobs, _ = policy.response_logprobs(batch)
+            loss = pretraining_loss(logprobs, batch.response_mask, count)
+            self.backward(self.config.ptx_coef * loss)
+            total += float(loss)
+        return total
+
+    def backward(self, loss: Tensor) -> None:
+        """Accumulate gradients."""
+        self.accelerator.backward(loss)
+
+    def optimizer_step(self) -> dict[str, float]:
+        """Clip each model's gradients by their own norm and step; returns the norms by group."""
+        norms = {}
+        for group in self.optimizer.param_groups:
+            norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
+            norms[f"{group['name']}/grad_norm"] = float(norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norms
+
+    def _set_up(self, context: Context) -> None:
+        self._check()
+        self.accelerator = context.accelerator
+        self.text = load_text_format(context)
+        self.roles = context.build("loader").roles(
+            context.model_of("sft"), context.model_of("reward_model")
+        )
+        context = replace(context, roles=self.roles)
+        self.rewards = context.build_all("reward")
+        if not self.rewards:
+            raise UserError("reward=[]: the rl stage needs at least one reward function")
+        self.weights = {name: entry.weight for name, entry in context.config.reward.items()}
+        self.sampler = context.build("sampler")
+        self.kl = context.build("kl")
+        self.optimizer = torch.optim.AdamW(
+            self.parameter_groups(),
+            betas=(self.config.adam_beta1, self.config.adam_beta2),
+            eps=self.config.adam_epsilon,
+            weight_decay=self.config.weight_decay,
+        )
+        self._random = random.Random(self.seed)
+        self.generator = torch.Generator(self.roles.policy.device).manual_seed(self.seed)
+        self._prompt_batches = self._cycle(data.training_prompts(context, self.text))
+        self._pretraining = self._load_pretraining(context)
+
+    def _check(self) -> None:
+        if self.rl.batch_size % self.completions_per_prompt:
+            raise UserError(
+                f"stage.rl.batch_size={self.rl.batch_size}: must be a multiple of the "
+                f"{self.completions_per_prompt} completions per prompt"
+            )
+
+    def _cycle(self, prompts: list[Messages]) -> Iterator[list[Messages]]:
+        """Batches of prompts, each repeated for its completions; reshuffled every pass."""
+        waiting: list[Messages] = []
+        wanted = self.rl.batch_size // self.completions_per_prompt
+        while True:
+            while len(waiting) < wanted:
+                waiting += self._random.sample(prompts, len(prompts))
+            batch, waiting = waiting[:wanted], waiting[wanted:]
+            yield [prompt for prompt in batch for _ in range(self.completions_per_prompt)]
+
+    def _load_pretraining(self, context: Context) -> list[list[int]]:
+        if self.config.ptx_coef == 0:
+            return []
+        rows = [self.text.text_ids(item) for item in data.pretraining_texts(context)]
+        rows = [row[: self.config.ptx_length] for row in rows if len(row) > 1]
+        if not rows:
+            raise UserError(
+                f"optimizer.ptx_coef={self.config.ptx_coef} needs pretraining texts: give "
+                f"data.<source>.pretraining"
+            )
+        return rows
+
+    def _rollout_metrics(self, rollout: Rollout) -> dict[str, float]:
+        kl = rollout.kl.sum(1)
+        penalty = self.kl.coef * kl
+        ended = [response.finished for response in rollout.responses]
+        lengths = rollout.response_mask.sum(1).float()
+        return {
+            "objective/kl": float(kl.mean()),
+            "objective/kl_coef": self.kl.coef,
+            "objective/entropy": float(-masked_mean(rollout.logprobs, rollout.response_mask)),
+            "objective/scores": float(rollout.scores.mean()),
+            "objective/non_score_reward": float(-penalty.mean()),
+            "objective/rlhf_reward": float((rollout.scores - penalty).mean()),
+            "response/length": float(lengths.mean()),
+            "response/eos_share": sum(ended) / len(ended),
+            **{f"reward/{name}": float(raw.mean()) for name, raw in rollout.raw_scores.items()},
+        }
+
+
+def _shown(metrics: dict[str, float]) -> dict[str, float]:
+    names = {
+        "score": "objective/scores",
+        "kl": "objective/kl",
+        "tokens": "response/length",
+        "eos": "response/eos_share",
+    }
+    return {short: metrics[name] for short, name in names.items()}

@@ -1,0 +1,34 @@
+"""Options that every online policy optimizer inherits. No torch here."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class OnlineConfig:
+    """What optimizers on the shared rollout loop have in common; names as in TRL."""
+
+    learning_rate: float = 1e-5
+    """Of the policy, AdamW."""
+
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+    adam_epsilon: float = 1e-5
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    num_ppo_epochs: int = 4
+    """Passes over each batch of episodes."""
+
+    num_mini_batches: int = 1
+    """Optimizer steps per pass."""
+
+    cliprange: float = 0.2
+    """Of the policy ratio (Schulman et al. 2017)."""
+
+    ptx_coef: float = 0.0
+    """gamma of PPO-ptx: weight of the pretraining gradients (InstructGPT: 27.8); 0 is plain PPO."""
+
+    ptx_batch_size: int = 8
+    """Pretraining texts per optimizer step."""
+
+    ptx_length: int = 64
+    """Tokens of each pretraining text."""

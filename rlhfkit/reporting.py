@@ -1,0 +1,71 @@
+"""Numbers of a stage: metrics.jsonl, observers, and the trackers transformers knows."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Reporter:
+    """Writes a stage's numbers everywhere they belong; use as a context manager."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._file = (context.stage_dir / METRICS_FILE).open("a", encoding="utf-8")
+        self._trackers = _Trackers(context) if context.config.report_to else None
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._trackers is not None:
+            self._trackers.finish()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One line in metrics.jsonl; `step` counts as the stage does."""
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._file.flush()
+        self._context.plugins.hook.metrics_logged(
+            stage=self._context.stage, step=step, metrics=metrics
+        )
+        if self._trackers is not None:
+            self._trackers.log(step, metrics)
+
+
+class _Trackers:
+    """TensorBoard, W&B, Trackio and others through transformers' own callbacks."""
+
+    def __init__(self, context: Context) -> None:
+        from transformers import TrainerControl, TrainerState, TrainingArguments
+        from transformers.integrations import get_reporting_integration_callbacks
+
+        directory = context.stage_dir / "trackers"
+        self._arguments = TrainingArguments(
+            output_dir=str(directory),
+            run_name=f"{context.config.run_name}-{context.stage}",
+            report_to=context.config.report_to,
+            use_cpu=True,
+        )
+        self._state, self._control = TrainerState(), TrainerControl()
+        try:
+            kinds = get_reporting_integration_callbacks(self._arguments.report_to)
+            self._callbacks = [kind() for kind in kinds]
+        except (ValueError, ImportError, RuntimeError) as error:
+            raise UserError(f"report_to={context.config.report_to}: {error}") from error
+        self._each("on_train_begin")
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._state.global_step = step
+        self._each("on_log", logs=dict(metrics))
+
+    def finish(self) -> None:
+        self._each("on_train_end")
+
+    def _each(self, event: str, **values: Any) -> None:
+        for callback in self._callbacks:
+            getattr(callback, event)(self._arguments, self._state, self._control, **values)

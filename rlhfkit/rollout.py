@@ -1,0 +1,149 @@
+"""One batch of episodes: prompts answered by the policy, scored and compared with the reference.
+
+Shape letters: B episodes, T response tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlhfkit.errors import UserError
+from rlhfkit.models.batch import TokenBatch, make_batch
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.stage_configs import RlConfig
+from rlhfkit.types import Messages, Response
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """B episodes and everything the update needs of them; all tensors on the policy's device."""
+
+    prompts: list[Messages]
+    prompt_ids: list[list[int]]
+    completions: list[str]
+    responses: list[Response]
+
+    response_mask: Tensor
+    """[B, T] True on the tokens of each response."""
+
+    logprobs: Tensor
+    """[B, T] of the tokens under the policy that sampled them."""
+
+    ref_logprobs: Tensor
+    """[B, T] of the tokens under the reference."""
+
+    scores: Tensor
+    """[B] weighted sum of the rewards, clipped, less the missing-EOS penalty."""
+
+    raw_scores: Mapping[str, Tensor]
+    """[B] by reward function, before weights."""
+
+    def __len__(self) -> int:
+        return len(self.responses)
+
+    @property
+    def kl(self) -> Tensor:
+        """[B, T] log pi - log pi_ref of the sampled tokens (k1), 0 off the mask."""
+        return (self.logprobs - self.ref_logprobs) * self.response_mask
+
+    def batch(self, indices: Sequence[int]) -> TokenBatch:
+        """Some of the episodes as padded tokens."""
+        return make_batch(
+            [self.prompt_ids[index] for index in indices],
+            [self.responses[index].ids for index in indices],
+            self.response_mask.device,
+        )
+
+    def micro_batches(self, indices: Sequence[int], size: int) -> list[list[int]]:
+        """`indices` cut into groups of at most `size` episodes of like length."""
+        order = sorted(indices, key=self._length)
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def _length(self, index: int) -> int:
+        return len(self.prompt_ids[index]) + len(self.responses[index].ids)
+
+
+@torch.no_grad()
+def by_micro_batch(
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    size: int,
+    compute: Any,
+    device: torch.device,
+) -> list[Tensor]:
+    """`compute(TokenBatch)` over sequences of like length, put back in order: a row each."""
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]) + len(responses[row]))
+    results: list[Tensor | None] = [None] * len(prompts)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        batch = make_batch(
+            [prompts[row] for row in rows], [responses[row] for row in rows], device
+        )
+        for row, values in zip(rows, compute(batch), strict=True):
+            results[row] = values
+    return [values for values in results if values is not None]
+
+
+def teacher_forced_logprobs(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    temperature: float,
+    size: int,
+) -> list[Tensor]:
+    """Log-probabilities [T_i] of given responses under a model, without gradients."""
+    rows = by_micro_batch(
+        prompts,
+        responses,
+        size,
+        lambda batch: model.response_logprobs(batch, temperature)[0],
+        model.device,
+    )
+    return [row[: len(response)] for row, response in zip(rows, responses, strict=True)]
+
+
+def pad_rows(rows: Sequence[Tensor], length: int) -> Tensor:
+    """[B, T] from B rows of at most `length` numbers, 0 behind."""
+    padded = [torch.nn.functional.pad(row[:length], (0, length - len(row[:length]))) for row in rows]
+    return torch.stack(padded)
+
+
+def score_responses(
+    rewards: Mapping[str, Any],
+    weights: Mapping[str, float],
+    config: RlConfig,
+    prompts: list[Messages],
+    completions: list[str],
+    prompt_ids: list[list[int]],
+    responses: list[Response],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """[B] scores as PPO uses them, and each reward function's own numbers.
+
+    Raises `UserError` for a reward function that does not return one finite number each.
+    """
+    columns = {
+        "prompt_ids": prompt_ids,
+        "completion_ids": [response.ids for response in responses],
+        "finished": [response.finished for response in responses],
+    }
+    raw = {
+        name: _checked(name, function(prompts, completions, **columns), len(completions))
+        for name, function in rewards.items()
+    }
+    total = torch.stack([weights[name] * values for name, values in raw.items()]).sum(0)
+    if config.reward_clip is not None:
+        total = total.clamp(-config.reward_clip, config.reward_clip)
+    cut = torch.tensor([not response.finished for response in responses])
+    return total - config.missing_eos_penalty * cut, raw
+
+
+def _checked(name: str, values: Sequence[float], count: int) -> Tensor:
+    if len(values) != count:
+        raise UserError(f"reward {name}: returned {len(values)} numbers for {count} completions")
+    tensor = torch.tensor([float(value) for value in values])
+    if not tensor.isfinite().all():
+        raise UserError(f"reward {name}: returned a number that is not finite")
+    return tensor

@@ -1,0 +1,151 @@
+"""Stage evaluate: the base model, the SFT model, the policy and opponents on held-out prompts.
+
+1. choose prompts  2. let every policy answer them  3. measure each one's KL to the SFT model
+4. let the evaluators judge  5. write samples and numbers
+
+Writes: samples.jsonl, metrics.json (every number with its 95 % interval). Source: InstructGPT,
+sections 3.6 and 4.1 (win rate against the SFT model).
+"""
+
+import random
+from dataclasses import asdict
+
+import torch
+from rich.table import Table
+
+from rlhfkit import data
+from rlhfkit.console import console, progress_bar
+from rlhfkit.context import Context
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit.run_dir import write_json, write_jsonl
+from rlhfkit.stages.sample import load_policy
+from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.types import Messages, Metric, PolicySamples, Response
+
+PROMPTS_AT_ONCE = 64
+
+
+def run(context: Context) -> None:
+    """Sample, judge and write."""
+    text = load_text_format(context)
+    prompts = data.held_out_prompts(context, text)
+    random.Random(context.config.seed).shuffle(prompts)
+    prompts = prompts[: context.config.stage.evaluate.num_prompts]
+
+    reference = load_policy(context, "sft" if context.model_of("sft") else "base")
+    samples = {"sft": _answer(context, text, "sft", reference, reference, prompts)}
+    for name in _others(context):
+        policy = load_policy(context, name)
+        own = _own_format(context, text, name)
+        same = own.tokenizer is text.tokenizer
+        samples[name] = _answer(context, own, name, policy, reference if same else None, prompts)
+        del policy
+
+    metrics: dict[str, dict[str, Metric]] = {name: {} for name in samples}
+    for evaluator in context.build_all("evaluator").values():
+        for name, found in evaluator.evaluate(samples).items():
+            metrics[name] |= found
+    _write(context, samples, metrics)
+    console.print(metrics_table(metrics))
+
+
+def metrics_table(metrics: dict[str, dict[str, Metric]]) -> Table:
+    """Policies down, metrics across, each as value [low, high]."""
+    names = list(dict.fromkeys(name for found in metrics.values() for name in found))
+    count = max((metric.count for found in metrics.values() for metric in found.values()), default=0)
+    table = Table("policy", *names, title=f"{count} held-out prompts, 95 % intervals")
+    for policy, found in metrics.items():
+        table.add_row(policy, *(shown(found.get(name)) for name in names))
+    return table
+
+
+def shown(metric: Metric | None) -> str:
+    """A metric as text."""
+    if metric is None:
+        return "-"
+    return f"{metric.value:.3g} [{metric.low:.3g}, {metric.high:.3g}]"
+
+
+def _others(context: Context) -> list[str]:
+    """Which policies are compared with the SFT model."""
+    rl = ["rl"] if context.model_of("rl") else []
+    base = ["base"] if context.model_of("sft") else []
+    return [*base, *rl, *context.config.stage.evaluate.opponents]
+
+
+def _own_format(context: Context, text: TextFormat, name: str) -> TextFormat:
+    """An opponent reads prompts with its own tokenizer and template."""
+    if name in ("base", "rl"):
+        return text
+    return load_text_format(context, name)
+
+
+def _answer(
+    context: Context,
+    text: TextFormat,
+    name: str,
+    policy: LanguageModel,
+    reference: LanguageModel | None,
+    prompts: list[Messages],
+) -> PolicySamples:
+    sampler = context.build("sampler")
+    generator = torch.Generator(policy.device).manual_seed(context.config.seed)
+    prompt_ids = [text.prompt_ids(prompt) for prompt in prompts]
+    responses: list[Response] = []
+    with progress_bar(f"evaluate {name}", len(prompts)) as bar:
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            part = prompt_ids[start : start + PROMPTS_AT_ONCE]
+            responses += sampler.sample(policy, part, text.eos_token_id, generator)
+            bar.advance(len(part))
+    completions = [text.decode(response.ids) for response in responses]
+    kl = _kl(context, policy, reference, sampler.temperature, prompt_ids, responses)
+    return PolicySamples(name, prompts, completions, responses, prompt_ids, kl)
+
+
+def _kl(
+    context: Context,
+    policy: LanguageModel,
+    reference: LanguageModel | None,
+    temperature: float,
+    prompt_ids: list[list[int]],
+    responses: list[Response],
+) -> list[float] | None:
+    """Sum of log pi - log pi_sft over each response's tokens, in nats."""
+    if reference is None:
+        return None
+    if reference is policy:
+        return [0.0] * len(responses)
+    rows = teacher_forced_logprobs(
+        reference,
+        prompt_ids,
+        [response.ids for response in responses],
+        temperature,
+        context.config.stage.rl.micro_batch_size,
+    )
+    return [
+        sum(response.logprobs) - float(row.sum())
+        for response, row in zip(responses, rows, strict=True)
+    ]
+
+
+def _write(
+    context: Context,
+    samples: dict[str, PolicySamples],
+    metrics: dict[str, dict[str, Metric]],
+) -> None:
+    rows = [
+        {"policy": name, "prompt": prompt, "completion": completion, "finished": response.finished}
+        for name, drawn in samples.items()
+        for prompt, completion, response in zip(
+            drawn.prompts, drawn.completions, drawn.responses, strict=True
+        )
+    ]
+    write_jsonl(context.stage_dir / "samples.jsonl", rows)
+    write_json(
+        context.stage_dir / "metrics.json",
+        {
+            name: {key: asdict(metric) for key, metric in found.items()}
+            for name, found in metrics.items()
+        },
+    )

@@ -1,0 +1,93 @@
+"""Stage label: rankings of the sampled completions, or rankings that came with the data.
+
+1. read completions  2. ask the labelers  3. measure how far they agree  4. write rankings
+
+Writes: rankings.jsonl (a row per prompt and labeler), agreement.json. Source: InstructGPT,
+section 3.4 (agreement between labelers) and figure 12 (ties are allowed).
+"""
+
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+from rlhfkit.console import console
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.run_dir import read_jsonl, write_json, write_jsonl
+from rlhfkit.types import Judgement, Ranking
+
+RANKINGS_FILE = "rankings.jsonl"
+AGREEMENT_FILE = "agreement.json"
+
+
+def run(context: Context) -> None:
+    """Write rankings and the labelers' agreement."""
+    labeler = context.build("labeler")
+    if hasattr(labeler, "rankings"):
+        rankings = labeler.rankings()
+        agreement = measure_agreement(_by_prompt(rankings))
+    else:
+        rankings, agreement = _ask(context, labeler)
+    write_jsonl(context.stage_dir / RANKINGS_FILE, [asdict(ranking) for ranking in rankings])
+    write_json(context.stage_dir / AGREEMENT_FILE, agreement)
+    _tell(rankings, agreement)
+
+
+def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float | None]]:
+    config = context.config.stage.label
+    rows = read_jsonl(context.output_of("sample", "completions.jsonl"))
+    judgements = labeler.rank(
+        [row["prompt"] for row in rows], [row["completions"] for row in rows]
+    )
+    if len(judgements) != len(rows):
+        raise UserError(f"the labeler ranked {len(judgements)} of {len(rows)} prompts")
+    rankings = [
+        Ranking(row["prompt"], row["completions"], judged.ranks, row["finished"], judged.labeler)
+        for index, (row, pool) in enumerate(zip(rows, judgements, strict=True))
+        for judged in _turn(pool, index, config.labels_per_prompt)
+    ]
+    overlap = [_turn(pool, index, 2) for index, pool in enumerate(judgements)]
+    return rankings, measure_agreement(overlap[: config.overlap_prompts])
+
+
+def _turn(pool: list[Judgement], index: int, count: int) -> list[Judgement]:
+    """Labelers take turns: `count` neighbours of the pool, moving on with every prompt."""
+    return [pool[(index + offset) % len(pool)] for offset in range(min(count, len(pool)))]
+
+
+def measure_agreement(judged: list[list[Judgement]]) -> dict[str, float | None]:
+    """Share of pairs that two labelers order alike, of those that neither ties.
+
+    judged: for every prompt the judgements of the labelers who ranked it.
+    """
+    same = pairs = ties = 0
+    for judgements in judged:
+        for one, other in combinations(judgements, 2):
+            for first, second in combinations(range(len(one.ranks)), 2):
+                ours = one.ranks[first] - one.ranks[second]
+                theirs = other.ranks[first] - other.ranks[second]
+                if ours == 0 or theirs == 0:
+                    ties += 1
+                else:
+                    pairs += 1
+                    same += (ours > 0) == (theirs > 0)
+    return {"agreement": same / pairs if pairs else None, "pairs": pairs, "tied_pairs": ties}
+
+
+def _by_prompt(rankings: list[Ranking]) -> list[list[Judgement]]:
+    """Imported rankings of the same completions, gathered."""
+    gathered: dict[str, list[Judgement]] = {}
+    for ranking in rankings:
+        key = repr((ranking.prompt, ranking.completions))
+        gathered.setdefault(key, []).append(Judgement(ranking.ranks, ranking.labeler))
+    return list(gathered.values())
+
+
+def _tell(rankings: list[Ranking], agreement: dict[str, float | None]) -> None:
+    completions = sum(len(ranking.ranks) for ranking in rankings)
+    labelers = sorted({ranking.labeler for ranking in rankings})
+    names = ", ".join(labelers) if len(labelers) <= 8 else f"{len(labelers)} labelers"
+    console.print(f"  {len(rankings)} rankings of {completions} completions by {names}")
+    if agreement["agreement"] is not None:
+        share, pairs = agreement["agreement"], agreement["pairs"]
+        console.print(f"  labelers agree on {share:.1%} of {pairs} pairs")

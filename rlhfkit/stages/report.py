@@ -1,0 +1,192 @@
+"""Stage report: what the run did, as one page with tables and a plot.
+
+Writes: report.md, reward_vs_kl.png.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from rlhfkit.console import console
+from rlhfkit.context import Context
+from rlhfkit.run_dir import read_jsonl
+from rlhfkit.stages.evaluate import metrics_table, shown
+from rlhfkit.types import Metric
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+Metrics = dict[str, dict[str, Metric]]
+
+
+def run(context: Context) -> None:
+    """Write the page; stages that did not run are left out of it."""
+    metrics = _evaluation(context)
+    pictures = _plot(context)
+    lines = [f"# {context.config.run_name}", "", *_header(context), "", *_stages(context)]
+    if metrics:
+        lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
+    lines += [f"\n![reward against KL]({picture.name})" for picture in pictures]
+    lines += _examples(context)
+    page = context.stage_dir / "report.md"
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    console.print(_stage_table(context))
+    if metrics:
+        console.print(metrics_table(metrics))
+    console.print(f"  report: {page}", *(f"  plot: {picture}" for picture in pictures), sep="\n")
+
+
+def _header(context: Context) -> list[str]:
+    config = context.config
+    labeler = config.labeler.name
+    return [
+        f"Model {config.model.path}, loader {config.loader.name}, optimizer "
+        f"{config.optimizer.name}, KL {config.kl.name}, labeler {labeler}, seed {config.seed}.",
+        "A small-scale run: its numbers say that the loop works, not how good a model is."
+        if labeler == "simulated"
+        else "",
+    ]
+
+
+def _evaluation(context: Context) -> Metrics:
+    path = context.run_dir.stage_dir("evaluate") / "metrics.json"
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        policy: {name: Metric(**metric) for name, metric in found.items()}
+        for policy, found in stored.items()
+    }
+
+
+def _metrics_lines(metrics: Metrics) -> list[str]:
+    names = list(dict.fromkeys(name for found in metrics.values() for name in found))
+    lines = [f"| policy | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for policy, found in metrics.items():
+        cells = " | ".join(shown(found.get(name)) for name in names)
+        lines.append(f"| {policy} | {cells} |")
+    return lines
+
+
+def _summaries(context: Context) -> list[tuple[str, float, str]]:
+    """(stage, seconds, what it did) for every finished stage."""
+    found = []
+    for stage, describe in _DESCRIBE.items():
+        record = context.run_dir.record(stage)
+        if record is not None:
+            found.append((stage, record.seconds, describe(context.run_dir.stage_dir(stage))))
+    return found
+
+
+def _stages(context: Context) -> list[str]:
+    rows = [f"| {stage} | {seconds:.0f} | {text} |" for stage, seconds, text in _summaries(context)]
+    return ["| stage | seconds | result |", "|---|---|---|", *rows]
+
+
+def _stage_table(context: Context) -> Any:
+    from rich.table import Table
+
+    table = Table("stage", "seconds", "result")
+    for stage, seconds, text in _summaries(context):
+        table.add_row(stage, f"{seconds:.0f}", text)
+    return table
+
+
+def _sft(path: Path) -> str:
+    losses = [row["eval_loss"] for row in read_jsonl(path / "metrics.jsonl") if "eval_loss" in row]
+    return f"validation loss {losses[-1]:.3f}" if losses else "trained"
+
+
+def _sample(path: Path) -> str:
+    rows = read_jsonl(path / "completions.jsonl")
+    count = sum(len(row["completions"]) for row in rows)
+    ended = sum(sum(row["finished"]) for row in rows)
+    return f"{count} completions of {len(rows)} prompts, {ended / count:.0%} ended by themselves"
+
+
+def _label(path: Path) -> str:
+    agreement = json.loads((path / "agreement.json").read_text(encoding="utf-8"))
+    count = len(read_jsonl(path / "rankings.jsonl"))
+    if agreement["agreement"] is None:
+        return f"{count} rankings"
+    return f"{count} rankings, labelers agree on {agreement['agreement']:.1%} of pairs"
+
+
+def _reward_model(path: Path) -> str:
+    result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+    if result["validation_accuracy"] is None:
+        return "trained, no validation prompts"
+    return (
+        f"validation accuracy {result['validation_accuracy']:.1%} on "
+        f"{result['validation_pairs']} pairs of {result['validation_prompts']} prompts"
+    )
+
+
+def _rl(path: Path) -> str:
+    rows = [row for row in read_jsonl(path / "metrics.jsonl") if "objective/scores" in row]
+    if not rows:
+        return "trained offline"
+    first, last = rows[0], rows[-1]
+    return (
+        f"score {first['objective/scores']:.2f} to {last['objective/scores']:.2f}, "
+        f"KL {last['objective/kl']:.1f} nats after {last['episode']:.0f} episodes"
+    )
+
+
+def _evaluate(path: Path) -> str:
+    metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    if "win_rate" not in metrics.get("rl", {}):
+        return "measured"
+    return f"policy preferred to SFT: {shown(Metric(**metrics['rl']['win_rate']))}"
+
+
+_DESCRIBE = {
+    "sft": _sft,
+    "sample": _sample,
+    "label": _label,
+    "reward_model": _reward_model,
+    "rl": _rl,
+    "evaluate": _evaluate,
+}
+
+
+def _plot(context: Context) -> list[Path]:
+    """Reward against KL over the iterations of an online optimizer."""
+    path = context.run_dir.stage_dir("rl") / "metrics.jsonl"
+    rows = read_jsonl(path) if path.exists() else []
+    rows = [row for row in rows if "objective/scores" in row]
+    if not rows:
+        return []
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    kl = [row["objective/kl"] for row in rows]
+    scores = [row["objective/scores"] for row in rows]
+    points = axes.scatter(kl, scores, c=[row["episode"] for row in rows], cmap="viridis", zorder=2)
+    axes.plot(kl, scores, color="0.8", linewidth=1, zorder=1)
+    figure.colorbar(points, label="episodes")
+    axes.set_xlabel("KL to the SFT model (nats per completion)")
+    axes.set_ylabel("score")
+    axes.set_title(f"{context.config.run_name}: reward against KL during RL")
+    formats = context.config.stage.report.formats
+    pictures = [context.stage_dir / f"reward_vs_kl.{suffix}" for suffix in formats]
+    for picture in pictures:
+        figure.savefig(picture, dpi=150)
+    plt.close(figure)
+    return pictures
+
+
+def _examples(context: Context, count: int = 5) -> list[str]:
+    """The first held-out prompts with every policy's answer."""
+    path = context.run_dir.stage_dir("evaluate") / "samples.jsonl"
+    rows = read_jsonl(path) if path.exists() else []
+    prompts = list(dict.fromkeys(row["prompt"][-1]["content"] for row in rows))[:count]
+    lines = ["", "## Examples"] if prompts else []
+    for prompt in prompts:
+        lines += ["", f"**{prompt}**", ""]
+        lines += [
+            f"- {row['policy']}: {row['completion']}"
+            for row in rows
+            if row["prompt"][-1]["content"] == prompt
+        ]
+    return lines

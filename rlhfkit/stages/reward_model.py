@@ -1,0 +1,186 @@
+"""Stage reward_model: learns from K-wise rankings.
+
+1. read rankings and render them  2. hold some prompts out  3. train: all pairs of a prompt in one
+batch element, one forward pass per completion  4. measure validation accuracy  5. shift the bias
+so that demonstrations average 0  6. save
+
+Writes: model/ with head.safetensors, metrics.jsonl, result.json. Source: InstructGPT, section 3.5
+(equation 1) and C.2.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import Trainer, TrainingArguments
+
+from rlhfkit import data
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.batch import make_batch
+from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.rl.losses import kwise_ranking_loss
+from rlhfkit.run_dir import read_jsonl, write_json
+from rlhfkit.stages.label import RANKINGS_FILE
+from rlhfkit.text import TextFormat, load_text_format, plain_text
+from rlhfkit.training import train, training_arguments
+from rlhfkit.types import Ranking
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Element:
+    """One batch element: a prompt with its K completions as tokens."""
+
+    prompt: list[int]
+    completions: list[list[int]]
+    ranks: list[int]
+
+
+def run(context: Context) -> None:
+    """Train the reward model."""
+    config = context.config.stage.reward_model
+    text = load_text_format(context)
+    training, held_out = _split(context, _read(context))
+    sft = context.model_of("sft") or context.config.model.path
+    model = context.build("loader").scalar_model(sft, trainable=True)
+    trainer = RankingTrainer(
+        model=_Module(model),
+        args=training_arguments(
+            context,
+            config,
+            TrainingArguments,
+            remove_unused_columns=False,
+            label_names=["elements"],
+        ),
+        train_dataset=_elements(context, text, training),
+        data_collator=_collate,
+    )
+    train(context, trainer)
+    result = {
+        "validation_prompts": len({plain_text(ranking.prompt) for ranking in held_out}),
+        **accuracy(model, _elements(context, text, held_out), config.per_device_train_batch_size),
+        "shift": _normalise(context, text, model),
+    }
+    write_json(context.stage_dir / RESULT_FILE, result)
+    model.save(context.stage_dir / "model")
+
+
+class RankingTrainer(Trainer):  # type: ignore[misc]
+    """transformers' Trainer with the K-wise loss; TRL's RewardTrainer knows pairs only."""
+
+    def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Tensor:
+        """Mean over the prompts of the batch of the mean over each prompt's pairs."""
+        elements = inputs["elements"]
+        scores = score_elements(model.scalar_model, elements)
+        losses = [
+            kwise_ranking_loss(rewards, torch.tensor(element.ranks, device=rewards.device))
+            for rewards, element in zip(scores, elements, strict=True)
+        ]
+        return torch.stack([item.loss for item in losses]).mean()
+
+
+class _Module(nn.Module):
+    """What the trainer sees: body and head as one module."""
+
+    def __init__(self, scalar_model: ScalarModel) -> None:
+        super().__init__()
+        self.scalar_model = scalar_model
+        self.body = scalar_model.language_model.model
+        self.head = scalar_model.head
+
+
+def score_elements(model: ScalarModel, elements: Sequence[Element]) -> Sequence[Tensor]:
+    """A [K] tensor of scores per element, from one batch of all their completions."""
+    prompts = [element.prompt for element in elements for _ in element.completions]
+    completions = [ids for element in elements for ids in element.completions]
+    batch = make_batch(prompts, completions, model.language_model.device)
+    return torch.split(model.scores(batch), [len(element.completions) for element in elements])
+
+
+@torch.no_grad()
+def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[str, Any]:
+    """Share of the pairs, ties apart, whose better completion scores higher."""
+    if rows is None:
+        return {"validation_accuracy": None, "validation_pairs": 0}
+    elements = _collate(list(rows))["elements"]
+    correct = pairs = 0
+    for start in range(0, len(elements), batch_size):
+        part = elements[start : start + batch_size]
+        for rewards, element in zip(score_elements(model, part), part, strict=True):
+            counted = kwise_ranking_loss(rewards, torch.tensor(element.ranks).to(rewards.device))
+            correct += int(counted.correct)
+            pairs += int(counted.pairs)
+    return {"validation_accuracy": correct / pairs, "validation_pairs": pairs}
+
+
+def _read(context: Context) -> list[Ranking]:
+    """The rankings of the label stage; those that tie everything say nothing and are dropped."""
+    rows = read_jsonl(context.output_of("label", RANKINGS_FILE))
+    rankings = [Ranking(**row) for row in rows]
+    useful = [ranking for ranking in rankings if len(set(ranking.ranks)) > 1]
+    drops = Counter({"all completions tied": len(rankings) - len(useful)})
+    data.report_drops(context, "rankings", +drops, len(rankings))
+    if not useful:
+        raise UserError("stage reward_model: every ranking ties all its completions")
+    return useful
+
+
+def _split(context: Context, rankings: list[Ranking]) -> tuple[list[Ranking], list[Ranking]]:
+    """By prompt, never by pair: the pairs of a prompt share it and would leak."""
+    prompts = sorted({plain_text(ranking.prompt) for ranking in rankings})
+    random.Random(context.config.seed).shuffle(prompts)
+    count = int(len(prompts) * context.config.stage.reward_model.validation_fraction)
+    held_out = set(prompts[:count])
+    inside = [ranking for ranking in rankings if plain_text(ranking.prompt) not in held_out]
+    outside = [ranking for ranking in rankings if plain_text(ranking.prompt) in held_out]
+    return inside, outside
+
+
+def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Dataset | None:
+    """Rankings as tokens; those whose prompt is too long are dropped and counted."""
+    rows = [
+        {
+            "prompt": text.prompt_ids(ranking.prompt),
+            "completions": [
+                text.completion_ids(completion, finished)[: context.config.model.max_prompt_length]
+                for completion, finished in zip(ranking.completions, ranking.finished, strict=True)
+            ],
+            "ranks": ranking.ranks,
+        }
+        for ranking in rankings
+    ]
+    limit = context.config.model.max_prompt_length
+    kept = [row for row in rows if len(row["prompt"]) <= limit]
+    drops = Counter({f"prompt longer than {limit} tokens": len(rows) - len(kept)})
+    data.report_drops(context, "rankings", +drops, len(rows))
+    return Dataset.from_list(kept) if kept else None
+
+
+def _collate(rows: list[dict[str, Any]]) -> dict[str, list[Element]]:
+    return {"elements": [Element(**row) for row in rows]}
+
+
+@torch.no_grad()
+def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> float:
+    """Shift the bias so that demonstrations average 0 (section C.2); gives the shift."""
+    config = context.config.stage.reward_model
+    rows = data.demonstrations(context)[: config.normalise_on] if config.normalise_on else []
+    if not rows:
+        return 0.0
+    scores = []
+    for start in range(0, len(rows), config.per_device_train_batch_size):
+        part = rows[start : start + config.per_device_train_batch_size]
+        prompts = [text.prompt_ids(row.prompt) for row in part]
+        completions = [text.completion_ids(row.completion) for row in part]
+        batch = make_batch(prompts, completions, model.language_model.device)
+        scores += model.scores(batch).tolist()
+    shift = -sum(scores) / len(scores)
+    model.shift(shift)
+    return shift

@@ -1,0 +1,91 @@
+"""Stage sample: K completions per prompt from one or several models, to be ranked.
+
+1. choose prompts  2. for each model: load it and draw its share of the K  3. write completions
+
+Writes: completions.jsonl, a row per prompt with K completions, their models, whether they ended
+by themselves, token ids and log-probabilities. Source: InstructGPT, section 3.2 (K = 4 to 9).
+"""
+
+import random
+from typing import Any
+
+import torch
+
+from rlhfkit import data
+from rlhfkit.console import progress_bar
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.run_dir import write_jsonl
+from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.types import Messages, Response
+
+COMPLETIONS_FILE = "completions.jsonl"
+PROMPTS_AT_ONCE = 64
+"""Prompts between two movements of the progress bar."""
+
+
+def run(context: Context) -> None:
+    """Sample and write completions."""
+    config = context.config.stage.sample
+    if not 2 <= config.num_completions <= 16:
+        raise UserError(
+            f"stage.sample.num_completions={config.num_completions}: K must be from 2 to 16, "
+            f"a ranking needs at least two completions"
+        )
+    text = load_text_format(context)
+    prompts = data.training_prompts(context, text)
+    random.Random(context.config.seed).shuffle(prompts)
+    prompts = prompts[: config.num_prompts]
+    rows = [_empty_row(prompt) for prompt in prompts]
+    for name, count in _shares(config.models, config.num_completions).items():
+        _sample_model(context, text, name, count, rows)
+    write_jsonl(context.stage_dir / COMPLETIONS_FILE, rows)
+
+
+def _shares(models: list[str], completions: int) -> dict[str, int]:
+    """How many of the K completions each model writes."""
+    if not models or len(models) > completions:
+        raise UserError(f"stage.sample.models={models}: between 1 and {completions} models")
+    turns = [models[turn % len(models)] for turn in range(completions)]
+    return {name: turns.count(name) for name in models}
+
+
+def _sample_model(
+    context: Context, text: TextFormat, name: str, count: int, rows: list[dict[str, Any]]
+) -> None:
+    model = load_policy(context, name)
+    sampler = context.build("sampler")
+    generator = torch.Generator(model.device).manual_seed(context.config.seed)
+    prompts = [text.prompt_ids(row["prompt"]) for row in rows for _ in range(count)]
+    with progress_bar(f"sample {name}", len(prompts)) as bar:
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            part = prompts[start : start + PROMPTS_AT_ONCE]
+            drawn = sampler.sample(model, part, text.eos_token_id, generator)
+            for offset, response in enumerate(drawn):
+                _add(rows[(start + offset) // count], name, text, response)
+            bar.advance(len(part), {"tokens": sum(len(item.ids) for item in drawn) / len(drawn)})
+
+
+def load_policy(context: Context, name: str) -> LanguageModel:
+    """A frozen model by its name in a run (`base`, `sft`, `rl`), by directory or by hub name."""
+    path: str | None = name
+    if name == "base":
+        path = None
+    elif name in ("sft", "rl"):
+        path = str(context.output_of(name, "model"))
+    model: LanguageModel = context.build("loader").language_model(path)
+    return model
+
+
+def _empty_row(prompt: Messages) -> dict[str, Any]:
+    columns = ("completions", "finished", "sources", "ids", "logprobs")
+    return {"prompt": prompt, **{column: [] for column in columns}}
+
+
+def _add(row: dict[str, Any], name: str, text: TextFormat, response: Response) -> None:
+    row["completions"].append(text.decode(response.ids))
+    row["finished"].append(response.finished)
+    row["sources"].append(name)
+    row["ids"].append(response.ids)
+    row["logprobs"].append([round(logprob, 5) for logprob in response.logprobs])

@@ -1,0 +1,101 @@
+"""Stage sft: supervised fine-tuning on demonstrations, with TRL's SFTTrainer.
+
+1. read demonstrations and render them  2. hold some out  3. mix pretraining texts in
+4. train on completions only  5. save the model
+
+Writes: model/, metrics.jsonl. Source: InstructGPT, sections 3.5 and C.1.
+"""
+
+import random
+from collections import Counter
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from rlhfkit import data
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.training import train, training_arguments
+from rlhfkit.types import Demonstration
+
+Tokens = dict[str, list[int]]
+"""`input_ids`, and `completion_mask` with 1 where the loss is taken."""
+
+
+def run(context: Context) -> None:
+    """Train the SFT model."""
+    config = context.config.stage.sft
+    text = load_text_format(context)
+    rows = _render(context, text)
+    random.Random(context.config.seed).shuffle(rows)
+    held_out = int(len(rows) * config.validation_fraction)
+    training = rows[held_out:] + _pretraining(context, text, len(rows) - held_out)
+
+    model = context.build("loader").language_model(None, trainable=True)
+    arguments = training_arguments(
+        context,
+        config,
+        SFTConfig,
+        completion_only_loss=True,
+        max_length=None,
+        eval_strategy="epoch" if held_out else "no",
+    )
+    trainer = SFTTrainer(
+        model=model.model,
+        args=arguments,
+        train_dataset=Dataset.from_list(training),
+        eval_dataset=Dataset.from_list(rows[:held_out]) if held_out else None,
+        processing_class=text.tokenizer,
+    )
+    train(context, trainer)
+    model.save(context.stage_dir / "model")
+
+
+def _render(context: Context, text: TextFormat) -> list[Tokens]:
+    """Demonstrations as tokens; those too long are dropped and counted."""
+    demonstrations = data.demonstrations(context)
+    if not demonstrations:
+        raise UserError("stage sft needs demonstrations: give data.<source>.demonstrations")
+    kept, drops = [], Counter[str]()
+    for demonstration in demonstrations:
+        try:
+            kept.append(_tokens(context, text, demonstration))
+        except data.Unusable as error:
+            drops[str(error)] += 1
+    data.report_drops(context, "demonstrations", drops, len(demonstrations))
+    if not kept:
+        raise UserError("stage sft: every demonstration is too long; raise model.max_prompt_length")
+    return kept
+
+
+def _tokens(context: Context, text: TextFormat, demonstration: Demonstration) -> Tokens:
+    prompt = text.prompt_ids(demonstration.prompt)
+    completion = text.completion_ids(demonstration.completion)
+    if len(prompt) > context.config.model.max_prompt_length:
+        raise data.Unusable("longer than model.max_prompt_length")
+    if len(completion) > context.config.stage.sft.max_completion_length:
+        raise data.Unusable("longer than stage.sft.max_completion_length")
+    return {
+        "input_ids": prompt + completion,
+        "completion_mask": [0] * len(prompt) + [1] * len(completion),
+    }
+
+
+def _pretraining(context: Context, text: TextFormat, demonstrations: int) -> list[Tokens]:
+    """As many pretraining texts as make up the wanted share of the mix (section C.3)."""
+    config = context.config.stage.sft
+    share = config.pretraining_fraction
+    if not 0 <= share < 1:
+        raise UserError(f"stage.sft.pretraining_fraction={share}: must be at least 0 and below 1")
+    wanted = round(demonstrations * share / (1 - share))
+    if wanted == 0:
+        return []
+    texts = data.pretraining_texts(context)
+    if not texts:
+        raise UserError(
+            "stage.sft.pretraining_fraction needs pretraining texts: give data.<source>.pretraining"
+        )
+    chosen = random.Random(context.config.seed).choices(texts, k=wanted)
+    rows = [text.text_ids(item)[: config.pretraining_length] for item in chosen]
+    return [{"input_ids": row, "completion_mask": [1] * len(row)} for row in rows]

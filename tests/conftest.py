@@ -1,0 +1,40 @@
+"""Fixtures of all tests: no network, and a context composed as the command line composes it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from rlhfkit.config import RunConfig, register_configs
+from rlhfkit.context import Context
+from rlhfkit.plugin_manager import Plugins, load_plugins
+from rlhfkit.run_dir import RunDir
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+MakeContext = Callable[..., Context]
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Plugins:
+    """The installed plugins, known to Hydra."""
+    loaded = load_plugins()
+    register_configs(loaded)
+    return loaded
+
+
+@pytest.fixture
+def make_context(plugins: Plugins, tmp_path: Path) -> MakeContext:
+    """`make_context("seed=1", stage="rl")`: the quickstart recipe with overrides, run in tmp_path."""
+
+    def make(*overrides: str, stage: str = "evaluate") -> Context:
+        fixed = ["recipe=quickstart", "run_name=test", f"run_dir={tmp_path / 'run'}"]
+        with initialize_config_module("rlhfkit_conf", version_base="1.3"):
+            config = OmegaConf.to_object(compose("config", [*fixed, *overrides]))
+        assert isinstance(config, RunConfig)
+        return Context(config, plugins, RunDir(config.run_dir), stage)
+
+    return make
