@@ -48,7 +48,14 @@ def _missing_option(error: Any, text: str) -> str:
     if "/" not in wanted:
         return _first_line(text)
     group, _, name = wanted.rpartition("/")
-    return f"{group}={name}: no such choice; {nearest(name, error.options or [])}"
+    return f"{group}={name}: no such choice; {nearest(name, error.options or _stored(group))}"
+
+
+def _stored(group: str) -> list[str]:
+    """The components of a group; Hydra does not list them when several were asked for."""
+    from hydra.core.config_store import ConfigStore
+
+    return [name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)]
 
 
 def _override(text: str, cause: BaseException | None) -> str:

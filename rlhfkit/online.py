@@ -114,7 +114,7 @@ class OnlineOptimizer(ABC):
             logprobs, _ = policy.response_logprobs(batch)
             loss = pretraining_loss(logprobs, batch.response_mask, count)
             self.backward(self.config.ptx_coef * loss)
-            total += float(loss)
+            total += loss.item()
         return total
 
     def backward(self, loss: Tensor) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from rlhfkit.config import RunConfig, register_configs
 from rlhfkit.context import Context
@@ -16,6 +16,7 @@ from rlhfkit.run_dir import RunDir
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 MakeContext = Callable[..., Context]
+MakeRaw = Callable[..., DictConfig]
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +28,26 @@ def plugins() -> Plugins:
 
 
 @pytest.fixture
-def make_context(plugins: Plugins, tmp_path: Path) -> MakeContext:
-    """`make_context("seed=1", stage="rl")`: the quickstart recipe with overrides, run in tmp_path."""
+def make_raw(plugins: Plugins, tmp_path: Path) -> MakeRaw:
+    """`make_raw("seed=1")`: the composed defaults with overrides, run in tmp_path.
+
+    No recipe unless one is given: a recipe may set options of the components it chooses.
+    """
+
+    def make(*overrides: str) -> DictConfig:
+        fixed = ["run_name=test", f"run_dir={tmp_path / 'run'}"]
+        with initialize_config_module("rlhfkit_conf", version_base="1.3"):
+            return compose("config", [*fixed, *overrides])
+
+    return make
+
+
+@pytest.fixture
+def make_context(plugins: Plugins, make_raw: MakeRaw) -> MakeContext:
+    """`make_context("seed=1", stage="rl")`: a stage's context with overrides."""
 
     def make(*overrides: str, stage: str = "evaluate") -> Context:
-        fixed = ["recipe=quickstart", "run_name=test", f"run_dir={tmp_path / 'run'}"]
-        with initialize_config_module("rlhfkit_conf", version_base="1.3"):
-            config = OmegaConf.to_object(compose("config", [*fixed, *overrides]))
+        config = OmegaConf.to_object(make_raw(*overrides))
         assert isinstance(config, RunConfig)
         return Context(config, plugins, RunDir(config.run_dir), stage)
 

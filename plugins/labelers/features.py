@@ -1,6 +1,7 @@
-"""What simulated labelers notice: pure functions of a prompt and a completion, all crude on purpose.
+"""What simulated labelers notice: pure functions of a prompt and a completion.
 
-Every feature lies in [0, 1] except `words`, which is a count. English only.
+Every feature lies in [0, 1] except `words`, which is a count. All are crude on purpose, and for
+English only.
 """
 
 import re
@@ -10,16 +11,19 @@ from types import MappingProxyType
 Feature = Callable[[str, str], float]
 """(prompt, completion) -> number."""
 
-_STOP_WORDS = frozenset(
-    """a about all also am an and any are as at be been but by can could did do does for from get
-    had has have he her him his how i if in into is it its just like may me more most my no not of
-    on one or our out please she should so some than that the their them there these they this to
-    two up us was we were what when where which who why will with would you your
-    answer briefly describe explain fix give idea ideas list make message name names note paragraph
-    poem question rewrite sentence sentences short story suggest summarize summary tell text think
-    turn ways word words write""".split()
-)
-"""Function words, and the words in which tasks are given: good answers need not contain them."""
+_FUNCTION_WORDS = """
+a about all also am an and any are as at be been but by can could did do does for from get had has
+have he her him his how i if in into is it its just like may me more most my no not of on one or our
+out please she should so some than that the their them there these they this to two up us was we
+were what when where which who why will with would you your
+"""
+_TASK_WORDS = """
+answer briefly describe explain fix give idea ideas list make message name names note paragraph poem
+question rewrite sentence sentences short story suggest summarize summary tell text think turn ways
+word words write
+"""
+_STOP_WORDS = frozenset((_FUNCTION_WORDS + _TASK_WORDS).split())
+"""Words of a prompt that a good answer need not contain."""
 
 _ENDINGS = re.compile(r"(ing|ied|ies|ed|es|ly|e|s|y)$")
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?:\s+|$)")

@@ -24,11 +24,15 @@ class RewardModelLabeler:
         self, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]
     ) -> list[list[Judgement]]:
         """One judgement per prompt. Completions are scored as finished ones."""
-        asked = [
-            prompt for prompt, texts in zip(prompts, completions, strict=True) for _ in texts
-        ]
-        scores = iter(self._reward(asked, [text for texts in completions for text in texts]))
+        # each text once, so that equal completions get equal scores whatever batch they are in
+        distinct = [list(dict.fromkeys(texts)) for texts in completions]
+        asked = [prompt for prompt, texts in zip(prompts, distinct, strict=True) for _ in texts]
+        scores = iter(self._reward(asked, [text for texts in distinct for text in texts]))
+        found = [{text: next(scores) for text in texts} for texts in distinct]
         return [
-            [Judgement(ranks_of([next(scores) for _ in texts], self._tie_margin), self._name)]
-            for texts in completions
+            [self._judgement([score[text] for text in texts])]
+            for score, texts in zip(found, completions, strict=True)
         ]
+
+    def _judgement(self, scores: list[float]) -> Judgement:
+        return Judgement(ranks_of(scores, self._tie_margin), self._name)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 CORE: Mapping[str, float] = {
     "complete": 1.5,
-    "relevance": 1.0,
+    "relevance": 1.5,
     "repetition": -1.5,
-    "echo": -1.0,
+    "echo": -2.0,
     "directness": 0.5,
     "length": 1.0,
 }
@@ -46,7 +46,7 @@ class SimulatedLabeler:
         if not features["words"]:
             return -math.inf
         values = {**features, "length": self.length_fit(features["words"])}
-        return sum(weight * values[name] for name, weight in (CORE | self.taste).items())
+        return sum(weight * values[name] for name, weight in {**CORE, **self.taste}.items())
 
     def length_fit(self, words: float) -> float:
         """1 within the ideal range, falling to 0 below it, slowly above it (1/2 at twice its end);
@@ -78,7 +78,7 @@ POOL: Mapping[str, SimulatedLabeler] = {
             "simulated-relevant",
             "Wants the words of the task taken up, whatever the length.",
             ideal_words=(8, 30),
-            taste={"relevance": 2.5, "length": 0.6},
+            taste={"relevance": 3.0, "length": 0.6},
             error_rate=0.10,
         ),
         SimulatedLabeler(
@@ -90,10 +90,10 @@ POOL: Mapping[str, SimulatedLabeler] = {
         ),
         SimulatedLabeler(
             "simulated-careful",
-            "Wants clean work: finished, nothing repeated, nothing copied; strict about ties.",
+            "Wants clean work, finished, nothing repeated; calls close ones a tie.",
             ideal_words=(8, 22),
-            taste={"complete": 2.0, "repetition": -2.5, "echo": -1.5},
-            tie_margin=0.05,
+            taste={"complete": 2.0, "repetition": -2.5},
+            tie_margin=0.25,
             error_rate=0.05,
         ),
     )

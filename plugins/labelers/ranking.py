@@ -1,5 +1,6 @@
 """From scores to ranks."""
 
+import math
 from collections.abc import Sequence
 
 
@@ -11,9 +12,9 @@ def ranks_of(scores: Sequence[float], tie_margin: float = 0.0) -> list[int]:
     Example: [0.9, 1.0, 0.85, 0.0] with a margin of 0.1 gives [1, 1, 2, 3].
     """
     ranks: dict[float, int] = {}
-    best = rank = 0
+    best, rank = math.inf, 0
     for score in sorted(set(scores), reverse=True):
-        if not ranks or score < best - tie_margin:
+        if score < best - tie_margin or not ranks:
             best, rank = score, rank + 1
         ranks[score] = rank
     return [ranks[score] for score in scores]

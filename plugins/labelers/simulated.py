@@ -79,7 +79,9 @@ def _chosen(config: SimulatedConfig) -> list[SimulatedLabeler]:
     names = list(POOL) if config.labelers is None else config.labelers
     for name in names:
         if name not in POOL:
-            raise UserError(f"labeler.labelers: no simulated labeler '{name}'; {nearest(name, POOL)}")
+            raise UserError(
+                f"labeler.labelers: no simulated labeler '{name}'; {nearest(name, POOL)}"
+            )
     rate = config.error_rate
     if not names or len(set(names)) < len(names):
         raise UserError(f"labeler.labelers={names}: name at least one, and none twice")

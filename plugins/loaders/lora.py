@@ -128,12 +128,22 @@ class QloraLoader(LoraLoader):
 
     def _base(self, path: str | None) -> Any:
         device: torch.device = self._context.accelerator.device
-        return load_causal_lm(
+        model = load_causal_lm(
             self._context,
             path,
             quantization_config=self._quantization,
             device_map={"": device},
         )
+        _keep_differentiable(model)
+        return model
+
+
+def _keep_differentiable(model: nn.Module) -> None:
+    """On some CPUs bitsandbytes repacks weights in the first pass without gradients, for a kernel
+    that has no backward: later training passes would lose gradients in silence."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def linear_names(base: Any) -> list[str]:

@@ -93,11 +93,11 @@ class PPO(OnlineOptimizer):
             )
             self.backward(self.config.vf_coef * value.loss)
 
-            averages.add("loss/policy_avg", float(policy.loss) / share, share)
-            averages.add("loss/value_avg", float(value.loss) / share, share)
+            averages.add("loss/policy_avg", policy.loss.item() / share, share)
+            averages.add("loss/value_avg", value.loss.item() / share, share)
             averages.add("policy/approxkl_avg", float(policy.approxkl), share)
             averages.add("policy/clipfrac_avg", float(policy.clipfrac), share)
-            averages.add("policy/entropy_avg", float(entropy.sum() / tokens) / share, share)
+            averages.add("policy/entropy_avg", (entropy.sum() / tokens).item() / share, share)
             averages.add("val/ratio", float(policy.ratio), share)
             averages.add("val/clipfrac_avg", float(value.clipfrac), share)
 

@@ -61,7 +61,7 @@ class RLOO(OnlineOptimizer):
             )
             self.backward(loss.loss)
             share = len(rows) / len(indices)
-            averages.add("loss/policy_avg", float(loss.loss) / share, share)
+            averages.add("loss/policy_avg", loss.loss.item() / share, share)
             averages.add("policy/approxkl_avg", float(loss.approxkl), share)
             averages.add("policy/clipfrac_avg", float(loss.clipfrac), share)
             averages.add("val/ratio", float(loss.ratio), share)

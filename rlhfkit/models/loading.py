@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlhfkit.config import ModelConfig
@@ -12,6 +13,9 @@ from rlhfkit.errors import UserError, nearest
 
 ADAPTER_FILE = "adapter_config.json"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+transformers.logging.disable_progress_bar()  # stages have bars of their own
 
 
 def load_causal_lm(

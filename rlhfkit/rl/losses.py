@@ -5,6 +5,9 @@ when None. To cut a batch into micro-batches, pass each the count of the whole b
 and gradients then add up to those of the batch. Advantages, returns and whatever is called old are
 constants: no gradient reaches them. Metrics are detached and average over the micro-batch alone.
 
+What is trained passes `zero_masked` first: a NaN in the padding, of any argument, then stops there
+on its way back.
+
 All tensors are float32 or float64, all masks bool. ValueError: shapes disagree, a wrong dtype,
 nothing unmasked where a mean is asked for, a denominator or clip range not above 0.
 """
@@ -98,7 +101,7 @@ def ppo_policy_loss(
     require_positive(cliprange=cliprange)
     log_ratio_BT = zero_masked(logprobs_BT - old_logprobs_BT.detach(), mask_BT)
     ratio_BT = log_ratio_BT.exp()
-    weight_BT = -zero_masked(advantages_BT.detach(), mask_BT)
+    weight_BT = -advantages_BT.detach()
     unclipped_BT = weight_BT * ratio_BT
     clipped_BT = weight_BT * ratio_BT.clamp(1 - cliprange, 1 + cliprange)
     return PolicyLoss(
@@ -140,8 +143,7 @@ def clipped_value_loss(
         mask_BT, values_BT=values_BT, old_values_BT=old_values_BT, returns_BT=returns_BT
     )
     values_BT = zero_masked(values_BT, mask_BT)
-    old_BT = zero_masked(old_values_BT.detach(), mask_BT)
-    returns_BT = zero_masked(returns_BT.detach(), mask_BT)
+    old_BT, returns_BT = old_values_BT.detach(), returns_BT.detach()
     clipped_BT = values_BT
     if cliprange_value is not None:
         require_positive(cliprange_value=cliprange_value)
@@ -179,8 +181,7 @@ def reinforce_loss(
         require_axes(mask_BT=mask_BT, advantages_B=advantages)
         advantages = advantages[:, None].expand_as(mask_BT)
     require_masked_floats(mask_BT, logprobs_BT=logprobs_BT, advantages_BT=advantages)
-    weight_BT = -zero_masked(advantages.detach(), mask_BT)
-    return _mean(weight_BT * zero_masked(logprobs_BT, mask_BT), mask_BT, denominator)
+    return -_mean(advantages.detach() * zero_masked(logprobs_BT, mask_BT), mask_BT, denominator)
 
 
 def pretraining_loss(

@@ -64,7 +64,7 @@ def test_lambda_0_gives_the_one_step_error(batch, gamma):
 
 
 @given(batches, fractions, fractions)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_gae_against_loops(batch, gamma, lam):
     rewards, values = batch.rows(2)
     expected = gae_by_loops(rewards.numpy(), values.numpy(), batch.lengths, gamma, lam)
@@ -73,7 +73,7 @@ def test_gae_against_loops(batch, gamma, lam):
 
 
 @given(batches)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_padding_changes_nothing(batch):
     rewards, values = batch.rows(2)
     plain = gae(rewards, values, batch.mask, 0.9, 0.8)

@@ -49,7 +49,7 @@ def test_penalised_rewards_of_literals():
 
 
 @given(batches)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_rewards_against_loops_whatever_the_padding(batch):
     (kl,) = batch.rows(1)
     scores = kl.sum(dim=1) + 1

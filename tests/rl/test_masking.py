@@ -29,7 +29,7 @@ def test_response_ends_with_its_first_eos():
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_response_mask_against_a_loop(rows):
     expected = [[EOS not in row[:t] for t in range(len(row))] for row in rows]
     assert response_mask(torch.tensor(rows), EOS).tolist() == expected
@@ -72,7 +72,7 @@ def test_nan_in_the_padding_has_no_gradient(statistic):
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.booleans()), min_size=1, max_size=9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_statistics_against_a_loop(entries):
     x = torch.tensor([value for value, _ in entries], dtype=torch.float64)
     mask = torch.tensor([kept for _, kept in entries])

@@ -39,7 +39,7 @@ def test_a_constant_whitens_to_zero(constant, length):
 
 
 @given(batches)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_mean_and_variance_against_a_loop(batch):
     (x,) = batch.rows(1)
     for shift_mean in (True, False):

@@ -1,0 +1,1 @@
+"""YAML of the plugin: `recipe/brevity.yaml`."""

@@ -1,0 +1,102 @@
+"""`data=hub`: data sets of the Hugging Face hub, or of a local folder in one of its layouts."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.types import Split
+from rlhfkit_plugins.data import HubConfig
+from rlhfkit_plugins.data.files import chosen_splits, digest, one_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class HubName(NamedTuple):
+    """A parsed option: `owner/name`, `owner/name:config` or `owner/name:config:split`."""
+
+    path: str
+    config: str | None = None
+    split: str = "train"
+
+
+class HubSource:
+    """One data set a split; `datasets` keeps its usual cache."""
+
+    def __init__(self, config: HubConfig, context: Context | None = None) -> None:
+        self._options = chosen_splits(config)
+        self._revision = config.revision
+
+    def splits(self) -> Sequence[Split]:
+        """The splits that were given a data set."""
+        return tuple(self._options)
+
+    def load(self, split: Split) -> "Dataset":
+        """The rows of a split's data set; raises as `load_from_hub` does."""
+        return load_from_hub(parse_option(self._option(split)), self._revision)
+
+    def fingerprint(self, split: Split) -> str:
+        """See `hub_fingerprint`."""
+        return hub_fingerprint(self._option(split), self._revision)
+
+    def _option(self, split: Split) -> str:
+        if split not in self._options:
+            raise UserError(f"data hub: no data set for {split}; set data.hub.{split}")
+        return self._options[split]
+
+
+def parse_option(option: str) -> HubName:
+    """The parts of an option; an empty config is the default one.
+
+    Raises `UserError` for an empty name and for a folder that does not exist.
+    """
+    if Path(option).expanduser().is_dir():  # a folder's name may hold colons
+        return HubName(str(Path(option).expanduser()))
+    parts = option.split(":", 2)  # a split may hold one: train[:1000]
+    if not parts[0]:
+        raise UserError(f"data set '{option}': give it as owner/name[:config[:split]]")
+    path, config, split = [*parts, "", ""][:3]
+    if path.startswith((".", "/", "~")):
+        path = str(_folder(path))
+    return HubName(path, config or None, split or "train")
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; name one, or a data set as owner/name")
+    return folder
+
+
+def load_from_hub(name: HubName, revision: str | None = None) -> "Dataset":
+    """The rows of one split.
+
+    Raises `UserError` when the hub is out of reach or has no such data set, config or split.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        return load_dataset(name.path, name.config, split=name.split, revision=revision)
+    except ConnectionError as error:
+        raise UserError(
+            f"data set '{name.path}': the Hugging Face hub is out of reach ({one_line(error)}); "
+            f"try again online, or give local files with data=files"
+        ) from error
+    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"data set '{name.path}' cannot be loaded: {one_line(error)}") from error
+
+
+def hub_fingerprint(option: str, revision: str | None = None) -> str:
+    """The option and revision, without asking the hub: name a commit as the revision when the
+    data may change. For a local folder also a digest of its files."""
+    fingerprint = f"{option}@{revision or 'main'}"
+    folder = Path(parse_option(option).path)
+    if not folder.is_dir():
+        return fingerprint
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.stat().st_size]
+    listing = "\n".join(f"{file.relative_to(folder)} {digest(file)}" for file in files)
+    return f"{fingerprint} {hashlib.sha256(listing.encode()).hexdigest()}"

@@ -1,0 +1,71 @@
+"""evaluator=policy_statistics: what the win rate does not tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rlhfkit.context import Context
+from rlhfkit.protocols import RewardFunction
+from rlhfkit.text import load_text_format
+from rlhfkit.types import Metric, PolicySamples
+from rlhfkit_plugins.evaluators import PolicyStatisticsConfig
+from rlhfkit_plugins.evaluators.intervals import interval
+
+
+class PolicyStatistics:
+    """Per policy: `kl` in nats, `length` in its own tokens, `eos_share`, `reward/<name>`."""
+
+    def __init__(self, config: PolicyStatisticsConfig, context: Context) -> None:
+        self._config, self._context = config, context
+        self._rewards = _rewards(context)
+
+    def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
+        """Means over the prompts; `kl` only where it is defined."""
+        return {
+            policy: {name: self._metric(values) for name, values in self._values(own).items()}
+            for policy, own in samples.items()
+        }
+
+    def _values(self, samples: PolicySamples) -> dict[str, Sequence[float]]:
+        values: dict[str, Sequence[float]] = {
+            "length": [len(response.ids) for response in samples.responses],
+            "eos_share": [float(response.finished) for response in samples.responses],
+        }
+        if samples.reference_kl is not None:
+            values["kl"] = samples.reference_kl
+        columns = self._columns(samples)
+        for name, reward in self._rewards.items():
+            values[f"reward/{name}"] = reward(samples.prompts, samples.completions, **columns)
+        return values
+
+    def _columns(self, samples: PolicySamples) -> dict[str, list[Any]]:
+        """What reward functions get beside texts, in the run's tokens whatever the policy's."""
+        finished = [response.finished for response in samples.responses]
+        prompt_ids, completion_ids = samples.prompt_ids, [r.ids for r in samples.responses]
+        if samples.reference_kl is None:
+            text = load_text_format(self._context)
+            prompt_ids = [text.prompt_ids(prompt) for prompt in samples.prompts]
+            pairs = zip(samples.completions, finished, strict=True)
+            completion_ids = [text.completion_ids(*pair) or [text.eos_token_id] for pair in pairs]
+        return {
+            "prompt_ids": prompt_ids,
+            "completion_ids": completion_ids,
+            "finished": finished,
+        }
+
+    def _metric(self, values: Sequence[float]) -> Metric:
+        config = self._config
+        return interval(
+            values, config.confidence_level, config.resamples, self._context.config.seed
+        )
+
+
+def _rewards(context: Context) -> dict[str, RewardFunction]:
+    """The chosen reward functions; the run's own reward model only when the run has one."""
+    trained = context.model_of("reward_model") is not None
+    chosen = {
+        name: config
+        for name, config in context.config.reward.items()
+        if trained or config.name != "reward_model" or config.path is not None
+    }
+    return replace(context, config=replace(context.config, reward=chosen)).build_all("reward")

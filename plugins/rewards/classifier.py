@@ -1,0 +1,93 @@
+"""Any sequence classifier with one label as a reward function, with its own tokenizer."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.batch import pad_right
+from rlhfkit.models.loading import choose_dtype, locate
+from rlhfkit.text import plain_text
+from rlhfkit.types import Messages
+
+
+class ClassifierReward:
+    """Renders the conversation for the classifier and reads its one logit."""
+
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
+        self._model, self._tokenizer, self._batch_size = model, tokenizer, batch_size
+        self._text_config = model.config.get_text_config()
+        tokenizer.truncation_side = "left"  # the answer stands at the end
+
+    def __call__(
+        self, prompts: list[Messages], completions: list[str], **columns: object
+    ) -> list[float]:
+        rows = [self._ids(*pair) for pair in zip(prompts, completions, strict=True)]
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        scores = [0.0] * len(rows)
+        for start in range(0, len(order), self._batch_size):
+            chosen = order[start : start + self._batch_size]  # of like length: little padding
+            found = self._scores([rows[index] for index in chosen]).tolist()
+            for index, score in zip(chosen, found, strict=True):
+                scores[index] = score
+        return scores
+
+    def _ids(self, prompt: Messages, completion: str) -> list[int]:
+        chat = bool(self._tokenizer.chat_template)
+        text = f"{plain_text(prompt)} {completion}"
+        if chat:
+            turns = [*prompt, {"role": "assistant", "content": completion}]
+            text = self._tokenizer.apply_chat_template(turns, tokenize=False)
+        encoded = self._tokenizer(
+            text, add_special_tokens=not chat, truncation=True, max_length=self._max_length
+        )
+        ids: list[int] = encoded.input_ids
+        return ids
+
+    @property
+    def _max_length(self) -> int:
+        """Tokens that both the tokenizer and the position embeddings allow."""
+        positions = getattr(self._text_config, "max_position_embeddings", None)
+        limit: int = self._tokenizer.model_max_length
+        return min(limit, positions) if positions and positions > 0 else limit
+
+    @torch.no_grad()
+    def _scores(self, rows: list[list[int]]) -> Tensor:
+        """[B] logits of token ids.
+
+        transformers reads the logit at the last token that is not the pad token. The pad token may
+        be one that texts end with, so padding is done with a token that none of the rows has.
+        """
+        used = set().union(*rows)
+        vocabulary: int = self._model.get_input_embeddings().num_embeddings
+        pad = next(token for token in range(vocabulary) if token not in used)
+        self._text_config.pad_token_id = pad
+        mask = pad_right([[1] * len(row) for row in rows])
+        device = self._model.device
+        output = self._model(pad_right(rows, pad).to(device), attention_mask=mask.to(device))
+        logits: Tensor = output.logits.squeeze(-1).float()
+        return logits
+
+
+def load_classifier(context: Context, path: str, batch_size: int) -> ClassifierReward:
+    """The classifier of a directory or hub name; `UserError` unless it gives one number and its
+    head is stored with it."""
+    options = {"trust_remote_code": context.config.model.trust_remote_code}
+    name = locate(context, path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            name, dtype=choose_dtype(context), output_loading_info=True, **options
+        )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"reward model '{path}' cannot be loaded: {reason}") from error
+    if model.config.num_labels != 1:
+        raise UserError(f"{path}: {model.config.num_labels} labels, but a reward model has one")
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"]))
+        raise UserError(f"{path}: no reward model, its weights lack {missing}")
+    return ClassifierReward(model.eval().to(context.accelerator.device), tokenizer, batch_size)

@@ -1,0 +1,87 @@
+"""reward=reward_model: the run's reward model, another run's, or a sequence classifier."""
+
+from pathlib import Path
+from typing import Any
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel
+from rlhfkit.protocols import RewardFunction
+from rlhfkit.rollout import by_micro_batch
+from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.types import Messages
+from rlhfkit_plugins.rewards import RewardModelRewardConfig
+from rlhfkit_plugins.rewards.classifier import load_classifier
+
+
+def build(config: RewardModelRewardConfig, context: Context) -> RewardFunction:
+    """The reward function of these options: of `path`, of the models in memory, or of the run."""
+    if config.batch_size < 1:
+        raise UserError(f"reward.reward_model.batch_size={config.batch_size}: must be positive")
+    if config.path is not None:
+        return load_reward(context, config.path, config.batch_size)
+    if context.roles is not None and context.roles.reward is not None:
+        return IdsReward(context.roles.reward, config.batch_size)
+    path = context.output_of("reward_model", "model")
+    return IdsReward(context.build("loader").scalar_model(str(path)), config.batch_size)
+
+
+def load_reward(context: Context, path: str, batch_size: int) -> RewardFunction:
+    """The reward function of a directory or hub name, from texts alone: the model may have another
+    tokenizer than the run's."""
+    if not (Path(path) / HEAD_FILE).exists():
+        return load_classifier(context, path, batch_size)
+    model: ScalarModel = context.build("loader").scalar_model(path)
+    return TextReward(IdsReward(model, batch_size), _text_format(context, path))
+
+
+class IdsReward:
+    """A scalar model's score at the last token of a completion, from the policy's own tokens."""
+
+    def __init__(self, model: ScalarModel, batch_size: int) -> None:
+        self._model, self._batch_size = model, batch_size
+
+    def __call__(
+        self, prompts: list[Messages], completions: list[str], **columns: Any
+    ) -> list[float]:
+        """Reads the columns `prompt_ids` and `completion_ids`, not the texts."""
+        return self.score(columns["prompt_ids"], columns["completion_ids"])
+
+    def score(self, prompts: list[list[int]], completions: list[list[int]]) -> list[float]:
+        """A number per completion (token ids, at least one)."""
+        model = self._model
+        device = model.language_model.device
+        rows = by_micro_batch(prompts, completions, self._batch_size, model.scores, device)
+        return [float(row) for row in rows]
+
+
+class TextReward:
+    """A scalar model's score of texts, rendered for its own tokenizer."""
+
+    def __init__(self, reward: IdsReward, text: TextFormat) -> None:
+        self._reward, self._text = reward, text
+
+    def __call__(
+        self,
+        prompts: list[Messages],
+        completions: list[str],
+        *,
+        finished: list[bool] | None = None,
+        **columns: object,
+    ) -> list[float]:
+        """finished: whether each completion ended with EOS; None takes all as finished."""
+        ended = [True] * len(completions) if finished is None else finished
+        return self._reward.score(
+            [self._text.prompt_ids(prompt) for prompt in prompts],
+            [self._ids(*pair) for pair in zip(completions, ended, strict=True)],
+        )
+
+    def _ids(self, completion: str, finished: bool) -> list[int]:
+        """At least one token, which the score is read at."""
+        return self._text.completion_ids(completion, finished) or [self._text.eos_token_id]
+
+
+def _text_format(context: Context, path: str) -> TextFormat:
+    """The tokenizer beside the model, or the run's where there is none."""
+    own = (Path(path) / "tokenizer_config.json").exists()
+    return load_text_format(context, path if own else None)

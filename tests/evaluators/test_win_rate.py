@@ -1,0 +1,105 @@
+"""evaluator=win_rate: preferences, ties, identical completions, several labelers."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from rlhfkit.errors import UserError
+from rlhfkit.types import Judgement, Metric
+from rlhfkit_plugins.evaluators import WinRateConfig
+from rlhfkit_plugins.evaluators.win_rate import WinRate
+
+from .samples import samples
+
+GOOD = "An animal is a living being that moves and feels."
+
+
+class LongerIsBetter:
+    """Three labelers: two prefer more characters, one ties everything. Remembers what it saw."""
+
+    def __init__(self):
+        self.asked = []
+
+    def rank(self, prompts, completions):
+        self.asked += [
+            (prompt[-1]["content"], *texts)
+            for prompt, texts in zip(prompts, completions, strict=True)
+        ]
+        return [
+            [self._judged(texts), self._judged(texts), self._tied(texts)] for texts in completions
+        ]
+
+    def _judged(self, texts):
+        order = sorted(map(len, texts), reverse=True)
+        return Judgement([order.index(len(text)) + 1 for text in texts], "longer")
+
+    def _tied(self, texts):
+        return Judgement([1] * len(texts), "tied")
+
+
+@pytest.fixture
+def labeler():
+    return LongerIsBetter()
+
+
+@pytest.fixture
+def win_rate(labeler):
+    context = SimpleNamespace(
+        config=SimpleNamespace(seed=0), build=lambda group: {"labeler": labeler}[group]
+    )
+    return WinRate(WinRateConfig(resamples=200), context)
+
+
+def test_preferences(win_rate, labeler):
+    policy = samples("rl", ["long text", "x", "same", "ab"])
+    sft = samples("sft", ["short", "longer", "same", "cd"])
+    win, tie, loss = (1 + 1 + 0.5) / 3, 0.5, (0 + 0 + 0.5) / 3
+    assert win_rate.preferences(policy, sft) == pytest.approx([win, loss, tie, tie])
+    assert labeler.asked == [
+        ("Describe animal 0.", "long text", "short"),
+        ("Describe animal 1.", "x", "longer"),
+        ("Describe animal 3.", "ab", "cd"),
+    ]
+
+
+def test_every_policy_but_sft(win_rate):
+    drawn = {
+        "sft": samples("sft", ["aa", "aa"]),
+        "rl": samples("rl", ["aaa", "aaa"]),
+        "base": samples("base", ["a", "aaa"]),
+    }
+    found = win_rate.evaluate(drawn)
+    assert set(found) == {"rl", "base"}
+    assert found["rl"] == {"win_rate": Metric(*[pytest.approx(5 / 6)] * 3, 2)}
+    base = found["base"]["win_rate"]
+    assert (base.value, base.low, base.high) == pytest.approx((0.5, 1 / 6, 5 / 6))
+
+
+def test_nobody_is_asked_about_identical_completions(win_rate, labeler):
+    same = samples("rl", ["a", "b", "c"])
+    found = win_rate.evaluate({"sft": same, "rl": same})
+    assert found == {"rl": {"win_rate": Metric(0.5, 0.5, 0.5, 3)}}
+    assert labeler.asked == []
+
+
+def test_swapping_the_sides_mirrors_the_rate(make_context):
+    """With the simulated pool, mistakes included."""
+    evaluator = make_context().build_all("evaluator")["win_rate"]
+    one = samples("rl", [GOOD, "An animal.", "", "It is an animal, and it"])
+    other = samples("sft", ["A", GOOD, GOOD, "The animal runs home quickly."])
+    forth, back = evaluator.preferences(one, other), evaluator.preferences(other, one)
+    assert forth == pytest.approx([1 - share for share in back])
+    assert forth[0] == 1
+    assert forth[2] == 0
+
+
+def test_the_configuration_builds_it(make_context):
+    evaluator = make_context("evaluator=[win_rate]").build_all("evaluator")["win_rate"]
+    drawn = {"sft": samples("sft", ["A"] * 9), "rl": samples("rl", [GOOD] * 9)}
+    assert evaluator.evaluate(drawn) == {"rl": {"win_rate": Metric(1, 1, 1, 9)}}
+
+
+def test_imported_rankings_cannot_judge(make_context):
+    evaluator = make_context("labeler=imported").build_all("evaluator")["win_rate"]
+    with pytest.raises(UserError, match="cannot judge new completions"):
+        evaluator.evaluate({"sft": samples("sft", ["a"]), "rl": samples("rl", ["b"])})
