@@ -202,7 +202,6 @@ def _parquet(file: Path) -> list[Row]:
     from pyarrow.parquet import ParquetFile
 
     try:
-        # not read_table: it takes `key=value` folders of the path for columns
         return list(Dataset(ParquetFile(file).read()))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{file}: invalid parquet ({one_line(error)})") from error

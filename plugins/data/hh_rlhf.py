@@ -122,7 +122,7 @@ def parse_dialogue(text: Any) -> Messages:
         raise Unparsable("dialogue is not text")
     before, *parts = _TURN.split("\n\n" + text.strip())
     speakers, contents = parts[::2], [content.strip() for content in parts[1::2]]
-    if before or not parts or speakers != ["Human", "Assistant"] * (len(speakers) // 2):
+    if before or speakers != ["Human", "Assistant"] * (len(speakers) // 2):
         raise Unparsable("turns do not alternate from Human to Assistant")
     if not all(contents):
         raise Unparsable("empty turn")

@@ -14,7 +14,7 @@ def ranks_of(scores: Sequence[float], tie_margin: float = 0.0) -> list[int]:
     ranks: dict[float, int] = {}
     best, rank = math.inf, 0
     for score in sorted(set(scores), reverse=True):
-        if score < best - tie_margin or not ranks:
+        if score < best - tie_margin:
             best, rank = score, rank + 1
         ranks[score] = rank
     return [ranks[score] for score in scores]

@@ -81,16 +81,23 @@ class LanguageModel:
         hidden = self.hidden_states(batch.input_ids, batch.attention_mask)
         rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
         states = hidden[rows, batch.state_index][batch.response_mask]
-        logprobs, entropy = chunked_token_logprobs(
+        ids = batch.response_ids[batch.response_mask]
+        logprobs, entropy = self.token_logprobs(states, ids, temperature)
+        return _scatter(logprobs, batch), _scatter(entropy, batch)
+
+    def token_logprobs(
+        self, states: Tensor, ids: Tensor, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """[N] log-probabilities of tokens and [N] entropies, from the states [N, D] before them."""
+        return chunked_token_logprobs(
             states,
             self.head.weight,
             self.head.bias,
-            batch.response_ids[batch.response_mask],
+            ids,
             temperature,
             CHUNK_TOKENS,
             self.logit_softcap,
         )
-        return _scatter(logprobs, batch), _scatter(entropy, batch)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """The parameters an optimizer is to change: the adapter's, or all of them."""

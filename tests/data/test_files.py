@@ -42,6 +42,7 @@ CSV_ROWS = [
         ("bom.csv", b"\xef\xbb\xbf" + CSV, CSV_ROWS),
         ("windows.csv", b"prompt,completion\r\na,b\r\n", [{"prompt": "a", "completion": "b"}]),
         ("short.csv", b"prompt,completion\na\n", [{"prompt": "a", "completion": None}]),
+        ("blank_lines.csv", b"\nprompt\n\na\n\n", [{"prompt": "a"}]),
         ("long.csv", b"text\n" + b"x" * 200_000, [{"text": "x" * 200_000}]),
         (
             "blank_lines.jsonl",
@@ -59,12 +60,6 @@ def test_text_formats(tmp_path, name, content, expected):
 def test_parquet(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
     assert list(read_dataset(tmp_path / "rows.parquet")) == ROWS
-
-
-def test_folders_of_the_path_are_no_columns(tmp_path):
-    (tmp_path / "lang=en").mkdir()
-    pq.write_table(pa.table({"prompt": ["a"]}), tmp_path / "lang=en" / "rows.parquet")
-    assert list(read_dataset(tmp_path / "lang=en" / "rows.parquet")) == [{"prompt": "a"}]
 
 
 def test_missing_keys_are_none_and_later_keys_are_kept(tmp_path):
@@ -115,11 +110,13 @@ PACKED = gzip.compress(JSONL)
         ("a.json", b'[{"p": 1}, 2]', ": item 2 is not a JSON object"),
         ("a.csv", b"p,q\na,b\na,b,c\n", ":3: more cells than the header has"),
         ("a.csv", b"p,q\n\n\na,b,c\n", ":4: more cells than the header has"),
+        ("a.csv", b'p\n"a\nb"\nc,d\n', ":4: more cells than the header has"),
         ("a.csv", b'p\n"a\nb\n', ":2: invalid csv (unexpected end of data)"),
         ("a.csv", b'p\na\n"a"b\n', ":3: invalid csv (',' expected after '\"')"),
         ("a.parquet", b"PAR0 nothing of the kind", ": invalid parquet ("),
         ("a.jsonl.gz", JSONL, ": not a whole gzip file (Not a gzipped file"),
         ("a.jsonl.gz", PACKED[:-10], ": not a whole gzip file (Compressed file ended"),
+        ("a.jsonl.gz", PACKED[:10] + b"\xff" * 20, ": not a whole gzip file (Error -3"),
         ("a.jsonl.gz", PACKED[:20] + b"\0\0\0\0" + PACKED[24:], ": not a whole gzip file ("),
         ("a.txt", b"text", f": its name must end with one of {SUFFIXES}"),
         ("a.parquet.gz", b"text", ": its name must end with one of .jsonl"),

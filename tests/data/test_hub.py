@@ -3,7 +3,7 @@
 import datasets
 import huggingface_hub.constants
 import pytest
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from rlhfkit.errors import UserError
 from rlhfkit.protocols import DataSource
@@ -96,10 +96,8 @@ def test_errors_are_one_line(folder, option, message):
     [
         (ConnectionError("no\nnetwork"), "the Hugging Face hub is out of reach (no network); try"),
         (DatasetNotFoundError("gone\nor gated"), "data set 'o/n' cannot be loaded: gone or gated"),
-        (
-            RuntimeError("Dataset scripts\nare no longer"),
-            "cannot be loaded: Dataset scripts are no",
-        ),
+        (DatasetGenerationError("An error\noccurred"), "cannot be loaded: An error occurred"),
+        (RuntimeError("Dataset scripts\nare no"), "cannot be loaded: Dataset scripts are no"),
         (ValueError("x" * 999), "cannot be loaded: " + "x" * 300),
     ],
 )

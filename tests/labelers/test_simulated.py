@@ -2,6 +2,7 @@
 
 import math
 from itertools import combinations
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -206,3 +207,16 @@ def test_choosing_from_the_pool():
 def test_wrong_options(options, message):
     with pytest.raises(UserError, match=message):
         pool(**options)
+
+
+def test_the_documentation_has_the_pools_numbers():
+    text = (Path(__file__).parents[2] / "docs/labelers.md").read_text("utf-8")
+    for name, points in CORE.items():
+        assert f"| {name} | {points} |" in text
+    for labeler in POOL.values():
+        fewest, most = labeler.ideal_words
+        taste = ", ".join(f"{name} {points}" for name, points in labeler.taste.items())
+        assert (
+            f"| `{labeler.name}` | {labeler.description} | {fewest} to {most} | {taste} "
+            f"| {labeler.tie_margin} | {labeler.error_rate:.0%} |"
+        ) in text

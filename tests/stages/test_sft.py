@@ -1,0 +1,71 @@
+"""The SFT stage's loss, masks and mix."""
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import LlamaForCausalLM
+from trl import SFTConfig, SFTTrainer
+
+from rlhfkit.stages.sft import CompletionTrainer, _pretraining, _render
+from rlhfkit.text import load_text_format
+from tests import tiny
+
+ROWS = [
+    {"input_ids": [5, 6, 7, 8, 2], "completion_mask": [0, 0, 1, 1, 1]},
+    {"input_ids": [9, 10, 2], "completion_mask": [0, 1, 1]},
+]
+
+
+def trainer(kind, tmp_path):
+    tiny.tokenizer(tmp_path, chat=True)
+    tokenizer = tiny.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    arguments = SFTConfig(
+        str(tmp_path), completion_only_loss=True, max_length=None, use_cpu=True, report_to="none"
+    )
+    model = LlamaForCausalLM(tiny.config())
+    dataset = Dataset.from_list(ROWS)
+    return kind(model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer)
+
+
+def test_loss_is_trls_and_the_mean_over_completion_tokens(tmp_path):
+    ours, theirs = trainer(CompletionTrainer, tmp_path), trainer(SFTTrainer, tmp_path)
+    batch = next(iter(ours.get_train_dataloader()))
+    loss = ours.compute_loss(ours.model, dict(batch))
+    expected = theirs.compute_loss(theirs.model, dict(batch))
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+
+    terms = []
+    for row in ROWS:
+        logits = ours.model(torch.tensor([row["input_ids"]])).logits[0]
+        logprobs = torch.log_softmax(logits, -1)
+        for position, wanted in enumerate(row["completion_mask"]):
+            if wanted:
+                terms.append(-logprobs[position - 1, row["input_ids"][position]])
+    assert len(terms) == 5
+    torch.testing.assert_close(loss, torch.stack(terms).mean(), rtol=1e-6, atol=1e-6)
+
+    loss.backward()
+    expected.backward()
+    for mine, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=2e-6)
+
+
+def test_completion_mask_covers_completion_and_eos(make_context, tiny_overrides):
+    context = make_context(*tiny_overrides, stage="sft")
+    text = load_text_format(context)
+    row = _render(context, text)[0]
+    completion = text.completion_ids("I like it fine")
+    assert completion[-1] == text.eos_token_id
+    start = len(row["input_ids"]) - len(completion)
+    assert row["input_ids"][start:] == completion
+    assert row["completion_mask"] == [0] * start + [1] * len(completion)
+
+
+@pytest.mark.parametrize(("share", "texts"), [(0.0, 0), (0.1, 2), (0.5, 18)])
+def test_pretraining_share(make_context, tiny_overrides, share, texts):
+    context = make_context(
+        *tiny_overrides, f"stage.sft.pretraining_fraction={share}", stage="sft"
+    )
+    rows = _pretraining(context, load_text_format(context), demonstrations=18)
+    assert len(rows) == texts
+    assert all(row["completion_mask"] == [1] * len(row["input_ids"]) for row in rows)
