@@ -1,6 +1,6 @@
 """What a stage and every component's factory are given: configuration, directories, components."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from rlhfkit.plugin_manager import Plugins
 from rlhfkit.run_dir import RunDir
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
 
     from rlhfkit.models.roles import RoleModels
@@ -37,17 +38,26 @@ class Context:
         return self.run_dir.stage_dir(self.stage)
 
     @cached_property
-    def accelerator(self) -> "Accelerator":
-        """Devices, precision and processes; every stage takes them from here."""
+    def device(self) -> "torch.device":
+        """Where models and tensors of this process live."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    @cached_property
+    def mixed_precision(self) -> str:
+        """How trained models compute: `bf16` on CUDA cards that have it, else `no`."""
         import torch
-        from accelerate import Accelerator
 
         half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        return Accelerator(mixed_precision="bf16" if half else "no")
+        return "bf16" if half else "no"
 
-    def with_roles(self, roles: "RoleModels") -> "Context":
-        """The same context with the four models at hand."""
-        return replace(self, roles=roles)
+    @property
+    def accelerator(self) -> "Accelerator":
+        """Devices, precision and processes. Made on each call: creating a trainer's arguments
+        resets the state that accelerators share, and an older one no longer works."""
+        from accelerate import Accelerator
+
+        return Accelerator(mixed_precision=self.mixed_precision)
 
     def build(self, group: str) -> Any:
         """The chosen component of a group: `context.build("kl")`."""

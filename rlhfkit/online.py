@@ -51,6 +51,7 @@ class OnlineOptimizer(ABC):
         self._set_up(context)
         iterations = -(-self.rl.total_episodes // self.rl.batch_size)
         with Reporter(context) as reporter, progress_bar("rl", iterations) as bar:
+            self.accelerator = context.accelerator
             for iteration in range(1, iterations + 1):
                 rollout = self.collect(next(self._prompt_batches))
                 metrics = self._rollout_metrics(rollout) | self.step(rollout)
@@ -133,7 +134,6 @@ class OnlineOptimizer(ABC):
 
     def _set_up(self, context: Context) -> None:
         self._check()
-        self.accelerator = context.accelerator
         self.text = load_text_format(context)
         self.roles = context.build("loader").roles(
             context.model_of("sft"), context.model_of("reward_model")

@@ -3,7 +3,6 @@
 from dataclasses import fields
 from typing import Any, TypeVar
 
-import transformers
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from rlhfkit.console import ProgressBar, progress_bar
@@ -19,12 +18,13 @@ def training_arguments(
 ) -> A:
     """A trainer's arguments from a stage's options."""
     shared = {item.name: getattr(config, item.name) for item in fields(TrainingConfig)}
+    shared["activation_checkpointing"] = shared.pop("gradient_checkpointing")  # its new name
     return trainer_arguments(context, kind, **shared, **options)
 
 
 def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
     """A trainer's arguments on the run's device; reporting is left to `train`."""
-    device = context.accelerator.device.type
+    device = context.device.type
     return kind(
         output_dir=str(context.stage_dir / "trainer"),
         seed=context.config.seed,
@@ -32,7 +32,7 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         disable_tqdm=True,
         save_strategy="no",
         use_cpu=device == "cpu",
-        bf16=context.accelerator.mixed_precision == "bf16",
+        bf16=context.mixed_precision == "bf16",
         dataloader_pin_memory=device == "cuda",
         **options,
     )
@@ -40,7 +40,6 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
 
 def train(context: Context, trainer: Any) -> None:
     """Run a trainer with this project's progress and reporting."""
-    transformers.logging.set_verbosity_error()
     trainer.remove_callback(PrinterCallback)
     with Reporter(context) as reporter, progress_bar(context.stage, _steps(trainer)) as bar:
         trainer.add_callback(_Forward(reporter, bar))

@@ -14,7 +14,7 @@ from rlhfkit_plugins.labelers.pool import POOL, SimulatedLabeler
 from rlhfkit_plugins.labelers.ranking import ranks_of
 
 TYPICAL_GAP = 1.0
-"""Points between two completions that `error_rate` refers to."""
+"""Points between two completions that `error_rate` refers to; about the median of sampled pairs."""
 
 
 class SimulatedLabelers:

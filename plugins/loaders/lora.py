@@ -89,8 +89,8 @@ class LoraLoader:
             assert path is not None
             self._check_base(path)
             model.load_adapter(path, adapter_name=name, is_trainable=trainable)
-        else:
-            model.add_adapter(name, self._fresh_config(model.get_base_model()))
+        else:  # then the first adapter is fresh too, and without effect
+            model.add_adapter(name, next(iter(model.peft_config.values())))
 
     def _check_base(self, path: str) -> None:
         stored = json.loads((Path(path) / ADAPTER_FILE).read_text(encoding="utf-8"))
@@ -127,7 +127,7 @@ class QloraLoader(LoraLoader):
         )
 
     def _base(self, path: str | None) -> Any:
-        device: torch.device = self._context.accelerator.device
+        device: torch.device = self._context.device
         model = load_causal_lm(
             self._context,
             path,

@@ -90,4 +90,4 @@ def load_classifier(context: Context, path: str, batch_size: int) -> ClassifierR
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"]))
         raise UserError(f"{path}: no reward model, its weights lack {missing}")
-    return ClassifierReward(model.eval().to(context.accelerator.device), tokenizer, batch_size)
+    return ClassifierReward(model.eval().to(context.device), tokenizer, batch_size)

@@ -32,7 +32,7 @@ def load_causal_lm(
     )
     model.config._name_or_path = name  # adapters record their base by name, not by a cache path
     if "quantization_config" not in options:
-        model.to(context.accelerator.device)
+        model.to(context.device)
     return model
 
 
@@ -64,7 +64,7 @@ def choose_dtype(context: Context) -> torch.dtype:
         if wanted not in _DTYPES:
             raise UserError(f"model.dtype={wanted}: {nearest(wanted, ['auto', *_DTYPES])}")
         return _DTYPES[wanted]
-    device = context.accelerator.device.type
+    device = context.device.type
     if device == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return torch.bfloat16 if device == "mps" else torch.float32

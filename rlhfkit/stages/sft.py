@@ -45,7 +45,7 @@ def run(context: Context) -> None:
         max_length=None,
         eval_strategy="epoch" if held_out else "no",
     )
-    on_cpu = context.accelerator.device.type == "cpu"
+    on_cpu = context.device.type == "cpu"
     trainer = (CompletionTrainer if on_cpu else SFTTrainer)(
         model=model.model,
         args=arguments,

@@ -1,5 +1,6 @@
 """reward=reward_model: every place a model may come from, against one row at a time by hand."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -79,7 +80,7 @@ def reward_of(context):
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_the_model_in_memory_scores_tokens(make, scalar, batch_size):
     context = make(f"reward.reward_model.batch_size={batch_size}")
-    reward = reward_of(context.with_roles(SimpleNamespace(reward=scalar)))
+    reward = reward_of(replace(context, roles=SimpleNamespace(reward=scalar)))
     scores = reward(PROMPTS, ["ignored"] * 5, **COLUMNS)
     assert scores == by_hand(scalar, COLUMNS["prompt_ids"], COLUMNS["completion_ids"])
     assert len(set(scores)) == 5
@@ -90,7 +91,7 @@ def test_the_runs_own_model_is_found(make, scalar):
     with pytest.raises(UserError, match="let the stage 'reward_model' run first"):
         reward_of(context)
     scalar.save(context.run_dir.stage_dir("reward_model") / "model")
-    for with_or_without in (context, context.with_roles(SimpleNamespace(reward=None))):
+    for with_or_without in (context, replace(context, roles=SimpleNamespace(reward=None))):
         scores = reward_of(with_or_without)(PROMPTS, TEXTS, **COLUMNS)
         assert scores == by_hand(scalar, COLUMNS["prompt_ids"], COLUMNS["completion_ids"])
 

@@ -1,0 +1,173 @@
+"""What the loaders give: roles that start as they must, shared or apart with the same numbers."""
+
+import pytest
+import torch
+
+from rlhfkit.errors import UserError
+from rlhfkit.models.batch import make_batch
+from tests import tiny
+
+BATCH = make_batch([[5, 6], [7, 8, 9]], [[10, 11, 2], [12, 2]])
+
+
+def perturb(parameters, seed, scale=0.05):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter += scale * torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.fixture
+def trained(make_context, tmp_path):
+    """`trained("lora")`: a context, and paths of an SFT and a reward model made with it."""
+    tiny.language_model(tmp_path / "base", hidden_size=64, intermediate_size=64)
+
+    def make(loader, *overrides):
+        context = make_context(f"loader={loader}", f"model.path={tmp_path / 'base'}", *overrides)
+        built = context.build("loader")
+        sft = built.language_model(None, trainable=True)
+        perturb(sft.trainable_parameters(), 1)
+        sft.save(tmp_path / "sft")
+        reward = built.scalar_model(str(tmp_path / "sft"), trainable=True)
+        perturb(reward.trainable_parameters(), 2)
+        reward.save(tmp_path / "reward")
+        return context, str(tmp_path / "sft"), str(tmp_path / "reward")
+
+    return make
+
+
+LOADERS = ["full", "lora", "qlora"]
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@torch.no_grad()
+def test_roles_start_where_they_must(trained, loader):
+    context, sft, reward = trained(loader)
+    built = context.build("loader")
+    roles = built.roles(sft, reward)
+    base = built.language_model(None).response_logprobs(BATCH)[0]
+    policy = roles.policy.response_logprobs(BATCH)[0]
+    reference = roles.reference.response_logprobs(BATCH)[0]
+    torch.testing.assert_close(policy, reference, rtol=0, atol=0)
+    assert (reference - base).abs().max() > 0.01, "the reference is the SFT model, not the base"
+    values, scores = roles.value.values(BATCH), roles.reward.scores(BATCH)
+    assert values.abs().max() > 0
+    last = roles.value.scores(BATCH)
+    torch.testing.assert_close(last, scores, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@torch.no_grad()
+def test_shared_roles_give_the_numbers_of_separate_models(trained, loader):
+    context, sft, reward = trained(loader)
+    built = context.build("loader")
+    roles = built.roles(sft, reward)
+    exact = {"rtol": 1e-4, "atol": 2e-5}  # a frozen adapter alone is merged: other rounding
+    alone = built.language_model(sft).response_logprobs(BATCH)[0]
+    torch.testing.assert_close(roles.policy.response_logprobs(BATCH)[0], alone, **exact)
+    torch.testing.assert_close(roles.reference.response_logprobs(BATCH)[0], alone, **exact)
+    scores = built.scalar_model(reward).scores(BATCH)
+    torch.testing.assert_close(roles.reward.scores(BATCH), scores, **exact)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_training_one_role_leaves_the_others_alone(trained, loader):
+    context, sft, reward = trained(loader)
+    roles = context.build("loader").roles(sft, reward)
+    with torch.no_grad():
+        before = [
+            roles.reference.response_logprobs(BATCH)[0],
+            roles.value.values(BATCH),
+            roles.reward.scores(BATCH),
+            roles.policy.response_logprobs(BATCH)[0],
+        ]
+    perturb(roles.policy.trainable_parameters(), 3)
+    with torch.no_grad():
+        after = [
+            roles.reference.response_logprobs(BATCH)[0],
+            roles.value.values(BATCH),
+            roles.reward.scores(BATCH),
+            roles.policy.response_logprobs(BATCH)[0],
+        ]
+    for old, new in zip(before[:3], after[:3], strict=True):
+        assert torch.equal(old, new)
+    assert (before[3] - after[3]).abs().max() > 0.01
+    perturb(roles.value.trainable_parameters(), 4)
+    with torch.no_grad():
+        assert torch.equal(roles.reward.scores(BATCH), before[2])
+        assert torch.equal(roles.policy.response_logprobs(BATCH)[0], after[3])
+        assert (roles.value.values(BATCH) - before[1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_gradients_reach_every_layer_also_after_a_pass_without(trained, loader):
+    """bitsandbytes on some CPUs repacks weights in evaluation and loses gradients."""
+    context, sft, reward = trained(loader)
+    roles = context.build("loader").roles(sft, reward)
+
+    def gradients():
+        parameters = roles.policy.trainable_parameters()
+        loss = roles.policy.response_logprobs(BATCH)[0].sum()
+        return torch.autograd.grad(loss, parameters, allow_unused=loader == "full")
+
+    first = gradients()
+    with torch.no_grad():
+        roles.policy.response_logprobs(BATCH)
+    second = gradients()
+    for one, other in zip(first, second, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+    if loader != "full":
+        assert all(item.abs().max() > 0 for item in second)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@torch.no_grad()
+def test_the_policy_round_trips(trained, loader, tmp_path):
+    context, sft, reward = trained(loader)
+    built = context.build("loader")
+    roles = built.roles(sft, reward)
+    perturb(roles.policy.trainable_parameters(), 5)
+    expected = roles.policy.response_logprobs(BATCH)[0]
+    roles.policy.save(tmp_path / "rl")
+    again = built.language_model(str(tmp_path / "rl")).response_logprobs(BATCH)[0]
+    torch.testing.assert_close(again, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_upper_layers_only(trained):
+    context, sft, reward = trained("lora", "loader.lora_last_layers=1")
+    roles = context.build("loader").roles(sft, reward)
+    names = [name for name, item in roles.policy.model.named_parameters() if item.requires_grad]
+    assert names
+    assert all(".layers.1." in name for name in names)
+
+
+def test_without_reward_model_the_value_starts_from_sft(trained):
+    context, sft, _ = trained("lora")
+    roles = context.build("loader").roles(sft, None)
+    assert roles.reward is None
+    assert roles.value.head.weight.abs().max() > 0
+
+
+@torch.no_grad()
+def test_without_sft_the_policy_starts_from_the_base(trained):
+    context, _, _ = trained("lora")
+    built = context.build("loader")
+    roles = built.roles(None, None)
+    base = built.language_model(None).response_logprobs(BATCH)[0]
+    torch.testing.assert_close(roles.policy.response_logprobs(BATCH)[0], base, rtol=0, atol=0)
+    torch.testing.assert_close(roles.reference.response_logprobs(BATCH)[0], base, rtol=0, atol=0)
+
+
+def test_an_adapter_for_another_base_is_refused(trained, make_context, tmp_path):
+    _, sft, reward = trained("lora")
+    tiny.language_model(tmp_path / "other", hidden_size=64, intermediate_size=64, seed=8)
+    context = make_context("loader=lora", f"model.path={tmp_path / 'other'}")
+    with pytest.raises(UserError, match="an adapter for .*base, but model.path="):
+        context.build("loader").roles(sft, reward)
+
+
+@pytest.mark.parametrize(("path", "says"), [("no/such-model", "model 'no/such-model' cannot be")])
+def test_a_model_that_is_not_there(make_context, path, says):
+    with pytest.raises(UserError, match=says):
+        make_context(f"model.path={path}").build("loader").language_model(None)

@@ -1,0 +1,209 @@
+"""A whole PPO-ptx step against an independent NumPy version; micro-batches change nothing."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.roles import RoleModels
+from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.rollout import Rollout
+from rlhfkit.types import Response
+from rlhfkit_plugins.optimizers import PpoConfig, RlooConfig
+from rlhfkit_plugins.optimizers.ppo import PPO
+from rlhfkit_plugins.optimizers.rloo import RLOO
+from tests.optimizers import numpy_ppo
+
+V, D = 7, 3
+PROMPT_IDS = [[1, 2], [3], [4, 5, 1], [2]]
+RESPONSES = [[3, 6, 2], [1], [5, 5], [6, 1, 4, 2]]
+TEXTS = [[1, 2, 3, 4], [5, 6, 1], [2, 2, 2, 6, 0]]
+CONFIG = {
+    "learning_rate": 0.05, "value_learning_rate": 0.03, "num_ppo_epochs": 2, "num_mini_batches": 2,
+    "cliprange": 0.1, "cliprange_value": 0.15, "vf_coef": 0.7, "gamma": 0.9, "lam": 0.8,
+    "max_grad_norm": 0.2, "ptx_coef": 0.5, "ptx_batch_size": 2,
+}  # fmt: skip
+TEMPERATURE, KL_COEF, SEED = 0.8, 0.3, 5
+
+
+class Table(nn.Module):
+    """The smallest thing a LanguageModel can wrap: the state is a row of a table."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.base_model = self.embedding = nn.Embedding(V, D).double()
+        self.head = nn.Linear(D, V, bias=False).double()
+        self.config = SimpleNamespace(
+            get_text_config=lambda: SimpleNamespace(hidden_size=D, final_logit_softcapping=None)
+        )
+        self.embedding.forward = self._states
+
+    def _states(self, input_ids, **_):
+        return SimpleNamespace(last_hidden_state=self.embedding.weight[input_ids])
+
+    def get_output_embeddings(self):
+        return self.head
+
+
+class Float64Scalar(ScalarModel):
+    """Values in float64, so that the comparison can be tight."""
+
+    def values(self, batch):
+        hidden = self._hidden(batch)
+        rows = torch.arange(hidden.shape[0])[:, None]
+        values = self.head(hidden[rows, batch.state_index]).squeeze(-1)
+        return torch.where(batch.response_mask, values, values.new_zeros(()))
+
+
+def make_roles():
+    value = LanguageModel(Table(2))
+    for parameter in value.head.parameters():
+        parameter.requires_grad_(False)
+    head = nn.Linear(D, 1).double()
+    scalar = Float64Scalar(value, head)
+    return RoleModels(LanguageModel(Table(1)), LanguageModel(Table(3)), scalar, None)
+
+
+def make_rollout(roles, noise=0.15):
+    torch.manual_seed(9)
+    padded = torch.zeros(len(RESPONSES), 4, dtype=torch.bool)
+    for row, response in enumerate(RESPONSES):
+        padded[row, : len(response)] = True
+    rollout = Rollout(
+        [[{"role": "user", "content": ""}]] * 4, PROMPT_IDS, [""] * 4,
+        [Response(ids, [0.0] * len(ids), False) for ids in RESPONSES],
+        padded, torch.zeros(4, 4).double(), torch.zeros(4, 4).double(),
+        torch.tensor([1.0, -0.5, 0.3, 2.0]).double(), {},
+    )  # fmt: skip
+    batch = rollout.batch(range(4))
+    with torch.no_grad():
+        old = roles.policy.response_logprobs(batch, TEMPERATURE)[0]
+        ref = roles.reference.response_logprobs(batch, TEMPERATURE)[0]
+    # not quite the current policy's, so that ratios differ from 1 and some are clipped
+    old = (old + noise * torch.randn(4, 4).double()) * padded
+    return Rollout(
+        rollout.prompts, PROMPT_IDS, rollout.completions, rollout.responses, padded, old,
+        ref * padded, rollout.scores, {},
+    )  # fmt: skip
+
+
+def make(kind, config, roles, make_context, micro_batch_size):
+    context = make_context(f"stage.rl.micro_batch_size={micro_batch_size}", f"seed={SEED}")
+    optimizer = kind(config, context)
+    optimizer.roles = roles
+    optimizer.kl = SimpleNamespace(coef=KL_COEF)
+    optimizer.sampler = SimpleNamespace(temperature=TEMPERATURE)
+    optimizer.accelerator = context.accelerator
+    optimizer.optimizer = torch.optim.AdamW(
+        optimizer.parameter_groups(), betas=(0.9, 0.95), eps=1e-5, weight_decay=0.0
+    )
+    optimizer._random = random.Random(SEED)
+    optimizer._pretraining = TEXTS
+    return optimizer
+
+
+def parameters_of(roles):
+    return {
+        "E": roles.policy.model.embedding.weight,
+        "W": roles.policy.model.head.weight,
+        "Ev": roles.value.language_model.model.embedding.weight,
+        "v": roles.value.head.weight,
+        "c": roles.value.head.bias,
+    }
+
+
+def arrays_of(roles):
+    arrays = {name: item.detach().numpy().copy() for name, item in parameters_of(roles).items()}
+    return {**arrays, "v": arrays["v"][0], "c": arrays["c"][0]}
+
+
+def numpy_step(roles, rollout):
+    """The whole step; returns parameters after it."""
+    p = arrays_of(roles)
+    options = {**CONFIG, "temperature": TEMPERATURE, "kl_coef": KL_COEF}
+    lengths = [len(ids) for ids in RESPONSES]
+    batch = {
+        "previous": [
+            np.array([prompt[-1], *ids[:-1]])
+            for prompt, ids in zip(PROMPT_IDS, RESPONSES, strict=True)
+        ],
+        "ids": [np.array(ids) for ids in RESPONSES],
+        "old": [row[:n].numpy() for row, n in zip(rollout.logprobs, lengths, strict=True)],
+        "ref": [row[:n].numpy() for row, n in zip(rollout.ref_logprobs, lengths, strict=True)],
+        "scores": rollout.scores.numpy(),
+    }
+    targets = numpy_ppo.advantages_and_returns(p, batch, options)
+    adam = numpy_ppo.AdamW(0.9, 0.95, 1e-5)
+    rng = random.Random(SEED)
+    rates = dict.fromkeys(("E", "W"), CONFIG["learning_rate"])
+    rates |= dict.fromkeys(("Ev", "v", "c"), CONFIG["value_learning_rate"])
+    for _ in range(CONFIG["num_ppo_epochs"]):
+        order = rng.sample(range(4), 4)
+        for rows in (order[:2], order[2:]):
+            gradient = numpy_ppo.mini_batch_gradient(p, batch, targets, rows, options)
+            texts = rng.choices(TEXTS, k=CONFIG["ptx_batch_size"])
+            for name, value in numpy_ppo.ptx_gradient(p, texts, CONFIG["ptx_coef"]).items():
+                gradient[name] = gradient[name] + value
+            numpy_ppo.clip_norm(gradient, ("E", "W"), CONFIG["max_grad_norm"])
+            numpy_ppo.clip_norm(gradient, ("Ev", "v", "c"), CONFIG["max_grad_norm"])
+            adam.step(p, gradient, rates)
+    return p
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 4])
+def test_a_whole_step_is_numpys(make_context, micro_batch_size):
+    roles = make_roles()
+    rollout = make_rollout(roles)
+    expected = numpy_step(roles, rollout)
+    before = arrays_of(roles)
+    ppo = make(PPO, PpoConfig(**CONFIG), roles, make_context, micro_batch_size)
+    metrics = ppo.step(rollout)
+    assert metrics["policy/clipfrac_avg"] > 0, "the case must exercise clipping"
+    for name, value in arrays_of(roles).items():
+        assert np.abs(value - before[name]).max() > 1e-3, f"{name} must move"
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-8, err_msg=name)
+
+
+def test_first_gradient_without_drift_is_the_plain_policy_gradient(make_context):
+    roles = make_roles()
+    rollout = make_rollout(roles, noise=0.0)
+    config = PpoConfig(**{**CONFIG, "ptx_coef": 0.0, "num_mini_batches": 1, "num_ppo_epochs": 1})
+    ppo = make(PPO, config, roles, make_context, 4)
+    targets = ppo.targets(rollout)
+    batch = rollout.batch(range(4))
+    logprobs, _ = roles.policy.response_logprobs(batch, TEMPERATURE)
+    plain = -(targets.advantages * logprobs).sum() / rollout.response_mask.sum()
+    wanted = torch.autograd.grad(plain, roles.policy.model.head.weight)[0]
+    ppo.optimizer_step = lambda: {}
+    metrics = ppo.step(rollout)
+    assert metrics["val/ratio"] == pytest.approx(1.0, abs=1e-6)
+    torch.testing.assert_close(roles.policy.model.head.weight.grad, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_rloo_on_policy_is_reinforce_with_leave_one_out(make_context):
+    roles = make_roles()
+    rollout = make_rollout(roles, noise=0.0)
+    config = RlooConfig(num_generations=2, num_ppo_epochs=1, ptx_coef=0.0)
+    rloo = make(RLOO, config, roles, make_context, 3)
+    rewards = rollout.scores - KL_COEF * rollout.kl.sum(1)
+    r = rewards.tolist()
+    advantages = torch.tensor([r[0] - r[1], r[1] - r[0], r[2] - r[3], r[3] - r[2]]).double()
+    logprobs, _ = roles.policy.response_logprobs(rollout.batch(range(4)), TEMPERATURE)
+    plain = -(advantages * logprobs.sum(1)).mean()
+    wanted = torch.autograd.grad(plain, roles.policy.model.head.weight)[0]
+    rloo.optimizer_step = lambda: {}
+    rloo.step(rollout)
+    torch.testing.assert_close(roles.policy.model.head.weight.grad, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_kl_is_measured_per_token_and_zero_off_the_mask():
+    roles = make_roles()
+    rollout = make_rollout(roles)
+    kl = rollout.kl
+    assert torch.equal(kl[~rollout.response_mask], torch.zeros(16 - 10).double())
+    assert kl[0, 1] == rollout.logprobs[0, 1] - rollout.ref_logprobs[0, 1]
