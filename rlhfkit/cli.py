@@ -90,5 +90,3 @@ def _command_line(arguments: list[str]) -> str:
 def _stop(message: str, status: int) -> None:
     print(message, file=sys.stderr)
     sys.exit(status)
-
-

@@ -12,7 +12,9 @@ from rlhfkit.plugin_manager import Plugins
 from rlhfkit.runner import Runner
 
 _LEAVE_NO_TRACE = (
-    "hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled",
+    "hydra.output_subdir=null",
+    "hydra.run.dir=.",
+    "hydra/job_logging=disabled",
     "hydra.job_logging.root=null",
 )
 """`rlhfkit stages` only looks: Hydra is not to record the invocation."""

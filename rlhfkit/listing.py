@@ -13,7 +13,9 @@ from rlhfkit.stages import STAGES
 
 def show_plugins(plugins: Plugins) -> None:
     """Every plugin with its distribution, version and hooks, then every component."""
-    found = Table("plugin", "distribution", "version", "hooks", title="Plugins", title_justify="left")
+    found = Table(
+        "plugin", "distribution", "version", "hooks", title="Plugins", title_justify="left"
+    )
     for name, provider in plugins.providers.items():
         callers = plugins.manager.get_hookcallers(plugins.manager.get_plugin(name)) or []
         hooks = ", ".join(sorted(caller.name for caller in callers))
@@ -24,14 +26,21 @@ def show_plugins(plugins: Plugins) -> None:
 
 def _component_table(plugins: Plugins) -> Table:
     table = Table(
-        "choose with", "configure under", "options", "from", title="Components", title_justify="left"
+        "choose with",
+        "configure under",
+        "options",
+        "from",
+        title="Components",
+        title_justify="left",
     )
     for group in GROUPS:
         for name, provided in sorted(plugins.components[group.name].items()):
             prefix = f"{group.name}.{name}" if group.many else group.name
             options = [option.name for option in fields(group.schema(provided.component))]
             shown = ", ".join(option for option in options if option != "name")
-            table.add_row(f"{group.name}={name}", f"{prefix}.*", shown, provided.provider.distribution)
+            table.add_row(
+                f"{group.name}={name}", f"{prefix}.*", shown, provided.provider.distribution
+            )
         table.add_section()
     return table
 

@@ -70,7 +70,11 @@ class OnlineOptimizer(ABC):
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
         reference = teacher_forced_logprobs(
-            self.roles.reference, prompt_ids, ids, self.sampler.temperature, self.rl.micro_batch_size
+            self.roles.reference,
+            prompt_ids,
+            ids,
+            self.sampler.temperature,
+            self.rl.micro_batch_size,
         )
         scores, raw = score_responses(
             self.rewards, self.weights, self.rl, prompts, completions, prompt_ids, responses

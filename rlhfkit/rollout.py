@@ -79,9 +79,7 @@ def by_micro_batch(
     results: list[Tensor | None] = [None] * len(prompts)
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        batch = make_batch(
-            [prompts[row] for row in rows], [responses[row] for row in rows], device
-        )
+        batch = make_batch([prompts[row] for row in rows], [responses[row] for row in rows], device)
         for row, values in zip(rows, compute(batch), strict=True):
             results[row] = values
     return [values for values in results if values is not None]
@@ -107,7 +105,9 @@ def teacher_forced_logprobs(
 
 def pad_rows(rows: Sequence[Tensor], length: int) -> Tensor:
     """[B, T] from B rows of at most `length` numbers, 0 behind."""
-    padded = [torch.nn.functional.pad(row[:length], (0, length - len(row[:length]))) for row in rows]
+    padded = [
+        torch.nn.functional.pad(row[:length], (0, length - len(row[:length]))) for row in rows
+    ]
     return torch.stack(padded)
 
 

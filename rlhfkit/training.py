@@ -64,9 +64,7 @@ class _Forward(TrainerCallback):  # type: ignore[misc]
         self._bar.advance()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        numbers = {
-            name: float(value) for name, value in (logs or {}).items() if _is_number(value)
-        }
+        numbers = {name: float(value) for name, value in (logs or {}).items() if _is_number(value)}
         self._reporter.log(state.global_step, numbers)
         self._bar.advance(0, {name: numbers[name] for name in self._SHOWN if name in numbers})
 

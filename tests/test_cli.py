@@ -121,8 +121,6 @@ def test_shell_completion_is_hydras(tmp_path):
     assert "complete -o nospace" in done.stdout
 
 
-
-
 def test_our_errors_keep_their_traceback_and_name_the_command_that_resumes(tmp_path):
     code = (
         "import sys, rlhfkit.stages\n"

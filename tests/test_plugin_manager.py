@@ -90,9 +90,7 @@ def test_a_component_whose_import_fails(plugin, make_context, build, monkeypatch
     entry = plugin("mine", kl_controllers=kl("fixed", build))
     loaded = load_plugins([entry])
     context = make_context("kl=fixed")
-    monkeypatch.setitem(
-        context.plugins.components["kl"], "fixed", loaded.components["kl"]["fixed"]
-    )
+    monkeypatch.setitem(context.plugins.components["kl"], "fixed", loaded.components["kl"]["fixed"])
     with pytest.raises(UserError) as error:
         context.build("kl")
     text = str(error.value)

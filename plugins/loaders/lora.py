@@ -79,9 +79,7 @@ class LoraLoader:
         if is_adapter(path):
             assert path is not None
             self._check_base(path)
-            return PeftModel.from_pretrained(
-                base, path, adapter_name=name, is_trainable=trainable
-            )
+            return PeftModel.from_pretrained(base, path, adapter_name=name, is_trainable=trainable)
         return get_peft_model(base, self._fresh_config(base), adapter_name=name)
 
     def _add_adapter(self, model: Any, name: str, path: str | None, trainable: bool) -> None:

@@ -130,6 +130,6 @@ class _Decoding:
         """Read the token drawn last."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], dim=1)
         position_ids = self.mask.sum(1, keepdim=True) - 1
-        self.hidden = model.hidden_states(
-            self.last[:, None], self.mask, position_ids, self.cache
-        )[:, -1]
+        self.hidden = model.hidden_states(self.last[:, None], self.mask, position_ids, self.cache)[
+            :, -1
+        ]

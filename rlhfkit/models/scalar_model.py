@@ -85,7 +85,9 @@ def load_head(path: Path, hidden_size: int) -> nn.Linear:
         raise UserError(f"{file}: the head is not the one that was saved (digest differs)")
     width = state["weight"].shape[1]
     if width != hidden_size:
-        raise UserError(f"{file}: head of width {width}, but the model's hidden size is {hidden_size}")
+        raise UserError(
+            f"{file}: head of width {width}, but the model's hidden size is {hidden_size}"
+        )
     head = nn.Linear(width, 1)
     head.load_state_dict(state)
     return head

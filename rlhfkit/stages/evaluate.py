@@ -53,7 +53,9 @@ def run(context: Context) -> None:
 def metrics_table(metrics: dict[str, dict[str, Metric]]) -> Table:
     """Policies down, metrics across, each as value [low, high]."""
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
-    count = max((metric.count for found in metrics.values() for metric in found.values()), default=0)
+    count = max(
+        (metric.count for found in metrics.values() for metric in found.values()), default=0
+    )
     table = Table("policy", *names, title=f"{count} held-out prompts, 95 % intervals")
     for policy, found in metrics.items():
         table.add_row(policy, *(shown(found.get(name)) for name in names))

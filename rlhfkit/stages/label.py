@@ -36,9 +36,7 @@ def run(context: Context) -> None:
 def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float | None]]:
     config = context.config.stage.label
     rows = read_jsonl(context.output_of("sample", "completions.jsonl"))
-    judgements = labeler.rank(
-        [row["prompt"] for row in rows], [row["completions"] for row in rows]
-    )
+    judgements = labeler.rank([row["prompt"] for row in rows], [row["completions"] for row in rows])
     if len(judgements) != len(rows):
         raise UserError(f"the labeler ranked {len(judgements)} of {len(rows)} prompts")
     rankings = [

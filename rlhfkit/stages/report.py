@@ -16,7 +16,7 @@ from rlhfkit.stages.evaluate import metrics_table, shown
 from rlhfkit.types import Metric
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 Metrics = dict[str, dict[str, Metric]]
 

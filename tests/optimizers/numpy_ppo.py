@@ -23,8 +23,11 @@ def advantages_and_returns(p, batch, options):
         a, running = np.zeros(len(r)), 0.0
         for t in reversed(range(len(r))):
             following = v[t + 1] if t + 1 < len(r) else 0.0
-            running = r[t] + options["gamma"] * following - v[t] + (
-                options["gamma"] * options["lam"] * running
+            running = (
+                r[t]
+                + options["gamma"] * following
+                - v[t]
+                + (options["gamma"] * options["lam"] * running)
             )
             a[t] = running
         advantages.append(a)

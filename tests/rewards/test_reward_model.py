@@ -155,12 +155,12 @@ def test_a_classifier_without_template_reads_plain_text(make, tmp_path):
     tiny.classifier(tmp_path / "gold", chat=False, pad="<eos>")
     reward = reward_of(make(f"reward.reward_model.path={tmp_path / 'gold'}"))
     plain = [
-        "what is the best colour red",
+        "what is the best colour red indeed",
         "Human: I like red\n\nAssistant: fine\n\nHuman: and you\n\nAssistant: it goes <eos>",
         "red " * 60 + "blue",
     ]
     prompts = [PROMPTS[0], PROMPTS[2], PROMPTS[4]]
-    scores = reward(prompts, ["red", "it goes <eos>", "blue"])
+    scores = reward(prompts, ["red indeed", "it goes <eos>", "blue"])
     assert scores == hf_by_hand(tmp_path / "gold", plain)
 
 

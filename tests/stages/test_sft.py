@@ -63,9 +63,7 @@ def test_completion_mask_covers_completion_and_eos(make_context, tiny_overrides)
 
 @pytest.mark.parametrize(("share", "texts"), [(0.0, 0), (0.1, 2), (0.5, 18)])
 def test_pretraining_share(make_context, tiny_overrides, share, texts):
-    context = make_context(
-        *tiny_overrides, f"stage.sft.pretraining_fraction={share}", stage="sft"
-    )
+    context = make_context(*tiny_overrides, f"stage.sft.pretraining_fraction={share}", stage="sft")
     rows = _pretraining(context, load_text_format(context), demonstrations=18)
     assert len(rows) == texts
     assert all(row["completion_mask"] == [1] * len(row["input_ids"]) for row in rows)
