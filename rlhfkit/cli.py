@@ -13,7 +13,7 @@ COMMANDS = ("run", "plugins", "stages")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Exit status: 0 done, 2 a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
+    """Entry point; exit status 2 is a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
     _quiet_libraries()

@@ -52,7 +52,7 @@ class Group:
 
     def schema(self, component: Component) -> type:
         """The component's dataclass with the group's own fields, `name` first among them."""
-        fields = [("name", str, field(default=component.name))]
+        fields: list[tuple[str, type, Any]] = [("name", str, field(default=component.name))]
         fields += [(name, kind, field(default=value)) for name, kind, value in self.extra]
         schema = make_dataclass(
             component.config.__name__, fields, bases=(component.config,), kw_only=True

@@ -33,8 +33,9 @@ class ProgressBar:
     def advance(self, steps: int = 1, numbers: Mapping[str, float] | None = None) -> None:
         """Move on by some steps and show numbers by short name."""
         self._done += steps
-        fields = {} if numbers is None else {"numbers": _format(numbers)}
-        self._progress.update(self._task, advance=steps, **fields)
+        if numbers is not None:
+            self._progress.update(self._task, numbers=_format(numbers))
+        self._progress.update(self._task, advance=steps)
         due = time.monotonic() - self._last_line > PLAIN_INTERVAL_S
         if not console.is_terminal and due:
             self._last_line = time.monotonic()

@@ -125,7 +125,8 @@ def _check_columns(name: str, split: Split, columns: list[str]) -> None:
     missing = next(column for column in choices[0] if column not in columns)
     forms = " or ".join("+".join(choice) for choice in choices)
     raise UserError(
-        f"data {name}: {split} has no column '{missing}' (needs {forms}); {nearest(missing, columns)}"
+        f"data {name}: {split} has no column '{missing}' (needs {forms}); "
+        f"{nearest(missing, columns)}"
     )
 
 

@@ -1,11 +1,11 @@
-"""The two kinds of failure: a mistake of the user's (one line, exit status 2) and everything else."""
+"""A mistake of the user's: one line, exit status 2; everything else keeps its traceback."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake the user can mend. Its text is one line: what, where, and the nearest right choice."""
+    """A mistake the user can mend; its text is one line: what, where, the nearest right choice."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ class Plugins:
         return self.manager.hook
 
     def find(self, group: Group, name: str) -> Provided:
-        """The component `name` of a group; `UserError` with the nearest names when there is none."""
+        """The component `name` of a group; `UserError` with the nearest names if there is none."""
         known = self.components[group.name]
         if name not in known:
             raise UserError(f"{group.name}={name}: no such component; {nearest(name, known)}")
@@ -119,7 +119,7 @@ def _collect(plugins: Plugins, group: Group) -> dict[str, Provided]:
             if component.name in collected:
                 raise UserError(
                     f"{group.name}={component.name} is claimed by {provider} and by "
-                    f"{collected[component.name].provider}; uninstall one or set {RESTRICT_VARIABLE}"
+                    f"{collected[component.name].provider}; uninstall one"
                 )
             collected[component.name] = Provided(component, provider)
     return collected

@@ -21,7 +21,7 @@ RECORD = "stage.json"
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What `stage.json` holds: enough to tell whether the stage's results are still the right ones."""
+    """What `stage.json` holds: enough to tell whether a stage's results are still right."""
 
     stage: str
     settings: dict[str, Any]

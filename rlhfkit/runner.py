@@ -163,8 +163,8 @@ class Runner:
 def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:
     """Nested options as dotted names."""
     if isinstance(value, DictConfig):
-        for key in value:
-            _flatten(f"{prefix}.{key}", value[key], into)
+        for key, item in value.items():
+            _flatten(f"{prefix}.{key!s}", item, into)
     else:
         plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         into[prefix] = plain

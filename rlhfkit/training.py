@@ -25,7 +25,7 @@ def training_arguments(
 def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
     """A trainer's arguments on the run's device; reporting is left to `train`."""
     device = context.device.type
-    return kind(
+    arguments: A = kind(
         output_dir=str(context.stage_dir / "trainer"),
         seed=context.config.seed,
         report_to="none",
@@ -36,6 +36,7 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         dataloader_pin_memory=device == "cuda",
         **options,
     )
+    return arguments
 
 
 def train(context: Context, trainer: Any) -> None:

@@ -47,7 +47,7 @@ def test_digest_changes_with_settings_and_inputs():
 def test_corrupt_record_is_one_line_and_says_what_to_do(run_dir, content):
     path = run_dir.stage_dir("sft") / "stage.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError, match="corrupt record .*force_from=sft"):
+    with pytest.raises(UserError, match=r"corrupt record .*force_from=sft"):
         run_dir.record("sft")
 
 

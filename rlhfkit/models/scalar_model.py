@@ -52,7 +52,7 @@ class ScalarModel:
     def shift(self, offset: float) -> None:
         """Add a constant to every score."""
         with torch.no_grad():
-            self.head.bias += offset
+            self.head.bias.add_(offset)
 
     def save(self, path: Path) -> None:
         """Write the body and the head."""

@@ -145,7 +145,7 @@ def _split(context: Context, rankings: list[Ranking]) -> tuple[list[Ranking], li
 
 def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Dataset | None:
     """Rankings as tokens; those whose prompt is too long are dropped and counted."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "prompt": text.prompt_ids(ranking.prompt),
             "completions": [
@@ -174,7 +174,7 @@ def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> float:
     rows = data.demonstrations(context)[: config.normalise_on] if config.normalise_on else []
     if not rows:
         return 0.0
-    scores = []
+    scores: list[float] = []
     for start in range(0, len(rows), config.per_device_train_batch_size):
         part = rows[start : start + config.per_device_train_batch_size]
         prompts = [text.prompt_ids(row.prompt) for row in part]

@@ -163,7 +163,7 @@ def test_an_adapter_for_another_base_is_refused(trained, make_context, tmp_path)
     _, sft, reward = trained("lora")
     tiny.language_model(tmp_path / "other", hidden_size=64, intermediate_size=64, seed=8)
     context = make_context("loader=lora", f"model.path={tmp_path / 'other'}")
-    with pytest.raises(UserError, match="an adapter for .*base, but model.path="):
+    with pytest.raises(UserError, match=r"an adapter for .*base, but model.path="):
         context.build("loader").roles(sft, reward)
 
 
