@@ -5,6 +5,7 @@ rewards -> `step` (advantages and updates) -> KL controller -> metrics.
 """
 
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -53,8 +54,12 @@ class OnlineOptimizer(ABC):
         with Reporter(context) as reporter, progress_bar("rl", iterations) as bar:
             self.accelerator = context.accelerator
             for iteration in range(1, iterations + 1):
+                started = time.perf_counter()
                 rollout = self.collect(next(self._prompt_batches))
+                collected = time.perf_counter()
                 metrics = self._rollout_metrics(rollout) | self.step(rollout)
+                metrics["time/rollout"] = collected - started
+                metrics["time/update"] = time.perf_counter() - collected
                 self.kl.update(float(rollout.kl.sum(1).mean()), len(rollout))
                 metrics["episode"] = iteration * self.rl.batch_size
                 reporter.log(iteration, metrics)
