@@ -75,6 +75,9 @@ class RewardModelConfig(TrainingConfig):
     per_device_train_batch_size: int = 4
     """In prompts: all K completions of a prompt are one batch element."""
 
+    max_completion_length: int = 256
+    """Completions are cut to this many tokens: a ranking needs all of its K."""
+
     normalise_on: int = 64
     """The bias makes this many demonstrations average 0 (section C.2); 0 leaves it at 0."""
 

@@ -37,9 +37,10 @@ class TextFormat:
         return text
 
     def completion_ids(self, completion: str, finished: bool = True) -> list[int]:
-        """A completion, with EOS when it ended by itself."""
+        """A completion, with EOS when it ended by itself; an empty one is EOS alone."""
         text = completion if self.chat or completion[:1].isspace() else " " + completion
-        return self._ids(text) + ([self.eos_token_id] if finished else [])
+        ids = self._ids(text) if completion else []
+        return [*ids, self.eos_token_id] if finished or not ids else ids
 
     def text_ids(self, text: str) -> list[int]:
         """A pretraining text, outside any template."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.protocols import Labeler
 from rlhfkit.types import Judgement, Metric, PolicySamples
@@ -17,7 +18,16 @@ class WinRate:
         self._labeler: Labeler = context.build("labeler")
 
     def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
-        """`win_rate` of every policy but `sft`; its independent items are the prompts."""
+        """`win_rate` of every policy but `sft`; its independent items are the prompts.
+
+        Nothing when the rankings were imported: nobody is there to judge new completions.
+        """
+        if hasattr(self._labeler, "rankings"):
+            console.print(
+                "  no win rate: imported rankings cannot judge new completions; for one, add "
+                "labeler=simulated (or reward_model) stages=[evaluate,report] force_from=evaluate"
+            )
+            return {}
         return {
             policy: {"win_rate": self._metric(self.preferences(own, samples["sft"]))}
             for policy, own in samples.items()

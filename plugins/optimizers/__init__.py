@@ -18,6 +18,9 @@ class PpoConfig(OnlineConfig):
     gamma: float = 1.0
     lam: float = 0.95
     whiten_advantages: bool = True
+    critic_warmup: int = 0
+    """Iterations at the start that train the value model alone: a reward model has never seen
+    unfinished text, so its values of it, and the first advantages, are far off."""
 
 
 @dataclass

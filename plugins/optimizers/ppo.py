@@ -6,10 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
+from rlhfkit.context import Context
 from rlhfkit.online import OnlineOptimizer
 from rlhfkit.rl.advantages import gae
 from rlhfkit.rl.kl import penalised_rewards
 from rlhfkit.rl.losses import clipped_value_loss, ppo_policy_loss
+from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rl.whitening import whiten
 from rlhfkit.rollout import Rollout, by_micro_batch, pad_rows
 from rlhfkit_plugins.optimizers import PpoConfig
@@ -39,13 +41,20 @@ class PPO(OnlineOptimizer):
             {"name": "value", "params": value, "lr": self.config.value_learning_rate},
         ]
 
+    def __init__(self, config: PpoConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._steps_to_warm_up = config.critic_warmup
+
     def step(self, rollout: Rollout) -> dict[str, float]:
         targets = self.targets(rollout)
         averages = Averages()
         for indices in self.mini_batches(rollout):
-            self._accumulate(rollout, targets, indices, averages)
-            averages.add("loss/ptx", self.ptx_backward())
+            self._value_backward(rollout, targets, indices, averages)
+            if self._steps_to_warm_up <= 0:
+                self._policy_backward(rollout, targets, indices, averages)
+                averages.add("loss/ptx", self.ptx_backward())
             averages.add_all(self.optimizer_step())
+        self._steps_to_warm_up -= 1
         return averages.means()
 
     def targets(self, rollout: Rollout) -> Targets:
@@ -61,45 +70,51 @@ class PPO(OnlineOptimizer):
             advantages = whiten(advantages, mask)
         return Targets(advantages, estimate.returns, values)
 
-    def _accumulate(
+    def _policy_backward(
         self, rollout: Rollout, targets: Targets, indices: list[int], averages: Averages
     ) -> None:
-        """Gradients of one mini-batch, the same however it is cut into micro-batches."""
+        """Policy gradients of one mini-batch, the same however it is cut into micro-batches."""
         tokens = rollout.response_mask[indices].sum()
         for rows in rollout.micro_batches(indices, self.rl.micro_batch_size):
             batch = rollout.batch(rows)
-            width = batch.response_mask.shape[1]
-            share = float(batch.response_mask.sum() / tokens)
-
+            mask = batch.response_mask
             logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
-            policy = ppo_policy_loss(
+            found = ppo_policy_loss(
                 logprobs,
-                rollout.logprobs[rows, :width],
-                targets.advantages[rows, :width],
-                batch.response_mask,
+                rollout.logprobs[rows, : mask.shape[1]],
+                targets.advantages[rows, : mask.shape[1]],
+                mask,
                 self.config.cliprange,
                 tokens,
             )
-            self.backward(policy.loss)
+            self.backward(found.loss)
+            share = float(mask.sum() / tokens)
+            averages.add("loss/policy_avg", found.loss.item() / share, share)
+            averages.add("policy/approxkl_avg", float(found.approxkl), share)
+            averages.add("policy/clipfrac_avg", float(found.clipfrac), share)
+            averages.add("policy/entropy_avg", float(masked_mean(entropy.detach(), mask)), share)
+            averages.add("val/ratio", float(found.ratio), share)
 
-            values = self.roles.value.values(batch)
-            value = clipped_value_loss(
-                values,
-                targets.old_values[rows, :width],
-                targets.returns[rows, :width],
-                batch.response_mask,
+    def _value_backward(
+        self, rollout: Rollout, targets: Targets, indices: list[int], averages: Averages
+    ) -> None:
+        """Value gradients of one mini-batch, likewise."""
+        tokens = rollout.response_mask[indices].sum()
+        for rows in rollout.micro_batches(indices, self.rl.micro_batch_size):
+            batch = rollout.batch(rows)
+            mask = batch.response_mask
+            found = clipped_value_loss(
+                self.roles.value.values(batch),
+                targets.old_values[rows, : mask.shape[1]],
+                targets.returns[rows, : mask.shape[1]],
+                mask,
                 self.config.cliprange_value,
                 tokens,
             )
-            self.backward(self.config.vf_coef * value.loss)
-
-            averages.add("loss/policy_avg", policy.loss.item() / share, share)
-            averages.add("loss/value_avg", value.loss.item() / share, share)
-            averages.add("policy/approxkl_avg", float(policy.approxkl), share)
-            averages.add("policy/clipfrac_avg", float(policy.clipfrac), share)
-            averages.add("policy/entropy_avg", (entropy.sum() / tokens).item() / share, share)
-            averages.add("val/ratio", float(policy.ratio), share)
-            averages.add("val/clipfrac_avg", float(value.clipfrac), share)
+            self.backward(self.config.vf_coef * found.loss)
+            share = float(mask.sum() / tokens)
+            averages.add("loss/value_avg", found.loss.item() / share, share)
+            averages.add("val/clipfrac_avg", float(found.clipfrac), share)
 
     def _values(self, rollout: Rollout) -> Tensor:
         rows = by_micro_batch(

@@ -145,11 +145,12 @@ def _split(context: Context, rankings: list[Ranking]) -> tuple[list[Ranking], li
 
 def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Dataset | None:
     """Rankings as tokens; those whose prompt is too long are dropped and counted."""
+    config = context.config.stage.reward_model
     rows: list[dict[str, Any]] = [
         {
             "prompt": text.prompt_ids(ranking.prompt),
             "completions": [
-                text.completion_ids(completion, finished)[: context.config.model.max_prompt_length]
+                text.completion_ids(completion, finished)[: config.max_completion_length]
                 for completion, finished in zip(ranking.completions, ranking.finished, strict=True)
             ],
             "ranks": ranking.ranks,

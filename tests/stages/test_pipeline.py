@@ -34,3 +34,76 @@ def test_other_optimizers(run_tiny, optimizer):
     rows = read_jsonl(runner.run_dir.root / "rl" / "metrics.jsonl")
     assert rows
     assert (runner.run_dir.root / "rl" / "model" / "adapter_model.safetensors").exists()
+
+
+def test_trackers_get_the_numbers(run_tiny):
+    """transformers' report_to, by the one tracker that needs no account."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    runner = run_tiny("report_to=[tensorboard]", "stages=[sft,rl]", "reward=[length]")
+    for stage, tag in (("sft", "train/loss"), ("rl", "train/objective/kl")):
+        events = list((runner.run_dir.stage_dir(stage) / "trackers").rglob("events.out.*"))
+        assert events, stage
+        found = EventAccumulator(str(events[0].parent))
+        found.Reload()
+        assert tag in found.Tags()["scalars"]
+
+
+def test_imported_rankings_train_and_nobody_judges(run_tiny, tiny_files, capsys):
+    runner = run_tiny(
+        "labeler=imported",
+        f"data.files.rankings={tiny_files['rankings']}",
+        "stages=[sft,label,reward_model,rl,evaluate,report]",
+    )
+    metrics = json.loads((runner.run_dir.root / "evaluate" / "metrics.json").read_text())
+    assert "win_rate" not in metrics["rl"]
+    assert "length" in metrics["rl"]
+    assert "imported rankings cannot judge" in capsys.readouterr().out
+
+
+def test_the_reward_model_learns_the_rankings(run_tiny, tiny_files):
+    """`it is fine` is always ranked first: a reward model that learns must see it."""
+    runner = run_tiny(
+        "labeler=imported",
+        f"data.files.rankings={tiny_files['rankings']}",
+        "stages=[label,reward_model]",
+        "stage.reward_model.learning_rate=0.01",
+        "stage.reward_model.num_train_epochs=8",
+    )
+    result = json.loads((runner.run_dir.root / "reward_model" / "result.json").read_text())
+    assert result["validation_prompts"] == 1
+    assert result["validation_pairs"] == 2
+    assert result["validation_accuracy"] == 1.0
+
+
+def test_demonstrations_average_zero_after_normalising(run_tiny, make_context, tiny_overrides):
+    from rlhfkit import data
+    from rlhfkit.models.batch import make_batch
+    from rlhfkit.text import load_text_format
+
+    runner = run_tiny("stages=[sft,sample,label,reward_model]")
+    context = make_context(*tiny_overrides)
+    path = runner.run_dir.root / "reward_model" / "model"
+    model = context.build("loader").scalar_model(str(path))
+    text = load_text_format(context)
+    rows = data.demonstrations(context)
+    batch = make_batch(
+        [text.prompt_ids(row.prompt) for row in rows],
+        [text.completion_ids(row.completion) for row in rows],
+    )
+    assert abs(float(model.scores(batch).mean())) < 1e-4
+
+
+def test_a_policy_can_be_an_opponent(run_tiny, tiny_files):
+    runner = run_tiny("stages=[sft,evaluate]", f"stage.evaluate.opponents=[{tiny_files['model']}]")
+    metrics = json.loads((runner.run_dir.root / "evaluate" / "metrics.json").read_text())
+    assert "win_rate" in metrics[str(tiny_files["model"])]
+
+
+def test_the_same_seed_gives_the_same_run(run_tiny, tmp_path):
+    def numbers(name):
+        runner = run_tiny(f"run_dir={tmp_path / name}", "stages=[sft,rl]", "reward=[length]")
+        rows = read_jsonl(runner.run_dir.root / "rl" / "metrics.jsonl")
+        return [{key: row[key] for key in row if not key.startswith("time/")} for row in rows]
+
+    assert numbers("one") == numbers("two")

@@ -1,0 +1,45 @@
+"""The wheel alone, in an empty environment: every recipe composes, without torch."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+NOT_SOURCE = shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "__pycache__")
+
+
+def run(*arguments, **options):
+    done = subprocess.run(
+        [str(item) for item in arguments], capture_output=True, text=True, **options
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_recipe_composes_from_the_installed_wheel(tmp_path):
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=NOT_SOURCE)
+    pip = [sys.executable, "-m", "pip"]
+    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path / "dist", source)
+    wheel = next((tmp_path / "dist").glob("rlhfkit-*.whl"))
+
+    venv.create(tmp_path / "empty", with_pip=True)
+    python = tmp_path / "empty" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
+    run(*install, "hydra-core", "pluggy", "rich")
+    run(*install, "--no-deps", wheel)
+
+    recipes = sorted(path.stem for path in (ROOT / "recipes" / "recipe").glob("*.yaml"))
+    assert "quickstart" in recipes
+    environment = {key: item for key, item in os.environ.items() if key != "PYTHONPATH"}
+    command = tmp_path / "empty" / "bin" / "rlhfkit"
+    for recipe in recipes:
+        shown = run(command, f"recipe={recipe}", "--cfg", "job", cwd=tmp_path, env=environment)
+        assert "num_train_epochs" in shown
+    packaged = (
+        "from importlib.resources import files;"
+        "print((files('rlhfkit_plugins.quickstart') / 'data' / 'prompts.jsonl').is_file())"
+    )
+    assert run(python, "-c", packaged, cwd=tmp_path, env=environment).strip() == "True"
