@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint install clean
+.PHONY: demo test acceptance lint install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
@@ -13,6 +13,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+# The quickstart's promises over three seeds: half an hour.
+acceptance: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow -s tests/acceptance
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
