@@ -38,6 +38,7 @@ class OnlineOptimizer(ABC):
         self.config = config
         self.rl = context.config.stage.rl
         self.seed = context.config.seed
+        self._average: list[Tensor] = []
 
     @abstractmethod
     def step(self, rollout: Rollout) -> dict[str, float]:
@@ -45,7 +46,7 @@ class OnlineOptimizer(ABC):
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What AdamW gets: a group per model with `params` and `lr`."""
+        """What AdamW gets: a group per model with `name`, `params` and `lr`, the policy first."""
 
     def train(self, context: Context) -> None:
         """Run the loop and save the policy."""
@@ -64,6 +65,7 @@ class OnlineOptimizer(ABC):
                 metrics["episode"] = iteration * self.rl.batch_size
                 reporter.log(iteration, metrics)
                 bar.advance(1, _shown(metrics))
+        self._take_average()
         self.roles.policy.save(context.stage_dir / "model")
 
     def collect(self, prompts: list[Messages]) -> Rollout:
@@ -139,7 +141,21 @@ class OnlineOptimizer(ABC):
             norms[f"{group['name']}/grad_norm"] = float(norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self._update_average()
         return norms
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the average of the policy's weights a step towards what they are now."""
+        policy = self.optimizer.param_groups[0]["params"]
+        if not self._average:
+            self._average = [parameter.detach().clone() for parameter in policy]
+        torch._foreach_lerp_(self._average, policy, 1 - self.config.ema_decay)
+
+    @torch.no_grad()
+    def _take_average(self) -> None:
+        """Give the policy its averaged weights."""
+        torch._foreach_copy_(self.optimizer.param_groups[0]["params"], self._average)
 
     def _set_up(self, context: Context) -> None:
         self._check()

@@ -24,6 +24,10 @@ class OnlineConfig:
     cliprange: float = 0.2
     """Of the policy ratio (Schulman et al. 2017)."""
 
+    ema_decay: float = 0.0
+    """Per optimizer step, of the moving average of the policy's weights that is saved in the end
+    (InstructGPT, C.4: 0.992); 0 saves the last weights."""
+
     ptx_coef: float = 0.0
     """gamma of PPO-ptx: weight of the pretraining gradients (InstructGPT: 27.8); 0 is plain PPO."""
 

@@ -14,53 +14,54 @@ from tests.stages.conftest import SETTINGS
 EXAMPLE = Path(__file__).parents[1] / "examples" / "rlhfkit-brevity"
 
 
+def pip(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def rlhfkit(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "rlhfkit", *arguments],
+        cwd=cwd, env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def installed(tmp_path):
-    """pip-install the example beside this environment's packages; yields a command runner."""
+    """The example pip-installed in this environment, and gone after the test."""
     source = shutil.copytree(EXAMPLE, tmp_path / "source")
-    target = tmp_path / "site"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", str(target), str(source)], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(target), "HF_HUB_OFFLINE": "1"}
-
-    def run(*arguments, present=True):
-        return subprocess.run(
-            [sys.executable, "-m", "rlhfkit", *arguments],
-            cwd=tmp_path,
-            env=environment if present else {**os.environ, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    yield run
-    shutil.rmtree(target)
+    pip("install", "--quiet", "--no-deps", str(source))
+    yield
+    pip("uninstall", "--yes", "rlhfkit-brevity")
 
 
-def test_listed_run_and_gone(installed, tiny_files, tmp_path):
-    listed = installed("plugins")
-    assert "rlhfkit-brevity" in listed.stdout
-    assert "reward=brevity" in listed.stdout
-    assert "kl=linear" in listed.stdout
+def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
+    listed = rlhfkit("plugins", cwd=tmp_path)
+    for words in ("rlhfkit-brevity", "0.1.0", "reward=brevity", "kl=linear", "reward.brevity.*"):
+        assert words in listed.stdout
 
     data = [
         f"data.files.{split}={tiny_files[split]}"
         for split in ("demonstrations", "prompts", "eval_prompts")
     ]
-    settings = [item for item in SETTINGS if "lora_r" not in item]
-    done = installed(
-        "recipe=brevity", *settings, *data, f"model.path={tiny_files['model']}",
-        "model.chat_template=null", "optimizer.num_mini_batches=1", "kl.episodes=16",
+    done = rlhfkit(
+        "recipe=brevity", *SETTINGS, *data, f"model.path={tiny_files['model']}",
+        "model.chat_template=null", "optimizer.num_mini_batches=1", "optimizer.critic_warmup=0",
+        "loader.lora_last_layers=null", "kl.episodes=16", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = read_jsonl(tmp_path / "runs" / "brevity" / "rl" / "metrics.jsonl")
     assert [round(row["objective/kl_coef"], 6) for row in rows] == [0.1, 0.06]
     assert all(0 < row["reward/brevity"] <= 1 for row in rows)
 
-    gone = installed("recipe=brevity", present=False)
+    pip("uninstall", "--yes", "rlhfkit-brevity")
+    gone = rlhfkit("recipe=brevity", cwd=tmp_path)
     assert gone.returncode == 2
     assert "recipe=brevity: no such choice" in gone.stderr
-    assert "brevity" not in installed("plugins", present=False).stdout
+    assert "brevity" not in rlhfkit("plugins", cwd=tmp_path).stdout
 
 
 def test_contracts_of_the_example(installed, tmp_path):
@@ -75,9 +76,8 @@ def test_contracts_of_the_example(installed, tmp_path):
         "class TestReward(RewardFunctionContract):\n"
         "    def make(self): return BrevityReward(BrevityConfig(), None)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
+        cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert "4 passed" in done.stdout, done.stdout

@@ -207,3 +207,20 @@ def test_kl_is_measured_per_token_and_zero_off_the_mask():
     kl = rollout.kl
     assert torch.equal(kl[~rollout.response_mask], torch.zeros(16 - 10).double())
     assert kl[0, 1] == rollout.logprobs[0, 1] - rollout.ref_logprobs[0, 1]
+
+
+def test_the_average_of_the_weights_is_taken(make_context):
+    roles = make_roles()
+    rollout = make_rollout(roles)
+    ppo = make(PPO, PpoConfig(**CONFIG, ema_decay=0.75), roles, make_context, 4)
+    weight = roles.policy.model.head.weight
+    seen = []
+    step = ppo.optimizer.step
+    ppo.optimizer.step = lambda: (step(), seen.append(weight.detach().clone()))
+    ppo.step(rollout)
+    assert len(seen) == 4
+    expected = seen[0]  # the first weights after a step start the average
+    for item in seen[1:]:
+        expected = 0.75 * expected + 0.25 * item
+    ppo._take_average()
+    torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=1e-12)
