@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from rlhfkit.context import Context
@@ -11,12 +12,16 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class Reporter:
-    """Writes a stage's numbers everywhere they belong; use as a context manager."""
+    """Writes a stage's numbers everywhere they belong; use as a context manager.
 
-    def __init__(self, context: Context) -> None:
+    arguments: of the stage's own trainer, which a tracker then shares; making new ones would
+    reset the state of accelerators that exist.
+    """
+
+    def __init__(self, context: Context, arguments: Any = None) -> None:
         self._context = context
         self._file = (context.stage_dir / METRICS_FILE).open("a", encoding="utf-8")
-        self._trackers = _Trackers(context) if context.config.report_to else None
+        self._trackers = _Trackers(context, arguments) if context.config.report_to else None
 
     def __enter__(self) -> "Reporter":
         return self
@@ -40,20 +45,16 @@ class Reporter:
 class _Trackers:
     """TensorBoard, W&B, Trackio and others through transformers' own callbacks."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, arguments: Any) -> None:
         from transformers import TrainerControl, TrainerState, TrainingArguments
         from transformers.integrations import get_reporting_integration_callbacks
 
-        directory = context.stage_dir / "trackers"
-        self._arguments = TrainingArguments(
-            output_dir=str(directory),
-            run_name=f"{context.config.run_name}-{context.stage}",
-            report_to=context.config.report_to,
-            use_cpu=True,
-        )
+        self._arguments = copy(arguments or TrainingArguments(use_cpu=True))
+        self._arguments.output_dir = str(context.stage_dir / "trackers")
+        self._arguments.run_name = f"{context.config.run_name}-{context.stage}"
         self._state, self._control = TrainerState(), TrainerControl()
         try:
-            kinds = get_reporting_integration_callbacks(self._arguments.report_to)
+            kinds = get_reporting_integration_callbacks(context.config.report_to)
             self._callbacks = [kind() for kind in kinds]
         except (ValueError, ImportError, RuntimeError) as error:
             raise UserError(f"report_to={context.config.report_to}: {error}") from error

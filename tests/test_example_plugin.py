@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlhfkit.run_dir import read_jsonl
-from tests.stages.conftest import SETTINGS
+from tests.tiny_run import SETTINGS
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "rlhfkit-brevity"
 

@@ -24,7 +24,10 @@ class Stage:
     """Earlier stages whose results it reads, when they are part of the run."""
 
     def run(self, context: Any) -> None:
-        """Run the stage's module."""
+        """Run the stage's module; every stage starts from the run's seed, whatever ran before."""
+        from accelerate.utils import set_seed
+
+        set_seed(context.config.seed)
         import_module(f"rlhfkit.stages.{self.name}").run(context)
 
 

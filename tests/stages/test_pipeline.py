@@ -41,7 +41,7 @@ def test_trackers_get_the_numbers(run_tiny):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     runner = run_tiny("report_to=[tensorboard]", "stages=[sft,rl]", "reward=[length]")
-    for stage, tag in (("sft", "train/loss"), ("rl", "train/objective/kl")):
+    for stage, tag in (("sft", "train/train_loss"), ("rl", "train/objective/kl")):
         events = list((runner.run_dir.stage_dir(stage) / "trackers").rglob("events.out.*"))
         assert events, stage
         found = EventAccumulator(str(events[0].parent))
