@@ -30,7 +30,7 @@ def load_causal_lm(
     model = _from_pretrained(
         AutoModelForCausalLM, context, name, dtype=dtype or choose_dtype(context), **options
     )
-    model.config._name_or_path = name  # adapters record their base by name, not by a cache path
+    model.name_or_path = name  # adapters record their base by name, not by a cache path
     if "quantization_config" not in options:
         model.to(context.device)
     return model

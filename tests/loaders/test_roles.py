@@ -1,8 +1,12 @@
 """What the loaders give: roles that start as they must, shared or apart with the same numbers."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from rlhfkit import hookimpl
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from tests import tiny
@@ -171,3 +175,18 @@ def test_an_adapter_for_another_base_is_refused(trained, make_context, tmp_path)
 def test_a_model_that_is_not_there(make_context, path, says):
     with pytest.raises(UserError, match=says):
         make_context(f"model.path={path}").build("loader").language_model(None)
+
+
+def test_adapters_record_their_base_by_name(plugins, make_context, tmp_path):
+    """A plugin may resolve the name to a folder; the adapter must fit the name all the same."""
+    tiny.language_model(tmp_path / "cache", hidden_size=64, intermediate_size=64)
+    known = hookimpl(lambda path: str(tmp_path / "cache") if path == "me/mine" else None)
+    registered = plugins.manager.register(SimpleNamespace(resolve_model=known))
+    try:
+        built = make_context("model.path=me/mine").build("loader")
+        built.language_model(None, trainable=True).save(tmp_path / "sft")
+        built.language_model(str(tmp_path / "sft"))
+    finally:
+        plugins.manager.unregister(name=registered)
+    stored = json.loads((tmp_path / "sft" / "adapter_config.json").read_text())
+    assert stored["base_model_name_or_path"] == "me/mine"
