@@ -110,7 +110,10 @@ class LanguageModel:
             self.model.save_pretrained(path)
             return
         self.activate()
-        self.model.save_pretrained(path, selected_adapters=[self.adapter])
+        # embeddings are never trained; told so, PEFT does not ask the hub about them
+        self.model.save_pretrained(
+            path, selected_adapters=[self.adapter], save_embedding_layers=False
+        )
         _flatten_adapter_folder(path, self.adapter)
 
 
