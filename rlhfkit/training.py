@@ -42,7 +42,10 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
 def train(context: Context, trainer: Any) -> None:
     """Run a trainer with this project's progress and reporting."""
     trainer.remove_callback(PrinterCallback)
-    with Reporter(context, trainer.args) as reporter, progress_bar(context.stage, _steps(trainer)) as bar:
+    with (
+        Reporter(context, trainer.args) as reporter,
+        progress_bar(context.stage, _steps(trainer)) as bar,
+    ):
         trainer.add_callback(_Forward(reporter, bar))
         trainer.train()
 

@@ -1,5 +1,6 @@
 """The command line as a user meets it: real processes, their output and exit status."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,15 +111,22 @@ def test_multirun_gives_every_job_its_own_directory(tmp_path):
     arguments = ("stages=[report]", "run_name=sweep", "seed=1,2", "--multirun")
     rlhfkit(*arguments, cwd=tmp_path, check=0)
     found = sorted(path.parent.parent.name for path in tmp_path.rglob("stage.json"))
-    assert found == ["seed=1,stages=[report]", "seed=2,stages=[report]"] or found == [
-        "run_name=sweep,seed=1,stages=[report]",
-        "run_name=sweep,seed=2,stages=[report]",
-    ]
+    assert found == [f"run_name=sweep,seed={seed},stages=[report]" for seed in (1, 2)]
 
 
 def test_shell_completion_is_hydras(tmp_path):
     done = rlhfkit("--shell-completion", "install=bash", cwd=tmp_path, check=0)
     assert "complete -o nospace" in done.stdout
+
+
+def test_shell_completion_knows_the_components(tmp_path):
+    line = "rlhfkit kl="
+    done = subprocess.run(
+        [str(RLHFKIT), "--shell-completion", "query=bash"],
+        env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "kl=adaptive" in done.stdout.split()
 
 
 def test_our_errors_keep_their_traceback_and_name_the_command_that_resumes(tmp_path):

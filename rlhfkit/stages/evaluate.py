@@ -3,7 +3,8 @@
 1. choose prompts  2. let every policy answer them  3. measure each one's KL to the SFT model
 4. let the evaluators judge  5. write samples and numbers
 
-Writes: samples.jsonl, metrics.json (every number with its 95 % interval). Source: InstructGPT,
+Writes: samples.jsonl, metrics.json (every number with its 95 % interval),
+metrics.jsonl. Source: InstructGPT,
 sections 3.6 and 4.1 (win rate against the SFT model).
 """
 
@@ -17,6 +18,7 @@ from rlhfkit import data
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.reporting import Reporter
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit.run_dir import write_json, write_jsonl
 from rlhfkit.stages.sample import load_policy
@@ -47,6 +49,15 @@ def run(context: Context) -> None:
         for name, found in evaluator.evaluate(samples).items():
             metrics[name] |= found
     _write(context, samples, metrics)
+    with Reporter(context) as reporter:
+        reporter.log(
+            len(prompts),
+            {
+                f"{who}/{what}": m.value
+                for who, found in metrics.items()
+                for what, m in found.items()
+            },
+        )
     console.print(metrics_table(metrics))
 
 

@@ -2,8 +2,8 @@
 
 1. read completions  2. ask the labelers  3. measure how far they agree  4. write rankings
 
-Writes: rankings.jsonl (a row per prompt and labeler), agreement.json. Source: InstructGPT,
-section 3.4 (agreement between labelers) and figure 12 (ties are allowed).
+Writes: rankings.jsonl (a row per prompt and labeler), agreement.json, metrics.jsonl. Source:
+InstructGPT, section 3.4 (agreement between labelers) and figure 12 (ties are allowed).
 """
 
 from dataclasses import asdict
@@ -13,6 +13,7 @@ from typing import Any
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.reporting import Reporter
 from rlhfkit.run_dir import read_jsonl, write_json, write_jsonl
 from rlhfkit.types import Judgement, Ranking
 
@@ -30,6 +31,9 @@ def run(context: Context) -> None:
         rankings, agreement = _ask(context, labeler)
     write_jsonl(context.stage_dir / RANKINGS_FILE, [asdict(ranking) for ranking in rankings])
     write_json(context.stage_dir / AGREEMENT_FILE, agreement)
+    with Reporter(context) as reporter:
+        numbers = {name: value for name, value in agreement.items() if value is not None}
+        reporter.log(len(rankings), numbers)
     _tell(rankings, agreement)
 
 

@@ -2,8 +2,9 @@
 
 1. choose prompts  2. for each model: load it and draw its share of the K  3. write completions
 
-Writes: completions.jsonl, a row per prompt with K completions, their models, whether they ended
-by themselves, token ids and log-probabilities. Source: InstructGPT, section 3.2 (K = 4 to 9).
+Writes: completions.jsonl (a row per prompt: K completions, their models, whether they ended by
+themselves, token ids and log-probabilities), metrics.jsonl. Source: InstructGPT, section 3.2 (K = 4
+to 9).
 """
 
 import random
@@ -16,6 +17,7 @@ from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.reporting import Reporter
 from rlhfkit.run_dir import write_jsonl
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.types import Messages, Response
@@ -38,8 +40,9 @@ def run(context: Context) -> None:
     random.Random(context.config.seed).shuffle(prompts)
     prompts = prompts[: config.num_prompts]
     rows = [_empty_row(prompt) for prompt in prompts]
-    for name, count in _shares(config.models, config.num_completions).items():
-        _sample_model(context, text, name, count, rows)
+    with Reporter(context) as reporter:
+        for name, count in _shares(config.models, config.num_completions).items():
+            _sample_model(context, text, name, count, rows, reporter)
     write_jsonl(context.stage_dir / COMPLETIONS_FILE, rows)
 
 
@@ -52,7 +55,12 @@ def _shares(models: list[str], completions: int) -> dict[str, int]:
 
 
 def _sample_model(
-    context: Context, text: TextFormat, name: str, count: int, rows: list[dict[str, Any]]
+    context: Context,
+    text: TextFormat,
+    name: str,
+    count: int,
+    rows: list[dict[str, Any]],
+    reporter: Reporter,
 ) -> None:
     model = load_policy(context, name)
     sampler = context.build("sampler")
@@ -64,7 +72,12 @@ def _sample_model(
             drawn = sampler.sample(model, part, text.eos_token_id, generator)
             for offset, response in enumerate(drawn):
                 _add(rows[(start + offset) // count], name, text, response)
-            bar.advance(len(part), {"tokens": sum(len(item.ids) for item in drawn) / len(drawn)})
+            numbers = {
+                "tokens": sum(len(item.ids) for item in drawn) / len(drawn),
+                "finished": sum(item.finished for item in drawn) / len(drawn),
+            }
+            bar.advance(len(part), numbers)
+            reporter.log(start + len(part), {f"{name}/{key}": numbers[key] for key in numbers})
 
 
 def load_policy(context: Context, name: str) -> LanguageModel:

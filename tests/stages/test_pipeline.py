@@ -17,6 +17,8 @@ def test_every_stage_with_every_loader(run_tiny, loader):
     completions = read_jsonl(root / "sample" / "completions.jsonl")
     assert len(completions) == 12
     assert all(len(row["completions"]) == 3 for row in completions)
+    for stage in ("sft", "sample", "label", "reward_model", "rl", "evaluate"):
+        assert read_jsonl(root / stage / "metrics.jsonl"), stage
     rows = read_jsonl(root / "rl" / "metrics.jsonl")
     assert [row["episode"] for row in rows] == [8, 16]
     assert all(row["loss/ptx"] > 0 for row in rows)
@@ -107,3 +109,13 @@ def test_the_same_seed_gives_the_same_run(run_tiny, tmp_path):
         return [{key: row[key] for key in row if not key.startswith("time/")} for row in rows]
 
     assert numbers("one") == numbers("two")
+
+
+def test_several_models_take_turns(run_tiny):
+    runner = run_tiny("stages=[sft,sample]", "stage.sample.models=[base,sft]")
+    for row in read_jsonl(runner.run_dir.root / "sample" / "completions.jsonl"):
+        assert row["sources"] == ["base", "base", "sft"]
+        assert all(
+            len(ids) == len(logprobs)
+            for ids, logprobs in zip(row["ids"], row["logprobs"], strict=True)
+        )
