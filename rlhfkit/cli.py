@@ -43,6 +43,11 @@ def _dispatch(arguments: list[str]) -> None:
     from rlhfkit.plugin_manager import load_plugins
 
     plugins = load_plugins()
+    if "--help" in rest or "-h" in rest:
+        from rlhfkit.help import show_help
+
+        show_help(plugins)
+        return
     if command == "plugins":
         from rlhfkit.listing import show_plugins
 

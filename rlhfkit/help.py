@@ -1,0 +1,48 @@
+"""What `rlhfkit --help` prints. Hydra's own help copies every config several times, which takes it
+more than a second; this one only lists names."""
+
+from importlib.resources import files
+
+from rlhfkit.console import console
+from rlhfkit.plugin_manager import Plugins
+
+TEXT = """\
+rlhfkit: the InstructGPT loop as one resumable command, every part a plugin.
+
+Usage: rlhfkit [COMMAND] [key=value ...]
+
+Commands
+  run       run the stages of a recipe, skipping what is finished (the default)
+  plugins   what is installed: distributions, their hooks and components
+  stages    what the run directory holds and what would run next
+
+Start with
+  rlhfkit recipe=quickstart
+
+Config groups (choose with group=option)
+{groups}
+
+Useful
+  rlhfkit recipe=NAME --cfg job       print every option with its value
+  rlhfkit recipe=NAME stage.sft.learning_rate=2e-4 kl=fixed kl.kl_coef=0.05
+  rlhfkit recipe=NAME reward=[reward_model,length] reward.length.weight=0.5
+  rlhfkit recipe=NAME seed=1,2,3 --multirun
+  rlhfkit recipe=NAME force_from=STAGE   make a stage and all after it again
+  rlhfkit --config-dir DIR recipe=MINE   recipes of your own: DIR/recipe/MINE.yaml
+  rlhfkit --shell-completion install=bash
+  rlhfkit --hydra-help                   flags of Hydra, which composes the options
+"""
+
+
+def show_help(plugins: Plugins) -> None:
+    """Print usage, and every config group with its options."""
+    groups = {name: set(found) for name, found in plugins.components.items()}
+    for package in ("rlhfkit_conf", "rlhfkit_recipes", *plugins.config_packages()):
+        for folder in files(package).iterdir():
+            if folder.is_dir():
+                options = [file.name for file in folder.iterdir() if file.name.endswith(".yaml")]
+                if options:
+                    names = {name.removesuffix(".yaml") for name in options}
+                    groups.setdefault(folder.name, set()).update(names)
+    lines = [f"  {name}: {', '.join(sorted(groups[name]))}" for name in sorted(groups)]
+    console.print(TEXT.format(groups="\n".join(lines)), markup=False, soft_wrap=True, end="")
