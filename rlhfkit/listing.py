@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+from rich.markup import escape
 from rich.table import Table
 
 from rlhfkit.component import GROUPS
@@ -48,7 +49,7 @@ def _component_table(plugins: Plugins) -> Table:
 def show_stages(runner: Runner) -> None:
     """The state of every stage of a run directory, and what the next `run` would do."""
     table = Table(
-        "stage", "state", "finished at", "seconds", "next", title=str(runner.run_dir.root),
+        "stage", "state", "finished at", "seconds", "next", title=escape(str(runner.run_dir.root)),
         title_justify="left",
     )  # fmt: skip
     for stage in STAGES:

@@ -139,7 +139,7 @@ class Runner:
         first = STAGES.index(find_stage(self.config.force_from))
         moved = self.run_dir.set_aside([stage.name for stage in STAGES[first:]])
         if moved:
-            console.print(f"set aside: earlier results are in {moved}")
+            console.print(f"set aside: earlier results are in {moved}", markup=False)
 
     def _check_order(self) -> None:
         order = [STAGES.index(stage) for stage in self.chosen]

@@ -35,7 +35,8 @@ def run(context: Context) -> None:
     console.print(_stage_table(context))
     if metrics:
         console.print(metrics_table(metrics))
-    console.print(f"  report: {page}", *(f"  plot: {picture}" for picture in pictures), sep="\n")
+    written = [f"  report: {page}", *(f"  plot: {picture}" for picture in pictures)]
+    console.print("\n".join(written), markup=False)
 
 
 def _header(context: Context) -> list[str]:
