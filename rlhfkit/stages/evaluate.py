@@ -3,9 +3,8 @@
 1. choose prompts  2. let every policy answer them  3. measure each one's KL to the SFT model
 4. let the evaluators judge  5. write samples and numbers
 
-Writes: samples.jsonl, metrics.json (every number with its 95 % interval),
-metrics.jsonl. Source: InstructGPT,
-sections 3.6 and 4.1 (win rate against the SFT model).
+Writes: samples.jsonl, metrics.json (every number with its 95 % interval), metrics.jsonl. Source:
+InstructGPT, sections 3.6 and 4.1 (win rate against the SFT model).
 """
 
 import random
