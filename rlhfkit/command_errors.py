@@ -13,19 +13,33 @@ def one_line(error: BaseException) -> str | None:
         return _first_line(str(error))
     if type(error).__module__.startswith(("hydra", "omegaconf")):
         return _hydra(error)
-    if isinstance(error, OSError):
-        return _disk(error)
-    cause = error.__cause__
-    return one_line(cause) if cause is not None else None
+    if isinstance(error, OSError):  # before any stage: the run directory cannot be made
+        return _disk(error) or _elsewhere(error)
+    if isinstance(error.__cause__, OSError):
+        return _disk(error.__cause__)
+    if _FULL in str(error.__cause__):  # safetensors and torch have exceptions of their own for it
+        return _no_space("while writing a model")
+    return None
+
+
+_FULL = "No space left on device"
+
+
+def _no_space(where: str) -> str:
+    return f"no disk space left ({where}); finished stages are kept"
 
 
 def _disk(error: OSError) -> str | None:
-    """Full and read-only disks; other system errors may well be ours."""
+    """Full and read-only disks; other system errors inside a stage may well be ours."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no disk space left ({error.filename or 'while writing'}); finished stages are kept"
+        return _no_space(error.filename or "while writing")
     if error.errno in (errno.EROFS, errno.EACCES):
-        return f"{error.filename}: {error.strerror}; choose another place with run_dir=..."
+        return _elsewhere(error)
     return None
+
+
+def _elsewhere(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}; choose another place with run_dir=..."
 
 
 def _hydra(error: BaseException) -> str:
@@ -37,8 +51,8 @@ def _hydra(error: BaseException) -> str:
         return _missing_option(error, text)
     if isinstance(error, OverrideParseException):
         return f"cannot read '{error.override}': {_first_line(str(cause or text))}"
-    if "You must specify" in text:
-        return _first_line(text).rstrip(".") + "; or start from a recipe, as in recipe=quickstart"
+    if "runtime.choices.recipe" in text:
+        return "run_name: without a recipe a run needs a name, as in run_name=mine"
     return _override(text, cause)
 
 

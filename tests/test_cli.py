@@ -55,13 +55,14 @@ def test_help_imports_no_torch(tmp_path):
         (["+reward.length=3"], "reward.length: no component of this name is chosen"),
         (["stages=[label]"], "let the stage 'sample' run first"),
         ([], "say what to run, as in `rlhfkit recipe=quickstart`"),
+        (["seed=1"], "run_name: without a recipe a run needs a name, as in run_name=mine"),
+        (["run_dir=/proc/x"], "/proc/x: No such file or directory; choose another place with"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes_give_one_line_and_status_2(tmp_path, arguments, says):
-    done = rlhfkit(*arguments, *(["run_name=x"] if arguments else []), cwd=tmp_path)
-    if arguments and arguments[0] in ("runn",):
-        done = rlhfkit(*arguments, cwd=tmp_path)
+    named = [] if arguments[:1] in ([], ["seed=1"]) else ["run_name=x"]
+    done = rlhfkit(*arguments, *named, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr

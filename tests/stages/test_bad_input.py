@@ -135,6 +135,17 @@ def test_no_disk_space_is_one_line_and_keeps_what_is_finished(
     assert runner.run_dir.record("sample") is None
 
 
+def test_no_disk_space_for_a_model_is_one_line(run, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("rlhfkit.models.language_model.LanguageModel.save", full)
+    with pytest.raises(Exception, match="sft") as error:
+        run("stages=[sft]")
+    said = one_line(error.value)
+    assert said == "no disk space left (while writing a model); finished stages are kept"
+
+
 def test_a_read_only_disk(run, monkeypatch):
     def refuse(path, *_args, **_kwargs):
         raise OSError(30, "Read-only file system", str(path))
