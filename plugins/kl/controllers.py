@@ -39,6 +39,11 @@ class AdaptiveKL(FixedKL):
     def __init__(self, config: AdaptiveConfig, context: Context | None = None) -> None:
         if config.init_kl_coef <= 0 or config.target <= 0 or config.horizon <= 0:
             raise UserError("kl=adaptive: init_kl_coef, target and horizon must be positive")
+        if context is not None and context.config.stage.rl.batch_size >= 5 * config.horizon:
+            raise UserError(
+                f"kl.horizon={config.horizon}: too short for stage.rl.batch_size="
+                f"{context.config.stage.rl.batch_size}; one update could reach 0"
+            )
         super().__init__(FixedConfig(kl_coef=config.init_kl_coef), context)
         self.target, self.horizon = config.target, config.horizon
 

@@ -54,3 +54,10 @@ class TestAdaptive(KLControllerContract):
 def test_values_outside_their_meaning(make, says):
     with pytest.raises(UserError, match=says):
         make()
+
+
+def test_a_horizon_shorter_than_one_update_is_refused_at_once(make_context):
+    overrides = ("kl=adaptive", "kl.horizon=10")
+    assert make_context(*overrides, "stage.rl.batch_size=49").build("kl").horizon == 10
+    with pytest.raises(UserError, match=r"kl\.horizon=10: too short for stage\.rl\.batch_size=50"):
+        make_context(*overrides, "stage.rl.batch_size=50").build("kl")
