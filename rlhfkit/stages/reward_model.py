@@ -64,7 +64,6 @@ def run(context: Context) -> None:
     )
     train(context, trainer)
     result = {
-        "validation_prompts": len({plain_text(ranking.prompt) for ranking in held_out}),
         **accuracy(model, _elements(context, text, held_out), config.per_device_train_batch_size),
         "shift": _normalise(context, text, model),
     }
@@ -108,7 +107,7 @@ def score_elements(model: ScalarModel, elements: Sequence[Element]) -> Sequence[
 def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[str, Any]:
     """Share of the pairs, ties apart, whose better completion scores higher."""
     if rows is None:
-        return {"validation_accuracy": None, "validation_pairs": 0}
+        return {"validation_accuracy": None, "validation_pairs": 0, "validation_prompts": 0}
     elements = _collate(list(rows))["elements"]
     correct = pairs = 0
     for start in range(0, len(elements), batch_size):
@@ -117,7 +116,11 @@ def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[
             counted = kwise_ranking_loss(rewards, torch.tensor(element.ranks).to(rewards.device))
             correct += int(counted.correct)
             pairs += int(counted.pairs)
-    return {"validation_accuracy": correct / pairs, "validation_pairs": pairs}
+    return {
+        "validation_accuracy": correct / pairs,
+        "validation_pairs": pairs,
+        "validation_prompts": len({tuple(element.prompt) for element in elements}),
+    }
 
 
 def _read(context: Context) -> list[Ranking]:
