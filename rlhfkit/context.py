@@ -21,6 +21,17 @@ _GROUPS = {group.name: group for group in GROUPS}
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A run that is only planned: models are made from their configuration, of fake tensors."""
+
+    device_kind: str
+    """What memory is counted for: "cuda" or "cpu"."""
+
+    model_config: Any = None
+    """In place of the configuration of `model.path`, for a shallower model of its kind."""
+
+
+@dataclass(frozen=True)
 class Context:
     """One stage of one run."""
 
@@ -32,6 +43,9 @@ class Context:
     roles: "RoleModels | None" = None
     """The four models in memory, while the rl stage runs; None elsewhere."""
 
+    planned: "Planned | None" = None
+    """While `rlhfkit plan` counts memory; None in a run."""
+
     @property
     def stage_dir(self) -> Path:
         """Where this stage writes."""
@@ -40,14 +54,23 @@ class Context:
     @cached_property
     def device(self) -> "torch.device":
         """Where models and tensors of this process live."""
-        device: torch.device = self.accelerator.device
+        import torch
+
+        device: torch.device = torch.device("cpu") if self.planned else self.accelerator.device
         return device
+
+    @property
+    def device_kind(self) -> str:
+        """"cuda", "cpu" or "mps": what precision is chosen by."""
+        return self.planned.device_kind if self.planned else self.device.type
 
     @cached_property
     def mixed_precision(self) -> str:
-        """How trained models compute: `bf16` on CUDA cards that have it, else `no`."""
+        """How models compute: `bf16` on CUDA cards that have it, else `no`."""
         import torch
 
+        if self.planned:
+            return "bf16" if self.planned.device_kind == "cuda" else "no"
         half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         return "bf16" if half else "no"
 

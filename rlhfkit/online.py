@@ -19,6 +19,7 @@ from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
+from rlhfkit.models.roles import RoleModels
 from rlhfkit.online_config import OnlineConfig
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
@@ -38,6 +39,7 @@ class OnlineOptimizer(ABC):
         self.config = config
         self.rl = context.config.stage.rl
         self.seed = context.config.seed
+        self.pretraining: list[list[int]] = []
         self._average: list[Tensor] = []
 
     @abstractmethod
@@ -53,7 +55,7 @@ class OnlineOptimizer(ABC):
         self._set_up(context)
         iterations = -(-self.rl.total_episodes // self.rl.batch_size)
         with Reporter(context) as reporter, progress_bar("rl", iterations) as bar:
-            self.accelerator = context.accelerator
+            self.accelerator = context.accelerator  # the reporter may have made arguments
             for iteration in range(1, iterations + 1):
                 started = time.perf_counter()
                 rollout = self.collect(next(self._prompt_batches))
@@ -116,7 +118,7 @@ class OnlineOptimizer(ABC):
         """
         if self.config.ptx_coef == 0:
             return 0.0
-        chosen = self._random.choices(self._pretraining, k=self.config.ptx_batch_size)
+        chosen = self._random.choices(self.pretraining, k=self.config.ptx_batch_size)
         total = 0.0
         count = sum(len(row) - 1 for row in chosen)
         for start in range(0, len(chosen), self.rl.micro_batch_size):
@@ -157,19 +159,15 @@ class OnlineOptimizer(ABC):
         """Give the policy its averaged weights."""
         torch._foreach_copy_(self.optimizer.param_groups[0]["params"], self._average)
 
-    def _set_up(self, context: Context) -> None:
-        self._check()
-        self.text = load_text_format(context)
-        self.roles = context.build("loader").roles(
-            context.model_of("sft"), context.model_of("reward_model")
-        )
-        context = replace(context, roles=self.roles)
+    def prepare(self, context: Context, roles: RoleModels) -> None:
+        """Everything that `collect` and `step` need of these models, apart from data."""
+        self.roles = roles
+        context = replace(context, roles=roles)
         self.rewards = context.build_all("reward")
-        if not self.rewards:
-            raise UserError("reward=[]: the rl stage needs at least one reward function")
         self.weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.sampler = context.build("sampler")
         self.kl = context.build("kl")
+        self.accelerator = context.accelerator
         self.optimizer = torch.optim.AdamW(
             self.parameter_groups(),
             betas=(self.config.adam_beta1, self.config.adam_beta2),
@@ -178,10 +176,20 @@ class OnlineOptimizer(ABC):
         )
         self._random = random.Random(self.seed)
         self.generator = torch.Generator(self.roles.policy.device).manual_seed(self.seed)
-        self._prompt_batches = self._cycle(data.training_prompts(context, self.text))
-        self._pretraining = self._load_pretraining(context)
 
-    def _check(self) -> None:
+    def _set_up(self, context: Context) -> None:
+        self._check(context)
+        self.text = load_text_format(context)
+        roles = context.build("loader").roles(
+            context.model_of("sft"), context.model_of("reward_model")
+        )
+        self.prepare(context, roles)
+        self._prompt_batches = self._cycle(data.training_prompts(context, self.text))
+        self.pretraining = self._load_pretraining(context)
+
+    def _check(self, context: Context) -> None:
+        if not context.config.reward:
+            raise UserError("reward=[]: the rl stage needs at least one reward function")
         if self.rl.batch_size % self.completions_per_prompt:
             raise UserError(
                 f"stage.rl.batch_size={self.rl.batch_size}: must be a multiple of the "

@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from rlhfkit.config import ModelConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.models.from_config import causal_lm_from_config
 
 ADAPTER_FILE = "adapter_config.json"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,6 +28,14 @@ def load_causal_lm(
     """
     model_config = context.config.model
     name = path or model_config.path
+    if context.planned:
+        return causal_lm_from_config(
+            load_config(context, path),
+            dtype or choose_dtype(context),
+            context.device,
+            options.get("quantization_config"),
+            model_config.trust_remote_code,
+        )
     model = _from_pretrained(
         AutoModelForCausalLM, context, name, dtype=dtype or choose_dtype(context), **options
     )
@@ -34,6 +43,13 @@ def load_causal_lm(
     if "quantization_config" not in options:
         model.to(context.device)
     return model
+
+
+def load_config(context: Context, path: str | None = None) -> Any:
+    """The configuration of the run's model, or of another one: a small file, no weights."""
+    if context.planned and context.planned.model_config is not None:
+        return context.planned.model_config
+    return _from_pretrained(AutoConfig, context, path or context.config.model.path)
 
 
 def load_tokenizer(context: Context, path: str | None = None) -> Any:
@@ -64,10 +80,10 @@ def choose_dtype(context: Context) -> torch.dtype:
         if wanted not in _DTYPES:
             raise UserError(f"model.dtype={wanted}: {nearest(wanted, ['auto', *_DTYPES])}")
         return _DTYPES[wanted]
-    device = context.device.type
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.bfloat16 if device == "mps" else torch.float32
+    if context.device_kind == "cuda":
+        half = context.mixed_precision == "bf16"
+        return torch.bfloat16 if half else torch.float16
+    return torch.bfloat16 if context.device_kind == "mps" else torch.float32
 
 
 def _from_pretrained(loader: Any, context: Context, name: str, **options: Any) -> Any:

@@ -76,13 +76,7 @@ class RankingTrainer(Trainer):  # type: ignore[misc]
 
     def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Tensor:
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
-        elements = inputs["elements"]
-        scores = score_elements(model.scalar_model, elements)
-        losses = [
-            kwise_ranking_loss(rewards, torch.tensor(element.ranks, device=rewards.device))
-            for rewards, element in zip(scores, elements, strict=True)
-        ]
-        return torch.stack([item.loss for item in losses]).mean()
+        return ranking_loss(model.scalar_model, inputs["elements"])
 
 
 class _Module(nn.Module):
@@ -93,6 +87,15 @@ class _Module(nn.Module):
         self.scalar_model = scalar_model
         self.body = scalar_model.language_model.model
         self.head = scalar_model.head
+
+
+def ranking_loss(model: ScalarModel, elements: Sequence[Element]) -> Tensor:
+    """Mean over prompts of the mean over each prompt's pairs, from one batch."""
+    losses = [
+        kwise_ranking_loss(rewards, torch.tensor(element.ranks, device=rewards.device))
+        for rewards, element in zip(score_elements(model, elements), elements, strict=True)
+    ]
+    return torch.stack([item.loss for item in losses]).mean()
 
 
 def score_elements(model: ScalarModel, elements: Sequence[Element]) -> Sequence[Tensor]:

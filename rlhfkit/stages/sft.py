@@ -8,6 +8,7 @@ Writes: model/, metrics.jsonl. Source: InstructGPT, sections 3.5 and C.1.
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -72,14 +73,22 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
         num_items_in_batch: Tensor | None = None,
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens."""
-        language_model = LanguageModel(model, adapter=None)
-        labels = inputs["labels"][:, 1:]
-        wanted = labels != -100
-        hidden = language_model.hidden_states(inputs["input_ids"], inputs["attention_mask"])
-        logprobs, _ = language_model.token_logprobs(hidden[:, :-1][wanted], labels[wanted])
-        count = wanted.sum() if num_items_in_batch is None else num_items_in_batch
-        loss = -logprobs.sum() / torch.as_tensor(count).clamp(min=1)
+        loss = completion_loss(LanguageModel(model), inputs, num_items_in_batch)
         return (loss, None) if return_outputs else loss
+
+
+def completion_loss(
+    model: LanguageModel, inputs: Mapping[str, Tensor], count: Tensor | None = None
+) -> Tensor:
+    """Negative log-likelihood of the labelled tokens over `count`, by default their number.
+
+    inputs: `input_ids`, `attention_mask` and `labels` [B, L], labels -100 where no loss is taken.
+    """
+    labels = inputs["labels"][:, 1:]
+    wanted = labels != -100
+    hidden = model.hidden_states(inputs["input_ids"], inputs["attention_mask"])
+    logprobs, _ = model.token_logprobs(hidden[:, :-1][wanted], labels[wanted])
+    return -logprobs.sum() / torch.as_tensor(wanted.sum() if count is None else count).clamp(min=1)
 
 
 def _render(context: Context, text: TextFormat) -> list[Tokens]:

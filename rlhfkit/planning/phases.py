@@ -1,0 +1,244 @@
+"""The phases of a run, each once at its largest size, through the stages' own code.
+
+sft, reward_model and update run two optimizer steps, because the second one has the optimizer's
+states beside gradients and activations. Reading prompts and decoding are counted apart, because
+only the latter grows with the length of the answers.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from rlhfkit.context import Context
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.online import OnlineOptimizer
+from rlhfkit.planning.meter import MemoryMeter
+from rlhfkit.rollout import Rollout, by_micro_batch, teacher_forced_logprobs
+from rlhfkit.stage_configs import TrainingConfig
+from rlhfkit.stages.reward_model import Element, ranking_loss
+from rlhfkit.stages.sft import completion_loss
+from rlhfkit.types import Response
+
+SHORT = (2, 4)
+"""Lengths of the answers that are decoded; memory and time grow evenly with the length."""
+
+_TOKEN = 3
+"""Any token id; what it is changes nothing."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The most tokens of each kind that the configuration lets through."""
+
+    prompt: int
+    demonstration: int
+    response: int
+    ranked: int
+
+    @classmethod
+    def of(cls, context: Context) -> "Lengths":
+        """From the options of model, stages and sampler."""
+        config = context.config
+        response = getattr(config.sampler, "response_length", config.model.max_prompt_length)
+        ranked = config.stage.reward_model.max_completion_length
+        return cls(
+            prompt=config.model.max_prompt_length,
+            demonstration=config.stage.sft.max_completion_length,
+            response=response,
+            ranked=min(ranked, response) if "sample" in config.stages else ranked,
+        )
+
+
+class Rehearsal:
+    """Loads fake models as the stages load theirs and runs phases on them under a meter."""
+
+    def __init__(self, context: Context, lengths: Lengths, meter: MemoryMeter) -> None:
+        self.context, self.lengths, self.meter = context, lengths, meter
+        self.loader = context.build("loader")
+
+    def sft(self) -> None:
+        """A batch of the longest demonstrations."""
+        config = self.context.config.stage.sft
+        with self.meter.counting_as("base"):
+            model = self.loader.language_model(None, trainable=True)
+        self._label(model)
+        length = self.lengths.prompt + self.lengths.demonstration
+        ids = torch.tensor([[_TOKEN] * length] * config.per_device_train_batch_size)
+        labels = ids.clone()
+        labels[:, : self.lengths.prompt] = -100
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+        with self.meter.phase("sft"):
+            self._train(config, model, model, lambda: completion_loss(model, inputs))
+
+    def sample(self) -> None:
+        """A batch of the sample stage."""
+        with self.meter.counting_as("base"):
+            model = self._frozen()
+        self._label(model)
+        self._draw("sample", model)
+
+    def reward_model(self) -> None:
+        """A batch of rankings, all completions of a prompt together."""
+        config = self.context.config.stage.reward_model
+        with self.meter.counting_as("base"):
+            model = self.loader.scalar_model(self._base, trainable=True)
+        self._label(model.language_model, model)
+        count = self.context.config.stage.sample.num_completions
+        completions = [[_TOKEN] * self.lengths.ranked] * count
+        element = Element([_TOKEN] * self.lengths.prompt, completions, list(range(1, count + 1)))
+        elements = [element] * config.per_device_train_batch_size
+        with self.meter.phase("reward_model"):
+            self._train(
+                config, model.language_model, model, lambda: ranking_loss(model, elements)
+            )
+
+    def rl(self) -> None:
+        """Rollout, scoring and update of an online optimizer, with all four roles in memory."""
+        optimizer = self.context.build("optimizer")
+        if not isinstance(optimizer, OnlineOptimizer):
+            return
+        with self.meter.counting_as("base"):
+            needs_reward = "reward_model" in optimizer.needs
+            roles = self.loader.roles(None, self._base if needs_reward else None)
+        self._label(roles.policy, *filter(None, (roles.value, roles.reward)))
+        self._label(roles.reference)
+        optimizer.prepare(self.context, roles)
+        if optimizer.config.ptx_coef:
+            optimizer.pretraining = [[_TOKEN] * optimizer.config.ptx_length]
+        self._draw("rollout", roles.policy)
+        rollout = self._rollout()
+        with self.meter.phase("score"):
+            self._score(roles.reference, roles.reward)
+        with self.meter.phase("update"), self._training_parts(optimizer.optimizer):
+            for _ in range(2):
+                optimizer.step(rollout)
+
+    def evaluate(self) -> None:
+        """The policy beside the SFT model."""
+        with self.meter.counting_as("base"):
+            reference, policy = self._frozen(), self._frozen()
+        self._label(reference)
+        self._label(policy)
+        self._draw("evaluate", policy)
+
+    @property
+    def _base(self) -> str:
+        return self.context.config.model.path
+
+    def _frozen(self) -> LanguageModel:
+        """What an adapter of an earlier stage loads as: merged, or beside its base."""
+        stays = getattr(self.loader, "merge_frozen", True) is False
+        model: LanguageModel = self.loader.language_model(None, trainable=stays)
+        return model
+
+    def _draw(self, phase: str, model: LanguageModel) -> None:
+        """A full batch of prompts; answers of `SHORT` lengths tell what longer ones take."""
+        for length in (n for n in SHORT if n < self.lengths.response or n == min(SHORT)):
+            sampler = self._sampler(min(length, self.lengths.response))
+            prompts = [[_TOKEN] * self.lengths.prompt] * getattr(sampler, "batch_size", 1)
+            generator = torch.Generator().manual_seed(0)
+            with self.meter.phase(f"{phase}/prompts"):
+                decoding = f"{phase}/{length}"
+                hook = model.body.register_forward_hook(
+                    lambda *_, name=decoding: self.meter.next_phase(name)
+                )
+                sampler.sample(model, prompts, -1, generator)
+                hook.remove()
+
+    def _sampler(self, length: int) -> Any:
+        sampler = self.context.build("sampler")
+        if hasattr(sampler, "response_length"):
+            sampler.response_length = length
+        return sampler
+
+    def _rollout(self) -> Rollout:
+        """One mini-batch of the longest episodes, as one micro-batch and a second one where the
+        batch has more."""
+        rl = self.context.config.stage.rl
+        count = min(rl.batch_size, 2 * rl.micro_batch_size)
+        length = self.lengths.response
+        responses = [Response([_TOKEN] * length, [-1.0] * length, True)] * count
+        numbers = torch.zeros(count, length)
+        return Rollout(
+            prompts=[[]] * count,
+            prompt_ids=[[_TOKEN] * self.lengths.prompt] * count,
+            completions=[""] * count,
+            responses=responses,
+            response_mask=torch.ones(count, length, dtype=torch.bool),
+            logprobs=numbers,
+            ref_logprobs=numbers.clone(),
+            scores=torch.zeros(count),
+            raw_scores={},
+        )
+
+    def _score(self, reference: LanguageModel, reward: ScalarModel | None) -> None:
+        size = self.context.config.stage.rl.micro_batch_size
+        prompts = [[_TOKEN] * self.lengths.prompt] * size
+        responses = [[_TOKEN] * self.lengths.response] * size
+        teacher_forced_logprobs(reference, prompts, responses, 1.0, size)
+        if reward is not None:
+            by_micro_batch(prompts, responses, size, reward.scores, torch.device("cpu"))
+
+    def _train(
+        self,
+        config: TrainingConfig,
+        model: LanguageModel,
+        trained: LanguageModel | ScalarModel,
+        loss: Callable[[], Tensor],
+    ) -> None:
+        model.model.train()
+        if config.gradient_checkpointing:
+            model.model.gradient_checkpointing_enable({"use_reentrant": False})
+        optimizer = torch.optim.AdamW(trained.trainable_parameters())
+        with self._training_parts(optimizer):
+            for _ in range(2):
+                for _ in range(min(config.gradient_accumulation_steps, 2)):
+                    loss().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+
+    def _label(self, model: LanguageModel, *scalar_models: ScalarModel) -> None:
+        """Count adapters and heads as such."""
+        for name, parameter in model.model.named_parameters():
+            if "lora_" in name:
+                self.meter.mark(parameter, "adapters")
+        for scalar_model in scalar_models:
+            for parameter in scalar_model.head.parameters():
+                self.meter.mark(parameter, "adapters")
+
+    @contextmanager
+    def _training_parts(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        """Count gradients and optimizer states as such."""
+        parameters = [item for group in optimizer.param_groups for item in group["params"]]
+        hooks: list[Any] = [self._hook(parameter) for parameter in parameters]
+        stepping = []
+        hooks += [
+            register_optimizer_step_pre_hook(
+                lambda *_: stepping.append(self.meter.set_part("optimizer"))
+            ),
+            register_optimizer_step_post_hook(lambda *_: self.meter.set_part(stepping.pop())),
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _hook(self, parameter: Tensor) -> Any:
+        trained = parameter.requires_grad  # an adapter that is not the active one is not, just now
+        hook = parameter.requires_grad_().register_post_accumulate_grad_hook(self._mark_gradient)
+        parameter.requires_grad_(trained)
+        return hook
+
+    def _mark_gradient(self, parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            self.meter.mark(parameter.grad, "gradients")

@@ -1,0 +1,155 @@
+"""The plan of a run: peak memory and time of every phase, from the model's configuration alone."""
+
+import copy
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rlhfkit.config import RunConfig
+from rlhfkit.context import Context
+from rlhfkit.models.loading import load_config
+from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
+from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
+from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
+from rlhfkit.planning.worst_case import fake_tensors
+
+STAGE_PHASES = {
+    "sft": ("sft",),
+    "sample": ("sample",),
+    "reward_model": ("reward_model",),
+    "rl": ("rollout", "score", "update"),
+    "evaluate": ("evaluate",),
+}
+"""What each stage with a model on the device consists of."""
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """One phase at its largest."""
+
+    stage: str
+    parts: Mapping[str, float]
+    """Bytes by part at the peak."""
+
+    seconds: float
+    """Of all its batches; of a thousand sequences where their number is not in the options."""
+
+    whole: bool
+    """Whether `seconds` is of all."""
+
+    @property
+    def peak(self) -> float:
+        """Bytes."""
+        return sum(self.parts.values())
+
+
+def plan_run(context: Context, rates: Rates, stages: Iterable[str]) -> dict[str, PhasePlan]:
+    """Every phase of the chosen stages. context: one with `planned_for`."""
+    found: dict[str, PhasePlan] = {}
+    for stage in stages:
+        if stage in STAGE_PHASES:
+            found |= _plan_stage(context, rates, stage)
+    return found
+
+
+def _plan_stage(context: Context, rates: Rates, stage: str) -> dict[str, PhasePlan]:
+    config = load_config(context)
+    last_layers = getattr(context.config.loader, "lora_last_layers", None)
+    readings = weighted_sum(
+        (depth.weight, _rehearse(context, rates, stage, config, depth))
+        for depth in depths(config.get_text_config(), last_layers)
+    )
+    response = Lengths.of(context).response
+    return {
+        phase: _phase_plan(context, stage, phase, reading)
+        for phase in STAGE_PHASES[stage]
+        for reading in [_whole(readings, phase, response)]
+        if reading is not None
+    }
+
+
+def _rehearse(
+    context: Context, rates: Rates, stage: str, config: Any, depth: Depth
+) -> dict[str, Reading]:
+    """The readings of one stage on a shallow model."""
+    settings = _single_batches(context.config)
+    if depth.last_layers is not None:
+        settings.loader.lora_last_layers = depth.last_layers
+    assert context.planned is not None
+    planned = replace(context.planned, model_config=shallow(config, depth))
+    context = replace(context, config=settings, planned=planned)
+    meter = MemoryMeter(config.get_text_config().vocab_size, rates)
+    with fake_tensors(), meter:
+        getattr(Rehearsal(context, Lengths.of(context), meter), stage)()
+    return meter.readings
+
+
+def _single_batches(config: RunConfig) -> RunConfig:
+    """The same run with as few micro-batches as show the peak: more of them repeat it."""
+    settings = copy.deepcopy(config)
+    rl, optimizer = settings.stage.rl, settings.optimizer
+    if hasattr(optimizer, "num_ppo_epochs"):
+        minibatch = -(-rl.batch_size // optimizer.num_mini_batches)
+        rl.micro_batch_size = min(rl.micro_batch_size, minibatch)
+        rl.batch_size = min(minibatch, 2 * rl.micro_batch_size)
+        optimizer.num_ppo_epochs = optimizer.num_mini_batches = 1
+        optimizer.ptx_batch_size = min(optimizer.ptx_batch_size, rl.micro_batch_size)
+    if hasattr(optimizer, "critic_warmup"):
+        optimizer.critic_warmup = 0
+    settings.reward = {
+        name: entry
+        for name, entry in settings.reward.items()
+        if entry.name == "reward_model" and entry.path is None
+    }
+    return settings
+
+
+def _whole(readings: Mapping[str, Reading], phase: str, response: int) -> Reading | None:
+    """A phase's reading; for sampling that of reading prompts and decoding to the full length."""
+    if phase in readings:
+        return readings[phase]
+    if f"{phase}/prompts" not in readings:
+        return None
+    few, more = (f"{phase}/{length}" for length in SHORT)
+    decoding = Reading()
+    share = (response - SHORT[0]) / (SHORT[1] - SHORT[0]) if more in readings else 0.0
+    add(decoding, readings[few], 1 - share)
+    add(decoding, readings.get(more, Reading()), share)
+    prompts = readings[f"{phase}/prompts"]
+    times_read = len(SHORT) if more in readings else 1
+    highest = max(prompts, decoding, key=lambda reading: _highest(reading).total())
+    return Reading(prompts.seconds / times_read + decoding.seconds, highest.peaks)
+
+
+def _highest(reading: Reading) -> Counter[str]:
+    return max(reading.peaks.values(), key=Counter.total)
+
+
+def _phase_plan(context: Context, stage: str, phase: str, reading: Reading) -> PhasePlan:
+    sequences, total = _sequences(context.config, phase)
+    seconds = reading.seconds / sequences * (total or 1000)
+    return PhasePlan(stage, _highest(reading), seconds, total is not None)
+
+
+def _sequences(config: RunConfig, phase: str) -> tuple[float, float | None]:
+    """How many sequences a rehearsal of the phase takes, and the run; None where only the data
+    knows."""
+    stage, sampler = config.stage, getattr(config.sampler, "batch_size", 1)
+    sampled = stage.sample.num_prompts
+    answers = sampled * stage.sample.num_completions if sampled else None
+    rl = _single_batches(config).stage.rl
+    epochs = getattr(config.optimizer, "num_ppo_epochs", 1)
+    table: dict[str, tuple[float, float | None]] = {
+        "sft": (2 * stage.sft.per_device_train_batch_size, None),
+        "sample": (sampler, answers),
+        "reward_model": (
+            2 * stage.reward_model.per_device_train_batch_size * stage.sample.num_completions,
+            answers * stage.reward_model.num_train_epochs if answers else None,
+        ),
+        "rollout": (sampler, stage.rl.total_episodes),
+        "score": (rl.micro_batch_size, stage.rl.total_episodes),
+        "update": (2 * rl.batch_size, stage.rl.total_episodes * epochs),
+        "evaluate": (sampler, 3 * stage.evaluate.num_prompts),
+    }
+    return table[phase]
