@@ -51,7 +51,8 @@ class LoraLoader:
         return ScalarModel(body, head.requires_grad_(trainable))
 
     def roles(self, sft: str | None, reward_model: str | None) -> RoleModels:
-        """The reference is the frozen SFT adapter, not the base without adapter."""
+        """The reference is the frozen SFT adapter, not the base without adapter. Dropout is off:
+        the policy that is updated must be the one that sampled."""
         adapter = sft if is_adapter(sft) else None
         base = self._base(None if is_adapter(sft) else sft)
         model = self._with_adapter(base, "reference", adapter, trainable=False)
@@ -59,11 +60,13 @@ class LoraLoader:
         self._add_adapter(model, "value", reward_model or adapter, trainable=True)
         policy = LanguageModel(model, "policy")
         value_head = head_of(reward_model, policy.hidden_size)
+        reward = self._reward(model, reward_model) if reward_model else None
+        model.eval()
         return RoleModels(
             policy=policy,
             reference=LanguageModel(model, "reference"),
             value=ScalarModel(LanguageModel(model, "value"), value_head),
-            reward=self._reward(model, reward_model) if reward_model else None,
+            reward=reward,
         )
 
     def _reward(self, model: Any, path: str) -> ScalarModel:

@@ -10,34 +10,9 @@ from rlhfkit import hookimpl
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from tests import tiny
+from tests.loaders.conftest import perturb
 
 BATCH = make_batch([[5, 6], [7, 8, 9]], [[10, 11, 2], [12, 2]])
-
-
-def perturb(parameters, seed, scale=0.05):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in parameters:
-            parameter += scale * torch.randn(parameter.shape, generator=generator)
-
-
-@pytest.fixture
-def trained(make_context, tmp_path):
-    """`trained("lora")`: a context, and paths of an SFT and a reward model made with it."""
-    tiny.language_model(tmp_path / "base", hidden_size=64, intermediate_size=64)
-
-    def make(loader, *overrides):
-        context = make_context(f"loader={loader}", f"model.path={tmp_path / 'base'}", *overrides)
-        built = context.build("loader")
-        sft = built.language_model(None, trainable=True)
-        perturb(sft.trainable_parameters(), 1)
-        sft.save(tmp_path / "sft")
-        reward = built.scalar_model(str(tmp_path / "sft"), trainable=True)
-        perturb(reward.trainable_parameters(), 2)
-        reward.save(tmp_path / "reward")
-        return context, str(tmp_path / "sft"), str(tmp_path / "reward")
-
-    return make
 
 
 LOADERS = ["full", "lora", "qlora"]
@@ -46,7 +21,7 @@ LOADERS = ["full", "lora", "qlora"]
 @pytest.mark.parametrize("loader", LOADERS)
 @torch.no_grad()
 def test_roles_start_where_they_must(trained, loader):
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     built = context.build("loader")
     roles = built.roles(sft, reward)
     base = built.language_model(None).response_logprobs(BATCH)[0]
@@ -63,7 +38,7 @@ def test_roles_start_where_they_must(trained, loader):
 @pytest.mark.parametrize("loader", LOADERS)
 @torch.no_grad()
 def test_shared_roles_give_the_numbers_of_separate_models(trained, loader):
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     built = context.build("loader")
     roles = built.roles(sft, reward)
     exact = {"rtol": 1e-4, "atol": 2e-5}  # a frozen adapter alone is merged: other rounding
@@ -76,7 +51,7 @@ def test_shared_roles_give_the_numbers_of_separate_models(trained, loader):
 
 @pytest.mark.parametrize("loader", LOADERS)
 def test_training_one_role_leaves_the_others_alone(trained, loader):
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     roles = context.build("loader").roles(sft, reward)
     with torch.no_grad():
         before = [
@@ -106,7 +81,7 @@ def test_training_one_role_leaves_the_others_alone(trained, loader):
 @pytest.mark.parametrize("loader", LOADERS)
 def test_gradients_reach_every_layer_also_after_a_pass_without(trained, loader):
     """bitsandbytes on some CPUs repacks weights in evaluation and loses gradients."""
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     roles = context.build("loader").roles(sft, reward)
 
     def gradients():
@@ -128,7 +103,7 @@ def test_gradients_reach_every_layer_also_after_a_pass_without(trained, loader):
 @pytest.mark.parametrize("loader", LOADERS)
 @torch.no_grad()
 def test_the_policy_round_trips(trained, loader, tmp_path):
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     built = context.build("loader")
     roles = built.roles(sft, reward)
     perturb(roles.policy.trainable_parameters(), 5)
@@ -138,8 +113,19 @@ def test_the_policy_round_trips(trained, loader, tmp_path):
     torch.testing.assert_close(again, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("loader", ["lora", "qlora"])
+@torch.no_grad()
+def test_dropout_is_off_in_rl(trained, loader):
+    """Else the policy would differ from the one that sampled before any update."""
+    context, sft, reward, _ = trained(loader, "loader.lora_dropout=0.5")
+    for roles in (context.build("loader").roles(sft, path) for path in (reward, None)):
+        policy = roles.policy.response_logprobs(BATCH)[0]
+        assert torch.equal(policy, roles.reference.response_logprobs(BATCH)[0])
+        assert torch.equal(roles.value.scores(BATCH), roles.value.scores(BATCH))
+
+
 def test_upper_layers_only(trained):
-    context, sft, reward = trained("lora", "loader.lora_last_layers=1")
+    context, sft, reward, _ = trained("lora", "loader.lora_last_layers=1")
     roles = context.build("loader").roles(sft, reward)
     names = [name for name, item in roles.policy.model.named_parameters() if item.requires_grad]
     assert names
@@ -147,7 +133,7 @@ def test_upper_layers_only(trained):
 
 
 def test_without_reward_model_the_value_starts_from_sft(trained):
-    context, sft, _ = trained("lora")
+    context, sft, _, _ = trained("lora")
     roles = context.build("loader").roles(sft, None)
     assert roles.reward is None
     assert roles.value.head.weight.abs().max() > 0
@@ -155,7 +141,7 @@ def test_without_reward_model_the_value_starts_from_sft(trained):
 
 @torch.no_grad()
 def test_without_sft_the_policy_starts_from_the_base(trained):
-    context, _, _ = trained("lora")
+    context, *_ = trained("lora")
     built = context.build("loader")
     roles = built.roles(None, None)
     base = built.language_model(None).response_logprobs(BATCH)[0]
@@ -164,7 +150,7 @@ def test_without_sft_the_policy_starts_from_the_base(trained):
 
 
 def test_an_adapter_for_another_base_is_refused(trained, make_context, tmp_path):
-    _, sft, reward = trained("lora")
+    _, sft, reward, _ = trained("lora")
     tiny.language_model(tmp_path / "other", hidden_size=64, intermediate_size=64, seed=8)
     context = make_context("loader=lora", f"model.path={tmp_path / 'other'}")
     with pytest.raises(UserError, match=r"an adapter for .*base, but model.path="):
