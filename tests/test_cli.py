@@ -22,6 +22,7 @@ def rlhfkit(*arguments, cwd, check=None):
 def test_help_imports_no_torch(tmp_path):
     done = rlhfkit("--help", cwd=tmp_path, check=0)
     assert "rlhfkit recipe=quickstart" in done.stdout
+    assert "\n  export    write a finished model" in done.stdout
     assert "optimizer: dpo, ppo, quickstart, rloo" in done.stdout
     code = (
         "import sys; from rlhfkit.cli import main\n"
@@ -45,6 +46,9 @@ def test_help_imports_no_torch(tmp_path):
         (["reward.length.max=3"], "reward.length: no such option; choices: reward_model"),
         (["modle=x"], "modle: no such option; did you mean 'model'"),
         (["seed=[1"], "cannot read 'seed=[1'"),
+        (["export"], "export.stage=rl: no finished model in runs/x/rl; choices: none, let"),
+        (["export", "export.merge=true"], "export.merge: no such option; did you mean 'merged'?"),
+        (["exprt"], "no command 'exprt'; did you mean 'export'?"),
         (["runn"], "no command 'runn'; did you mean 'run'?"),
         (["plugins", "x"], "rlhfkit plugins takes no arguments"),
         (["stages=[sft,evalute]"], "no stage 'evalute'; did you mean 'evaluate'?"),
@@ -93,6 +97,11 @@ def test_plugins_lists_distributions_hooks_and_components(tmp_path):
 def test_stages_tells_what_would_run_and_leaves_no_trace(tmp_path):
     done = rlhfkit("stages", "recipe=quickstart", cwd=tmp_path, check=0)
     assert "not run" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistaken_export_leaves_no_trace(tmp_path):
+    rlhfkit("export", "run_name=typo", cwd=tmp_path, check=2)
     assert list(tmp_path.iterdir()) == []
 
 
