@@ -129,14 +129,21 @@ def test_shell_completion_is_hydras(tmp_path):
     assert "complete -o nospace" in done.stdout
 
 
-def test_shell_completion_knows_the_components(tmp_path):
-    line = "rlhfkit kl="
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("rlhfkit kl=", "kl=adaptive"),
+        ("rlhfkit stages kl=", "kl=adaptive"),
+        ("rlhfkit export export.", "export.merged="),
+    ],
+)
+def test_shell_completion_knows_components_and_options(tmp_path, line, offered):
     done = subprocess.run(
         [str(RLHFKIT), "--shell-completion", "query=bash"],
         env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
-    assert "kl=adaptive" in done.stdout.split()
+    assert offered in done.stdout.split()
 
 
 def test_our_errors_keep_their_traceback_and_name_the_command_that_resumes(tmp_path):

@@ -24,8 +24,9 @@ both_loaders = pytest.mark.parametrize("loader", ["lora", "qlora"])
 def made(trained):
     """`made("gpt2", "qlora")`: what `trained` gives, of an architecture."""
 
-    def make(architecture, loader):
-        return trained(loader, write=partial(architectures.write, name=architecture))
+    def make(architecture, loader, *overrides):
+        write = partial(architectures.write, name=architecture)
+        return trained(loader, *overrides, write=write)
 
     return make
 
@@ -90,6 +91,15 @@ def test_gradients_reach_every_adapter(made, architecture, loader):
         assert len(parameters) >= 2 * 4 * 2, "A and B of at least four layers in two blocks"
         for gradient in torch.autograd.grad(loss(), parameters):
             assert gradient.abs().max() > 0
+
+
+@every_architecture
+def test_upper_layers_only(made, architecture):
+    run = made(architecture, "lora", "loader.lora_last_layers=1")
+    policy = run.context.build("loader").roles(run.sft, None).policy
+    names = [name for name, item in policy.model.named_parameters() if item.requires_grad]
+    assert len(names) >= 4 * 2
+    assert all(".1." in name for name in names)
 
 
 @every_architecture

@@ -130,14 +130,6 @@ def test_dropout_is_off_in_rl(trained, loader):
         assert torch.equal(roles.value.scores(BATCH), roles.value.scores(BATCH))
 
 
-def test_upper_layers_only(trained):
-    context, sft, reward, _ = trained("lora", "loader.lora_last_layers=1")
-    roles = context.build("loader").roles(sft, reward)
-    names = [name for name, item in roles.policy.model.named_parameters() if item.requires_grad]
-    assert names
-    assert all(".layers.1." in name for name in names)
-
-
 def test_without_reward_model_the_value_starts_from_sft(trained):
     context, sft, _, _ = trained("lora")
     roles = context.build("loader").roles(sft, None)
