@@ -152,6 +152,7 @@ class QloraLoader(LoraLoader):
             device_map={"": device},
         )
         _keep_differentiable(model)
+        _check_head(model)
         return model
 
 
@@ -164,6 +165,14 @@ def _is_whole(model: Any, name: str, path: str) -> bool:
         found = sum("lora_" in key for key in stored.keys())  # noqa: SIM118
     names = [key for key, _ in model.named_parameters() if "lora_" in key]
     return found == sum(f".{name}." in key for key in names)
+
+
+def _check_head(model: Any) -> None:
+    """The LM head's weight is read without its module, so it must not be packed into 4 bits."""
+    head = model.get_output_embeddings()
+    if not head.weight.is_floating_point():
+        name = next(name for name, module in model.named_modules() if module is head)
+        raise UserError(f"loader.skip_modules: must have '{name}', the LM head of this model")
 
 
 def _keep_differentiable(model: nn.Module) -> None:

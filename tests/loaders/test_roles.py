@@ -207,6 +207,11 @@ def test_target_modules_that_are_not_there(trained, loader, name, says):
         trained(loader, f"loader.lora_target_modules=[q_proj,{name}]")
 
 
+def test_a_head_in_4_bits_is_refused(trained):
+    with pytest.raises(UserError, match=r"loader\.skip_modules: must have 'lm_head', the LM head"):
+        trained("qlora", "loader.skip_modules=[v_proj]")
+
+
 def test_a_model_without_linear_layers_takes_no_adapter():
     base = nn.Module()
     base.name_or_path, base.head = "me/mine", nn.Linear(4, 7)
