@@ -147,10 +147,11 @@ def test_without_sft_the_policy_starts_from_the_base(trained):
     torch.testing.assert_close(roles.reference.response_logprobs(BATCH)[0], base, rtol=0, atol=0)
 
 
-def test_an_adapter_for_another_base_is_refused(trained, make_context, tmp_path):
-    _, sft, reward, _ = trained("lora")
+@pytest.mark.parametrize("loader", ["lora", "qlora"])
+def test_an_adapter_for_another_base_is_refused(trained, make_context, tmp_path, loader):
+    _, sft, reward, _ = trained(loader)
     tiny.language_model(tmp_path / "other", hidden_size=64, intermediate_size=64, seed=8)
-    context = make_context("loader=lora", f"model.path={tmp_path / 'other'}")
+    context = make_context(f"loader={loader}", f"model.path={tmp_path / 'other'}")
     with pytest.raises(UserError, match=r"an adapter for .*base, but model.path="):
         context.build("loader").roles(sft, reward)
 
