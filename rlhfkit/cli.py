@@ -1,4 +1,4 @@
-"""The `rlhfkit` command: a Hydra application with three verbs. Thin; imports no torch."""
+"""The `rlhfkit` command: a Hydra application with four verbs. Thin; imports no torch."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import warnings
 from rlhfkit.command_errors import one_line
 from rlhfkit.errors import UserError, nearest
 
-COMMANDS = ("run", "plugins", "stages")
+COMMANDS = ("run", "plugins", "stages", "export")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,6 +56,7 @@ def _dispatch(arguments: list[str]) -> None:
         return
     from rlhfkit.hydra_app import run_application
 
+    _hide_verb_from_completion()
     run_application(command, rest, plugins)
 
 
@@ -66,6 +67,15 @@ def _split_command(arguments: list[str]) -> tuple[str, list[str]]:
     if arguments[0] not in COMMANDS:
         raise UserError(f"no command '{arguments[0]}'; {nearest(arguments[0], COMMANDS)}")
     return arguments[0], arguments[1:]
+
+
+def _hide_verb_from_completion() -> None:
+    """The shell's line as Hydra, which completes options, expects it: without our verb."""
+    program, _, rest = os.environ.get("COMP_LINE", "").partition(" ")
+    verb, blank, options = rest.partition(" ")
+    if blank and verb in COMMANDS:
+        os.environ["COMP_LINE"] = f"{program} {options}"
+        os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) - len(f"{verb} "))
 
 
 def _refuse_arguments(command: str, rest: list[str]) -> None:

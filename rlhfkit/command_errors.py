@@ -17,7 +17,9 @@ def one_line(error: BaseException) -> str | None:
         return _disk(error) or _elsewhere(error)
     if isinstance(error.__cause__, OSError):
         return _disk(error.__cause__)
-    if _FULL in str(error.__cause__):  # safetensors and torch have exceptions of their own for it
+    if (
+        _FULL in f"{error} {error.__cause__}"
+    ):  # safetensors and torch have exceptions of their own for it
         return _no_space("while writing a model")
     return None
 

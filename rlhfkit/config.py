@@ -46,6 +46,20 @@ class ModelConfig:
 
 
 @dataclass
+class ExportConfig:
+    """What `rlhfkit export` writes; no stage depends on it."""
+
+    stage: str = "rl"
+    """Whose model: sft, reward_model or rl."""
+
+    merged: bool = False
+    """Add the adapter to the base's weights and write a whole model; else the adapter alone."""
+
+    to: str | None = None
+    """An empty or new directory; null is export/<stage> or export/<stage>-merged in the run's."""
+
+
+@dataclass
 class RunConfig:
     """One run: what `rlhfkit --cfg job` prints."""
 
@@ -74,6 +88,7 @@ class RunConfig:
     kl: Any = MISSING
     evaluator: dict[str, Any] = field(default_factory=dict)
     stage: StageConfigs = field(default_factory=StageConfigs)
+    export: ExportConfig = field(default_factory=ExportConfig)
 
 
 class _RecipeSearchPath(SearchPathPlugin):

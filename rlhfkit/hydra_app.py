@@ -1,4 +1,4 @@
-"""The Hydra application behind `rlhfkit run` and `rlhfkit stages`."""
+"""The Hydra application behind `rlhfkit run`, `rlhfkit stages` and `rlhfkit export`."""
 
 import sys
 
@@ -17,11 +17,11 @@ _LEAVE_NO_TRACE = (
     "hydra/job_logging=disabled",
     "hydra.job_logging.root=null",
 )
-"""`rlhfkit stages` only looks: Hydra is not to record the invocation."""
+"""What changes no stage, Hydra is not to record among the invocations."""
 
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
-    """Compose the configuration from the arguments and run it, or show its stages."""
+    """Compose the configuration from the arguments; then run it, show its stages or export."""
     register_configs(plugins)
     failures: list[Exception] = []
 
@@ -32,7 +32,7 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
         except Exception as error:  # Hydra would print it; the command line words errors itself
             failures.append(error)
 
-    extra = list(_LEAVE_NO_TRACE) if command == "stages" else []
+    extra = [] if command == "run" else list(_LEAVE_NO_TRACE)
     sys.argv = ["rlhfkit", *arguments, *extra]
     task()
     if failures:
@@ -44,6 +44,10 @@ def _perform(command: str, runner: Runner) -> None:
         from rlhfkit.listing import show_stages
 
         show_stages(runner)
+    elif command == "export":
+        from rlhfkit.export import export
+
+        export(runner.config, runner.plugins)
     else:
         runner.run()
 

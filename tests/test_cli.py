@@ -22,6 +22,7 @@ def rlhfkit(*arguments, cwd, check=None):
 def test_help_imports_no_torch(tmp_path):
     done = rlhfkit("--help", cwd=tmp_path, check=0)
     assert "rlhfkit recipe=quickstart" in done.stdout
+    assert "\n  export    write a finished model" in done.stdout
     assert "optimizer: dpo, ppo, quickstart, rloo" in done.stdout
     code = (
         "import sys; from rlhfkit.cli import main\n"
@@ -45,6 +46,9 @@ def test_help_imports_no_torch(tmp_path):
         (["reward.length.max=3"], "reward.length: no such option; choices: reward_model"),
         (["modle=x"], "modle: no such option; did you mean 'model'"),
         (["seed=[1"], "cannot read 'seed=[1'"),
+        (["export"], "export.stage=rl: no finished model in runs/x/rl; choices: none, let"),
+        (["export", "export.merge=true"], "export.merge: no such option; did you mean 'merged'?"),
+        (["exprt"], "no command 'exprt'; did you mean 'export'?"),
         (["runn"], "no command 'runn'; did you mean 'run'?"),
         (["plugins", "x"], "rlhfkit plugins takes no arguments"),
         (["stages=[sft,evalute]"], "no stage 'evalute'; did you mean 'evaluate'?"),
@@ -96,6 +100,11 @@ def test_stages_tells_what_would_run_and_leaves_no_trace(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_mistaken_export_leaves_no_trace(tmp_path):
+    rlhfkit("export", "run_name=typo", cwd=tmp_path, check=2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_recipe_of_ones_own(tmp_path):
     recipe = tmp_path / "mine" / "recipe" / "terse.yaml"
     recipe.parent.mkdir(parents=True)
@@ -120,14 +129,21 @@ def test_shell_completion_is_hydras(tmp_path):
     assert "complete -o nospace" in done.stdout
 
 
-def test_shell_completion_knows_the_components(tmp_path):
-    line = "rlhfkit kl="
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("rlhfkit kl=", "kl=adaptive"),
+        ("rlhfkit stages kl=", "kl=adaptive"),
+        ("rlhfkit export export.", "export.merged="),
+    ],
+)
+def test_shell_completion_knows_components_and_options(tmp_path, line, offered):
     done = subprocess.run(
         [str(RLHFKIT), "--shell-completion", "query=bash"],
         env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
-    assert "kl=adaptive" in done.stdout.split()
+    assert offered in done.stdout.split()
 
 
 def test_our_errors_keep_their_traceback_and_name_the_command_that_resumes(tmp_path):

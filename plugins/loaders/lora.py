@@ -8,9 +8,10 @@ from typing import Any
 import peft
 import torch
 from peft import PeftModel, get_peft_model
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import safe_open
 from torch import nn
 from transformers import BitsAndBytesConfig
-from transformers.pytorch_utils import Conv1D
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
@@ -20,6 +21,7 @@ from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit_plugins.loaders import LoraConfig, QloraConfig
 from rlhfkit_plugins.loaders.heads import head_of
+from rlhfkit_plugins.loaders.targets import target_modules
 
 _TRAINED = "default"
 """PEFT's own name for the adapter of a model that has only one."""
@@ -51,48 +53,65 @@ class LoraLoader:
         return ScalarModel(body, head.requires_grad_(trainable))
 
     def roles(self, sft: str | None, reward_model: str | None) -> RoleModels:
-        """The reference is the frozen SFT adapter, not the base without adapter."""
+        """The reference is the frozen SFT adapter, not the base without adapter. Dropout is off:
+        the policy that is updated must be the one that sampled."""
         adapter = sft if is_adapter(sft) else None
         base = self._base(None if is_adapter(sft) else sft)
         model = self._with_adapter(base, "reference", adapter, trainable=False)
-        self._add_adapter(model, "policy", adapter, trainable=True)
-        self._add_adapter(model, "value", reward_model or adapter, trainable=True)
+        self._with_adapter(model, "policy", adapter, trainable=True)
+        self._with_adapter(model, "value", reward_model or adapter, trainable=True)
         policy = LanguageModel(model, "policy")
         value_head = head_of(reward_model, policy.hidden_size)
+        reward = self._reward(model, reward_model) if reward_model else None
+        model.eval()
         return RoleModels(
             policy=policy,
             reference=LanguageModel(model, "reference"),
             value=ScalarModel(LanguageModel(model, "value"), value_head),
-            reward=self._reward(model, reward_model) if reward_model else None,
+            reward=reward,
         )
 
     def _reward(self, model: Any, path: str) -> ScalarModel:
-        self._add_adapter(model, "reward", path, trainable=False)
+        self._with_adapter(model, "reward", path, trainable=False)
         body = LanguageModel(model, "reward")
         return ScalarModel(body, head_of(path, body.hidden_size).requires_grad_(False))
 
     def _base(self, path: str | None) -> Any:
         return load_causal_lm(self._context, path)
 
-    def _with_adapter(self, base: Any, name: str, path: str | None, trainable: bool) -> Any:
-        """A PEFT model around a base with one adapter: stored, or fresh and without effect."""
+    def _with_adapter(self, model: Any, name: str, path: str | None, trainable: bool) -> Any:
+        """A base or PEFT model with one more adapter: stored, or fresh and without effect."""
         if is_adapter(path):
             assert path is not None
-            self._check_base(path)
-            return PeftModel.from_pretrained(base, path, adapter_name=name, is_trainable=trainable)
-        return get_peft_model(base, self._fresh_config(base), adapter_name=name)
-
-    def _add_adapter(self, model: Any, name: str, path: str | None, trainable: bool) -> None:
-        if is_adapter(path):
-            assert path is not None
-            self._check_base(path)
-            model.load_adapter(path, adapter_name=name, is_trainable=trainable)
-        else:  # then the first adapter is fresh too, and without effect
+            return self._with_stored(model, name, path, trainable)
+        if isinstance(model, PeftModel):  # then the first adapter is fresh too
             model.add_adapter(name, next(iter(model.peft_config.values())))
+            return model
+        return get_peft_model(model, self._fresh_config(model), adapter_name=name)
+
+    def _with_stored(self, model: Any, name: str, path: str, trainable: bool) -> Any:
+        self._check_base(path)
+        options = {"adapter_name": name, "is_trainable": trainable}
+        try:
+            if isinstance(model, PeftModel):
+                model.load_adapter(path, **options)
+            else:
+                model = PeftModel.from_pretrained(model, path, **options)
+        except RuntimeError as error:
+            if "size mismatch" in str(error):
+                raise self._misfit(path) from error
+            raise
+        if not _is_whole(model, name, path):
+            raise self._misfit(path)
+        return model
+
+    def _misfit(self, path: str) -> UserError:
+        base = self._context.config.model.path
+        return UserError(f"{path}: the adapter does not fit {base}: layers or widths differ")
 
     def _check_base(self, path: str) -> None:
         stored = json.loads((Path(path) / ADAPTER_FILE).read_text(encoding="utf-8"))
-        base, wanted = stored["base_model_name_or_path"], self._context.config.model.path
+        base, wanted = stored.get("base_model_name_or_path"), self._context.config.model.path
         if base != wanted:
             raise UserError(f"{path}: an adapter for {base}, but model.path={wanted}")
 
@@ -104,7 +123,7 @@ class LoraLoader:
             r=config.lora_r,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
-            target_modules=config.lora_target_modules or linear_names(base),
+            target_modules=target_modules(base, config.lora_target_modules),
             layers_to_transform=list(upper) if config.lora_last_layers else None,
         )
 
@@ -133,7 +152,27 @@ class QloraLoader(LoraLoader):
             device_map={"": device},
         )
         _keep_differentiable(model)
+        _check_head(model)
         return model
+
+
+def _is_whole(model: Any, name: str, path: str) -> bool:
+    """Whether every stored tensor found its place and no place was left over; PEFT only warns."""
+    file = Path(path) / SAFETENSORS_WEIGHTS_NAME
+    if not file.exists():  # PEFT's older format
+        return True
+    with safe_open(str(file), framework="pt") as stored:
+        found = sum("lora_" in key for key in stored.keys())  # noqa: SIM118
+    names = [key for key, _ in model.named_parameters() if "lora_" in key]
+    return found == sum(f".{name}." in key for key in names)
+
+
+def _check_head(model: Any) -> None:
+    """The LM head's weight is read without its module, so it must not be packed into 4 bits."""
+    head = model.get_output_embeddings()
+    if not head.weight.is_floating_point():
+        name = next(name for name, module in model.named_modules() if module is head)
+        raise UserError(f"loader.skip_modules: must have '{name}', the LM head of this model")
 
 
 def _keep_differentiable(model: nn.Module) -> None:
@@ -142,19 +181,3 @@ def _keep_differentiable(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-
-
-def linear_names(base: Any) -> list[str]:
-    """Names of the linear layers of the transformer blocks, which adapters can go on.
-
-    Raises `UserError` when the model has none.
-    """
-    head = base.get_output_embeddings()
-    names = {
-        name.rpartition(".")[2]
-        for name, module in base.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and module is not head
-    }
-    if not names:
-        raise UserError("loader=lora: the model has no linear layer that an adapter could go on")
-    return sorted(names)

@@ -105,7 +105,7 @@ def chunked_token_logprobs(
     require_positive(temperature=temperature, chunk_size=chunk_size)
 
     def chunk(hidden_CD: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
-        logits_CV = _softcap(linear(hidden_CD, weight_VD, bias_V), logit_softcap)
+        logits_CV = _softcap(_wide(linear(hidden_CD, weight_VD, bias_V)), logit_softcap)
         logprobs_CV = _log_softmax(logits_CV, temperature)
         return _pick(logprobs_CV, ids_C), _entropy(logprobs_CV)
 
@@ -122,8 +122,11 @@ def _softcap(logits: Tensor, softcap: float | None) -> Tensor:
 
 
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return torch.log_softmax(wide / temperature, dim=-1)
+    return torch.log_softmax(_wide(logits) / temperature, dim=-1)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _pick(logprobs: Tensor, ids: Tensor) -> Tensor:

@@ -1,43 +1,24 @@
 """What the loaders give: roles that start as they must, shared or apart with the same numbers."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
+from transformers import LlamaForCausalLM
 
 from rlhfkit import hookimpl
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel, fresh_head
+from rlhfkit_plugins.loaders.targets import target_modules
 from tests import tiny
+from tests.loaders.conftest import perturb
 
 BATCH = make_batch([[5, 6], [7, 8, 9]], [[10, 11, 2], [12, 2]])
-
-
-def perturb(parameters, seed, scale=0.05):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in parameters:
-            parameter += scale * torch.randn(parameter.shape, generator=generator)
-
-
-@pytest.fixture
-def trained(make_context, tmp_path):
-    """`trained("lora")`: a context, and paths of an SFT and a reward model made with it."""
-    tiny.language_model(tmp_path / "base", hidden_size=64, intermediate_size=64)
-
-    def make(loader, *overrides):
-        context = make_context(f"loader={loader}", f"model.path={tmp_path / 'base'}", *overrides)
-        built = context.build("loader")
-        sft = built.language_model(None, trainable=True)
-        perturb(sft.trainable_parameters(), 1)
-        sft.save(tmp_path / "sft")
-        reward = built.scalar_model(str(tmp_path / "sft"), trainable=True)
-        perturb(reward.trainable_parameters(), 2)
-        reward.save(tmp_path / "reward")
-        return context, str(tmp_path / "sft"), str(tmp_path / "reward")
-
-    return make
 
 
 LOADERS = ["full", "lora", "qlora"]
@@ -46,7 +27,7 @@ LOADERS = ["full", "lora", "qlora"]
 @pytest.mark.parametrize("loader", LOADERS)
 @torch.no_grad()
 def test_roles_start_where_they_must(trained, loader):
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     built = context.build("loader")
     roles = built.roles(sft, reward)
     base = built.language_model(None).response_logprobs(BATCH)[0]
@@ -63,7 +44,7 @@ def test_roles_start_where_they_must(trained, loader):
 @pytest.mark.parametrize("loader", LOADERS)
 @torch.no_grad()
 def test_shared_roles_give_the_numbers_of_separate_models(trained, loader):
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     built = context.build("loader")
     roles = built.roles(sft, reward)
     exact = {"rtol": 1e-4, "atol": 2e-5}  # a frozen adapter alone is merged: other rounding
@@ -76,7 +57,7 @@ def test_shared_roles_give_the_numbers_of_separate_models(trained, loader):
 
 @pytest.mark.parametrize("loader", LOADERS)
 def test_training_one_role_leaves_the_others_alone(trained, loader):
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     roles = context.build("loader").roles(sft, reward)
     with torch.no_grad():
         before = [
@@ -106,7 +87,7 @@ def test_training_one_role_leaves_the_others_alone(trained, loader):
 @pytest.mark.parametrize("loader", LOADERS)
 def test_gradients_reach_every_layer_also_after_a_pass_without(trained, loader):
     """bitsandbytes on some CPUs repacks weights in evaluation and loses gradients."""
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     roles = context.build("loader").roles(sft, reward)
 
     def gradients():
@@ -128,7 +109,7 @@ def test_gradients_reach_every_layer_also_after_a_pass_without(trained, loader):
 @pytest.mark.parametrize("loader", LOADERS)
 @torch.no_grad()
 def test_the_policy_round_trips(trained, loader, tmp_path):
-    context, sft, reward = trained(loader)
+    context, sft, reward, _ = trained(loader)
     built = context.build("loader")
     roles = built.roles(sft, reward)
     perturb(roles.policy.trainable_parameters(), 5)
@@ -138,16 +119,19 @@ def test_the_policy_round_trips(trained, loader, tmp_path):
     torch.testing.assert_close(again, expected, rtol=1e-4, atol=2e-5)
 
 
-def test_upper_layers_only(trained):
-    context, sft, reward = trained("lora", "loader.lora_last_layers=1")
-    roles = context.build("loader").roles(sft, reward)
-    names = [name for name, item in roles.policy.model.named_parameters() if item.requires_grad]
-    assert names
-    assert all(".layers.1." in name for name in names)
+@pytest.mark.parametrize("loader", ["lora", "qlora"])
+@torch.no_grad()
+def test_dropout_is_off_in_rl(trained, loader):
+    """Else the policy would differ from the one that sampled before any update."""
+    context, sft, reward, _ = trained(loader, "loader.lora_dropout=0.5")
+    for roles in (context.build("loader").roles(sft, path) for path in (reward, None)):
+        policy = roles.policy.response_logprobs(BATCH)[0]
+        assert torch.equal(policy, roles.reference.response_logprobs(BATCH)[0])
+        assert torch.equal(roles.value.scores(BATCH), roles.value.scores(BATCH))
 
 
 def test_without_reward_model_the_value_starts_from_sft(trained):
-    context, sft, _ = trained("lora")
+    context, sft, _, _ = trained("lora")
     roles = context.build("loader").roles(sft, None)
     assert roles.reward is None
     assert roles.value.head.weight.abs().max() > 0
@@ -155,7 +139,7 @@ def test_without_reward_model_the_value_starts_from_sft(trained):
 
 @torch.no_grad()
 def test_without_sft_the_policy_starts_from_the_base(trained):
-    context, _, _ = trained("lora")
+    context, *_ = trained("lora")
     built = context.build("loader")
     roles = built.roles(None, None)
     base = built.language_model(None).response_logprobs(BATCH)[0]
@@ -163,12 +147,78 @@ def test_without_sft_the_policy_starts_from_the_base(trained):
     torch.testing.assert_close(roles.reference.response_logprobs(BATCH)[0], base, rtol=0, atol=0)
 
 
-def test_an_adapter_for_another_base_is_refused(trained, make_context, tmp_path):
-    _, sft, reward = trained("lora")
+@pytest.mark.parametrize("loader", ["lora", "qlora"])
+def test_an_adapter_for_another_base_is_refused(trained, make_context, tmp_path, loader):
+    _, sft, reward, _ = trained(loader)
     tiny.language_model(tmp_path / "other", hidden_size=64, intermediate_size=64, seed=8)
-    context = make_context("loader=lora", f"model.path={tmp_path / 'other'}")
+    context = make_context(f"loader={loader}", f"model.path={tmp_path / 'other'}")
     with pytest.raises(UserError, match=r"an adapter for .*base, but model.path="):
         context.build("loader").roles(sft, reward)
+
+
+@pytest.mark.parametrize("loader", ["lora", "qlora"])
+@pytest.mark.parametrize("shape", [{"hidden_size": 128}, {"num_hidden_layers": 3}], ids=str)
+def test_an_adapter_for_a_base_of_another_shape_is_refused(trained, loader, shape):
+    """The name is right, but the model behind it is another one than when the adapter was made."""
+    context, sft, reward, base = trained(loader)
+    shutil.rmtree(base)
+    tiny.language_model(base, **{"hidden_size": 64, "intermediate_size": 64, **shape})
+    with pytest.raises(UserError, match=r"sft: the adapter does not fit .*: layers or widths"):
+        context.build("loader").roles(sft, reward)
+    with pytest.raises(UserError, match=r"reward: the adapter does not fit"):
+        context.build("loader").scalar_model(reward)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_a_head_of_another_width_is_refused(trained, loader, tmp_path):
+    context, sft, reward, _ = trained(loader)
+    body = LanguageModel(LlamaForCausalLM(tiny.config(hidden_size=32)))
+    ScalarModel(body, fresh_head(32)).save(tmp_path / "narrow")
+    shutil.copy(tmp_path / "narrow" / HEAD_FILE, reward)
+    built = context.build("loader")
+    for load in (lambda: built.roles(sft, reward), lambda: built.scalar_model(reward)):
+        with pytest.raises(UserError, match="head of width 32, but the model's hidden size is 64"):
+            load()
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_a_model_whose_code_must_be_trusted(trained, loader):
+    context, *_, base = trained(loader)
+    config = json.loads((base / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {
+        "AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"
+    }}  # fmt: skip
+    (base / "config.json").write_text(json.dumps(config))
+    (base / "mine.py").write_text("raise AssertionError('code that nobody trusts was run')")
+    with pytest.raises(UserError, match=r"brings code of its own; .*set model.trust_remote_code"):
+        context.build("loader").language_model(None)
+
+
+@pytest.mark.parametrize("loader", ["lora", "qlora"])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("q_prj", r"has no linear layer 'q_prj' that .*; did you mean 'q_proj'"),
+        ("lm_head", r"has no linear layer 'lm_head' that an adapter could go on"),
+        ("embed_tokens", r"has no linear layer 'embed_tokens'"),
+    ],
+)
+def test_target_modules_that_are_not_there(trained, loader, name, says):
+    with pytest.raises(UserError, match=r"loader.lora_target_modules: .*base " + says):
+        trained(loader, f"loader.lora_target_modules=[q_proj,{name}]")
+
+
+def test_a_head_in_4_bits_is_refused(trained):
+    with pytest.raises(UserError, match=r"loader\.skip_modules: must have 'lm_head', the LM head"):
+        trained("qlora", "loader.skip_modules=[v_proj]")
+
+
+def test_a_model_without_linear_layers_takes_no_adapter():
+    base = nn.Module()
+    base.name_or_path, base.head = "me/mine", nn.Linear(4, 7)
+    base.get_output_embeddings = lambda: base.head
+    with pytest.raises(UserError, match=r"me/mine: the model has no linear layer that"):
+        target_modules(base, None)
 
 
 @pytest.mark.parametrize(("path", "says"), [("no/such-model", "model 'no/such-model' cannot be")])

@@ -11,23 +11,23 @@ from torch import nn
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
-from rlhfkit.rollout import Rollout
-from rlhfkit.types import Response
 from rlhfkit_plugins.optimizers import PpoConfig, RlooConfig
 from rlhfkit_plugins.optimizers.ppo import PPO
 from rlhfkit_plugins.optimizers.rloo import RLOO
 from tests.optimizers import numpy_ppo
+from tests.optimizers.ppo_steps import (
+    CONFIG,
+    KL_COEF,
+    PROMPT_IDS,
+    RESPONSES,
+    SEED,
+    TEMPERATURE,
+    TEXTS,
+    make,
+    make_rollout,
+)
 
 V, D = 7, 3
-PROMPT_IDS = [[1, 2], [3], [4, 5, 1], [2]]
-RESPONSES = [[3, 6, 2], [1], [5, 5], [6, 1, 4, 2]]
-TEXTS = [[1, 2, 3, 4], [5, 6, 1], [2, 2, 2, 6, 0]]
-CONFIG = {
-    "learning_rate": 0.05, "value_learning_rate": 0.03, "num_ppo_epochs": 2, "num_mini_batches": 2,
-    "cliprange": 0.1, "cliprange_value": 0.15, "vf_coef": 0.7, "gamma": 0.9, "lam": 0.8,
-    "max_grad_norm": 0.2, "ptx_coef": 0.5, "ptx_batch_size": 2,
-}  # fmt: skip
-TEMPERATURE, KL_COEF, SEED = 0.8, 0.3, 5
 
 
 class Table(nn.Module):
@@ -67,44 +67,6 @@ def make_roles():
     head = nn.Linear(D, 1).double()
     scalar = Float64Scalar(value, head)
     return RoleModels(LanguageModel(Table(1)), LanguageModel(Table(3)), scalar, None)
-
-
-def make_rollout(roles, noise=0.15):
-    torch.manual_seed(9)
-    padded = torch.zeros(len(RESPONSES), 4, dtype=torch.bool)
-    for row, response in enumerate(RESPONSES):
-        padded[row, : len(response)] = True
-    rollout = Rollout(
-        [[{"role": "user", "content": ""}]] * 4, PROMPT_IDS, [""] * 4,
-        [Response(ids, [0.0] * len(ids), False) for ids in RESPONSES],
-        padded, torch.zeros(4, 4).double(), torch.zeros(4, 4).double(),
-        torch.tensor([1.0, -0.5, 0.3, 2.0]).double(), {},
-    )  # fmt: skip
-    batch = rollout.batch(range(4))
-    with torch.no_grad():
-        old = roles.policy.response_logprobs(batch, TEMPERATURE)[0]
-        ref = roles.reference.response_logprobs(batch, TEMPERATURE)[0]
-    # not quite the current policy's, so that ratios differ from 1 and some are clipped
-    old = (old + noise * torch.randn(4, 4).double()) * padded
-    return Rollout(
-        rollout.prompts, PROMPT_IDS, rollout.completions, rollout.responses, padded, old,
-        ref * padded, rollout.scores, {},
-    )  # fmt: skip
-
-
-def make(kind, config, roles, make_context, micro_batch_size):
-    context = make_context(f"stage.rl.micro_batch_size={micro_batch_size}", f"seed={SEED}")
-    optimizer = kind(config, context)
-    optimizer.roles = roles
-    optimizer.kl = SimpleNamespace(coef=KL_COEF)
-    optimizer.sampler = SimpleNamespace(temperature=TEMPERATURE)
-    optimizer.accelerator = context.accelerator
-    optimizer.optimizer = torch.optim.AdamW(
-        optimizer.parameter_groups(), betas=(0.9, 0.95), eps=1e-5, weight_decay=0.0
-    )
-    optimizer._random = random.Random(SEED)
-    optimizer._pretraining = TEXTS
-    return optimizer
 
 
 def parameters_of(roles):

@@ -88,10 +88,12 @@ def test_softcap_comes_before_temperature():
     assert_close(result.logprobs_N, torch.tensor([logit - math.log(math.exp(logit) + math.e)]))
 
 
-def test_the_head_keeps_its_dtype_and_the_softmax_is_float32():
+@pytest.mark.parametrize("softcap", [None, 0.7])
+def test_the_head_keeps_its_dtype_and_the_rest_is_float32(softcap):
     hidden, weight, bias, ids = head(torch.bfloat16)
-    result = chunked_token_logprobs(hidden, weight, bias, ids, 1.0, 2)
+    result = chunked_token_logprobs(hidden, weight, bias, ids, 1.0, 2, softcap)
     logits = torch.nn.functional.linear(hidden, weight, bias).float()[None]
+    logits = logits if softcap is None else softcap * (logits / softcap).tanh()
     assert result.logprobs_N.dtype == result.entropy_N.dtype == torch.float32
     assert_close(result.logprobs_N, token_logprobs(logits, ids[None])[0])
 
