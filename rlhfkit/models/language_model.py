@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.rl.logprobs import chunked_token_logprobs
 
-CHUNK_TOKENS = 512
-"""How many positions go through the LM head at once."""
+CHUNK_LOGITS = 24 * 2**20
+"""How many logits leave the LM head at once: 96 MiB in float32, and as much for each of the two or
+three tensors made of them; 512 positions with 49,152 tokens, 96 with 262,144."""
 
 
 class LanguageModel:
@@ -95,7 +96,7 @@ class LanguageModel:
             self.head.bias,
             ids,
             temperature,
-            CHUNK_TOKENS,
+            max(1, CHUNK_LOGITS // len(self.head.weight)),
             self.logit_softcap,
         )
 

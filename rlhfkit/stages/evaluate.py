@@ -17,6 +17,7 @@ from rlhfkit import data
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit.run_dir import write_json, write_jsonl
@@ -133,7 +134,7 @@ def _kl(
         prompt_ids,
         [response.ids for response in responses],
         temperature,
-        context.config.stage.rl.micro_batch_size,
+        BatchSize("reference log-probabilities", context.config.stage.rl.micro_batch_size),
     )
     return [
         sum(response.logprobs) - float(row.sum())
