@@ -44,7 +44,7 @@ class OnlineOptimizer(ABC):
         self._average: list[Tensor] = []
         size = self.rl.micro_batch_size
         self._reference_size = BatchSize("reference log-probabilities", size)
-        self._update_size = BatchSize("the update", size, "stage.rl.gradient_checkpointing")
+        self._update_size = BatchSize("the update", size, "stage.rl.gradient_checkpointing=true")
 
     @abstractmethod
     def step(self, rollout: Rollout) -> dict[str, float]:
@@ -180,6 +180,9 @@ class OnlineOptimizer(ABC):
         self.roles = context.build("loader").roles(
             context.model_of("sft"), context.model_of("reward_model")
         )
+        if self.rl.gradient_checkpointing:
+            self.roles.policy.checkpoint_activations()
+            self.roles.value.language_model.checkpoint_activations()
         context = replace(context, roles=self.roles)
         self.rewards = context.build_all("reward")
         if not self.rewards:

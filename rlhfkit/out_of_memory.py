@@ -25,7 +25,7 @@ class BatchSize:
     def __init__(self, phase: str, size: int, checkpointing: str | None = None) -> None:
         """phase: as messages call it. checkpointing: the option that helps where it trains."""
         self.phase, self.size = phase, size
-        self._advice = f"{_ADVICE} or {checkpointing}=true" if checkpointing else _ADVICE
+        self._advice = f"{_ADVICE} or {checkpointing}" if checkpointing else _ADVICE
 
     def run(
         self, rows: int, compute: Callable[[int], T], undo: Callable[[], object] = lambda: None

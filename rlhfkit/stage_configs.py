@@ -20,6 +20,8 @@ class TrainingConfig:
     adam_beta2: float = 0.95
     max_grad_norm: float = 1.0
     gradient_checkpointing: bool = False
+    """Compute layers again in the backward pass: less memory, a third more time."""
+
     logging_steps: int = 5
 
 
@@ -94,6 +96,9 @@ class RlConfig:
 
     micro_batch_size: int = 16
     """Sequences per forward pass; changes speed and memory, not results."""
+
+    gradient_checkpointing: bool = False
+    """As in sft and reward_model; for the updates of online optimizers."""
 
     missing_eos_penalty: float = 1.0
     """Taken off the score of a completion that did not end by itself."""

@@ -13,6 +13,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from rlhfkit.models.batch import TokenBatch
+from rlhfkit.models.checkpointing import checkpoint_layers
 from rlhfkit.rl.logprobs import chunked_token_logprobs
 
 CHUNK_LOGITS = 24 * 2**20
@@ -42,6 +43,10 @@ class LanguageModel:
         """Make this model's adapter the active one on the shared base."""
         if self.adapter is not None and self.model.active_adapter != self.adapter:
             self.model.set_adapter(self.adapter)
+
+    def checkpoint_activations(self) -> None:
+        """Trade time for memory wherever gradients are taken."""
+        checkpoint_layers(self.body)
 
     def hidden_states(
         self,

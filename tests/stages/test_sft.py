@@ -20,7 +20,12 @@ def trainer(kind, tmp_path):
     tiny.tokenizer(tmp_path, chat=True)
     tokenizer = tiny.PreTrainedTokenizerFast.from_pretrained(tmp_path)
     arguments = SFTConfig(
-        str(tmp_path), completion_only_loss=True, max_length=None, use_cpu=True, report_to="none"
+        str(tmp_path),
+        completion_only_loss=True,
+        max_length=None,
+        use_cpu=True,
+        report_to="none",
+        bf16=False,
     )
     model = LlamaForCausalLM(tiny.config())
     dataset = Dataset.from_list(ROWS)
