@@ -20,6 +20,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.online_config import OnlineConfig
+from rlhfkit.optim import build_optimizer, checked_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
@@ -41,6 +42,7 @@ class OnlineOptimizer(ABC):
         self.config = config
         self.rl = context.config.stage.rl
         self.seed = context.config.seed
+        self._optim = checked_optim("optimizer.optim", config.optim, context.device)
         self._average: list[Tensor] = []
         size = self.rl.micro_batch_size
         self._reference_size = BatchSize("reference log-probabilities", size)
@@ -190,7 +192,8 @@ class OnlineOptimizer(ABC):
         self.weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.sampler = context.build("sampler")
         self.kl = context.build("kl")
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = build_optimizer(
+            self._optim,
             self.parameter_groups(),
             betas=(self.config.adam_beta1, self.config.adam_beta2),
             eps=self.config.adam_epsilon,

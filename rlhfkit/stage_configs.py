@@ -10,6 +10,10 @@ class TrainingConfig:
     learning_rate: float = 1e-4
     """Peak rate of AdamW."""
 
+    optim: str = "adamw_torch"
+    """adamw_torch, adamw_torch_fused, adamw_8bit, paged_adamw_8bit or paged_adamw_32bit: 8 bytes a
+    trained parameter, or 2; paged ones move to main memory when the GPU is full."""
+
     num_train_epochs: float = 1.0
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1

@@ -11,6 +11,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from rlhfkit.console import ProgressBar, progress_bar
 from rlhfkit.context import Context
+from rlhfkit.optim import checked_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
 from rlhfkit.stage_configs import TrainingConfig
@@ -23,6 +24,7 @@ def training_arguments(
 ) -> A:
     """A trainer's arguments from a stage's options."""
     shared = {item.name: getattr(config, item.name) for item in fields(TrainingConfig)}
+    shared["optim"] = checked_optim(f"stage.{context.stage}.optim", config.optim, context.device)
     del shared["gradient_checkpointing"]  # the stages' own: `rlhfkit.models.checkpointing`
     shared["activation_checkpointing"] = False  # the trainers' own, which TRL's have on by default
     return trainer_arguments(context, kind, **shared, **options)

@@ -51,19 +51,20 @@ def run(context: Context) -> None:
     config = context.config.stage.reward_model
     text = load_text_format(context)
     training, held_out = _split(context, _read(context))
+    arguments = training_arguments(
+        context,
+        config,
+        TrainingArguments,
+        remove_unused_columns=False,
+        label_names=["elements"],
+    )
     sft = context.model_of("sft") or context.config.model.path
     model = context.build("loader").scalar_model(sft, trainable=True)
     if config.gradient_checkpointing:
         model.language_model.checkpoint_activations()
     trainer = RankingTrainer(
         model=_Module(model),
-        args=training_arguments(
-            context,
-            config,
-            TrainingArguments,
-            remove_unused_columns=False,
-            label_names=["elements"],
-        ),
+        args=arguments,
         train_dataset=_elements(context, text, training),
         data_collator=_collate,
     )

@@ -37,9 +37,6 @@ def run(context: Context) -> None:
     held_out = int(len(rows) * config.validation_fraction)
     training = rows[held_out:] + _pretraining(context, text, len(rows) - held_out)
 
-    model = context.build("loader").language_model(None, trainable=True)
-    if config.gradient_checkpointing:
-        model.checkpoint_activations()
     arguments = training_arguments(
         context,
         config,
@@ -48,6 +45,9 @@ def run(context: Context) -> None:
         max_length=None,
         eval_strategy="epoch" if held_out else "no",
     )
+    model = context.build("loader").language_model(None, trainable=True)
+    if config.gradient_checkpointing:
+        model.checkpoint_activations()
     trainer = CompletionTrainer(
         model=model.model,
         args=arguments,
