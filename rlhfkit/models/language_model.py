@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.checkpointing import checkpoint_layers
+from rlhfkit.models.offload import IdleOffload
 from rlhfkit.rl.logprobs import chunked_token_logprobs
 
 CHUNK_LOGITS = 24 * 2**20
@@ -24,9 +25,14 @@ three tensors made of them; 512 positions with 49,152 tokens, 96 with 262,144.""
 class LanguageModel:
     """A transformers causal model, or one adapter of a PEFT model around it."""
 
-    def __init__(self, model: Any, adapter: str | None = None) -> None:
+    def __init__(
+        self, model: Any, adapter: str | None = None, offload: IdleOffload | None = None
+    ) -> None:
+        """offload: shared with the models that leave the device for this one and the reverse."""
         self.model = model
         self.adapter = adapter
+        self._offload = offload
+        self._frozen = not any(parameter.requires_grad for parameter in model.parameters())
         self.base = model.get_base_model() if isinstance(model, PeftModel) else model
         self.body: nn.Module = self.base.base_model
         self.head: nn.Linear = self.base.get_output_embeddings()
@@ -37,10 +43,14 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where inputs must be."""
+        if self._offload is not None:
+            return self._offload.device
         return self.head.weight.device
 
     def activate(self) -> None:
-        """Make this model's adapter the active one on the shared base."""
+        """Make this model the one to compute with: its adapter, its place on the device."""
+        if self._offload is not None:
+            self._offload.make_room(self.model, self._frozen)
         if self.adapter is not None and self.model.active_adapter != self.adapter:
             self.model.set_adapter(self.adapter)
 
