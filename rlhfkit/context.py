@@ -75,6 +75,13 @@ class Context:
         return "bf16" if half else "no"
 
     @property
+    def compute_dtype(self) -> "torch.dtype | None":
+        """The precision of matrix products where it is not the weights' own."""
+        import torch
+
+        return torch.bfloat16 if self.mixed_precision == "bf16" else None
+
+    @property
     def accelerator(self) -> "Accelerator":
         """Devices, precision and processes. Made on each call: creating a trainer's arguments
         resets the state that accelerators share, and an older one no longer works."""

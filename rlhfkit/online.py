@@ -7,9 +7,9 @@ rewards -> `step` (advantages and updates) -> KL controller -> metrics.
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,16 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.online_config import OnlineConfig
+from rlhfkit.optim import build_optimizer, checked_optim
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
 from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rollout import Rollout, pad_rows, score_responses, teacher_forced_logprobs
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
+
+T = TypeVar("T")
 
 
 class OnlineOptimizer(ABC):
@@ -39,8 +43,12 @@ class OnlineOptimizer(ABC):
         self.config = config
         self.rl = context.config.stage.rl
         self.seed = context.config.seed
+        self._optim = checked_optim("optimizer.optim", config.optim, context.device)
         self.pretraining: list[list[int]] = []
         self._average: list[Tensor] = []
+        size = self.rl.micro_batch_size
+        self._reference_size = BatchSize("reference log-probabilities", size)
+        self._update_size = BatchSize("the update", size, "stage.rl.gradient_checkpointing=true")
 
     @abstractmethod
     def step(self, rollout: Rollout) -> dict[str, float]:
@@ -83,7 +91,7 @@ class OnlineOptimizer(ABC):
             prompt_ids,
             ids,
             self.sampler.temperature,
-            self.rl.micro_batch_size,
+            self._reference_size,
         )
         scores, raw = score_responses(
             self.rewards, self.weights, self.rl, prompts, completions, prompt_ids, responses
@@ -111,19 +119,30 @@ class OnlineOptimizer(ABC):
             for start in range(0, len(order), size):
                 yield order[start : start + size]
 
-    def ptx_backward(self) -> float:
+    def gradients(self, rows: int, backward: Callable[[int], T]) -> T:
+        """All backward passes of a mini-batch of that many rows: `backward(micro_batch_size)`.
+
+        When memory runs out, all of them are done again in smaller micro-batches, from no gradients
+        on; so `backward` must do the same each time and draw nothing at random.
+        """
+        return self._update_size.run(rows, backward, undo=self.optimizer.zero_grad)
+
+    def draw_pretraining(self) -> list[list[int]]:
+        """Pretraining texts for one optimizer step of PPO-ptx."""
+        if self.config.ptx_coef == 0:
+            return []
+        return self._random.choices(self.pretraining, k=self.config.ptx_batch_size)
+
+    def ptx_backward(self, texts: list[list[int]], size: int) -> float:
         """Add the pretraining gradients to the policy's (InstructGPT, equation 2, second term).
 
         They come from a backward pass of their own right after PPO's and accumulate (C.4).
         """
-        if self.config.ptx_coef == 0:
-            return 0.0
-        chosen = self._random.choices(self.pretraining, k=self.config.ptx_batch_size)
         total = 0.0
-        count = sum(len(row) - 1 for row in chosen)
-        for start in range(0, len(chosen), self.rl.micro_batch_size):
-            part = chosen[start : start + self.rl.micro_batch_size]
-            policy = self.roles.policy
+        count = sum(len(row) - 1 for row in texts)
+        policy = self.roles.policy
+        for start in range(0, len(texts), size):
+            part = texts[start : start + size]
             batch = make_batch([row[:1] for row in part], [row[1:] for row in part], policy.device)
             logprobs, _ = policy.response_logprobs(batch)
             loss = pretraining_loss(logprobs, batch.response_mask, count)
@@ -149,6 +168,8 @@ class OnlineOptimizer(ABC):
     @torch.no_grad()
     def _update_average(self) -> None:
         """Move the average of the policy's weights a step towards what they are now."""
+        if self.config.ema_decay == 0:
+            return
         policy = self.optimizer.param_groups[0]["params"]
         if not self._average:
             self._average = [parameter.detach().clone() for parameter in policy]
@@ -156,19 +177,24 @@ class OnlineOptimizer(ABC):
 
     @torch.no_grad()
     def _take_average(self) -> None:
-        """Give the policy its averaged weights."""
-        torch._foreach_copy_(self.optimizer.param_groups[0]["params"], self._average)
+        """Give the policy its averaged weights, where there is an average."""
+        if self.config.ema_decay:
+            torch._foreach_copy_(self.optimizer.param_groups[0]["params"], self._average)
 
     def prepare(self, context: Context, roles: RoleModels) -> None:
         """Everything that `collect` and `step` need of these models, apart from data."""
         self.roles = roles
+        if self.rl.gradient_checkpointing:
+            roles.policy.checkpoint_activations()
+            roles.value.language_model.checkpoint_activations()
         context = replace(context, roles=roles)
         self.rewards = context.build_all("reward")
         self.weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.sampler = context.build("sampler")
         self.kl = context.build("kl")
         self.accelerator = context.accelerator
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = build_optimizer(
+            self._optim,
             self.parameter_groups(),
             betas=(self.config.adam_beta1, self.config.adam_beta2),
             eps=self.config.adam_epsilon,

@@ -10,6 +10,10 @@ class OnlineConfig:
     learning_rate: float = 1e-5
     """Of the policy, AdamW."""
 
+    optim: str = "adamw_torch"
+    """As in `stage.sft.optim`: adamw_torch, adamw_torch_fused, adamw_8bit, paged_adamw_8bit or
+    paged_adamw_32bit."""
+
     adam_beta1: float = 0.9
     adam_beta2: float = 0.95
     adam_epsilon: float = 1e-5

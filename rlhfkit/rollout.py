@@ -3,7 +3,7 @@
 Shape letters: B episodes, T response tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import TokenBatch, make_batch
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.stage_configs import RlConfig
 from rlhfkit.types import Messages, Response
 
@@ -70,18 +71,22 @@ class Rollout:
 def by_micro_batch(
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
-    size: int,
-    compute: Any,
+    size: BatchSize,
+    compute: Callable[[TokenBatch], Tensor],
     device: torch.device,
 ) -> list[Tensor]:
-    """`compute(TokenBatch)` over sequences of like length, put back in order: a row each."""
+    """`compute` over sequences of like length, put back in order: a row each."""
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]) + len(responses[row]))
     results: list[Tensor | None] = [None] * len(prompts)
-    for start in range(0, len(order), size):
-        rows = order[start : start + size]
-        batch = make_batch([prompts[row] for row in rows], [responses[row] for row in rows], device)
-        for row, values in zip(rows, compute(batch), strict=True):
-            results[row] = values
+
+    def of(rows: Sequence[int]) -> Tensor:
+        return compute(
+            make_batch([prompts[row] for row in rows], [responses[row] for row in rows], device)
+        )
+
+    for rows, values in size.map(order, of):
+        for row, value in zip(rows, values, strict=True):
+            results[row] = value
     return [values for values in results if values is not None]
 
 
@@ -90,7 +95,7 @@ def teacher_forced_logprobs(
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     temperature: float,
-    size: int,
+    size: BatchSize,
 ) -> list[Tensor]:
     """Log-probabilities [T_i] of given responses under a model, without gradients."""
     rows = by_micro_batch(

@@ -10,6 +10,10 @@ class TrainingConfig:
     learning_rate: float = 1e-4
     """Peak rate of AdamW."""
 
+    optim: str = "adamw_torch"
+    """adamw_torch, adamw_torch_fused, adamw_8bit, paged_adamw_8bit or paged_adamw_32bit: 8 bytes a
+    trained parameter, or 2; paged ones move to main memory when the GPU is full."""
+
     num_train_epochs: float = 1.0
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
@@ -20,6 +24,8 @@ class TrainingConfig:
     adam_beta2: float = 0.95
     max_grad_norm: float = 1.0
     gradient_checkpointing: bool = False
+    """Compute layers again in the backward pass: less memory, a third more time."""
+
     logging_steps: int = 5
 
 
@@ -94,6 +100,9 @@ class RlConfig:
 
     micro_batch_size: int = 16
     """Sequences per forward pass; changes speed and memory, not results."""
+
+    gradient_checkpointing: bool = False
+    """As in sft and reward_model; for the updates of online optimizers."""
 
     missing_eos_penalty: float = 1.0
     """Taken off the score of a completion that did not end by itself."""

@@ -1,12 +1,18 @@
 """What the stages that use a transformers or TRL trainer share."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import cached_property
 from typing import Any, TypeVar
 
+import torch
+from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from rlhfkit.console import ProgressBar, progress_bar
 from rlhfkit.context import Context
+from rlhfkit.optim import checked_optim
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
 from rlhfkit.stage_configs import TrainingConfig
 
@@ -18,7 +24,9 @@ def training_arguments(
 ) -> A:
     """A trainer's arguments from a stage's options."""
     shared = {item.name: getattr(config, item.name) for item in fields(TrainingConfig)}
-    shared["activation_checkpointing"] = shared.pop("gradient_checkpointing")  # its new name
+    shared["optim"] = checked_optim(f"stage.{context.stage}.optim", config.optim, context.device)
+    del shared["gradient_checkpointing"]  # the stages' own: `rlhfkit.models.checkpointing`
+    shared["activation_checkpointing"] = False  # the trainers' own, which TRL's have on by default
     return trainer_arguments(context, kind, **shared, **options)
 
 
@@ -37,6 +45,76 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         **options,
     )
     return arguments
+
+
+class InParts:
+    """Mixin for trainers: a step that runs out of memory is repeated with parts of the batch.
+
+    The loss is a sum over the batch divided by the number of its items, so that the parts' losses
+    and gradients add up to the whole batch's.
+    """
+
+    args: TrainingArguments
+    stage: str
+    """Whose options the trainer has."""
+
+    def items(self, inputs: Mapping[str, Any]) -> Any:
+        """How many items the loss of a batch is the mean of."""
+        raise NotImplementedError
+
+    def training_step(
+        self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """One batch's gradients added to those of earlier batches of the same optimizer step."""
+        count = self.items(inputs) if num_items_in_batch is None else num_items_in_batch
+        step = super().training_step  # type: ignore[misc]
+        before = self._gradients(model)
+        return self.in_parts(
+            inputs,
+            lambda part: step(model, part, count),
+            undo=lambda: _set_gradients(model, before),
+        )
+
+    def in_parts(
+        self,
+        inputs: Mapping[str, Any],
+        compute: Callable[[dict[str, Any]], Tensor],
+        undo: Callable[[], object] = lambda: None,
+    ) -> Tensor:
+        """Sum of a number computed from the batch whole or, if that does not fit, from parts."""
+        rows = len(next(iter(inputs.values())))
+
+        def total(size: int) -> Tensor:
+            starts = range(0, rows, size)
+            return torch.stack([compute(_part(inputs, start, size)) for start in starts]).sum()
+
+        return self._batch_size.run(rows, total, undo)
+
+    @cached_property
+    def _batch_size(self) -> BatchSize:
+        return BatchSize(
+            f"{self.stage} training",
+            self.args.per_device_train_batch_size,
+            f"stage.{self.stage}.gradient_checkpointing=true",
+        )
+
+    def _gradients(self, model: nn.Module) -> list[Tensor | None]:
+        """A copy of the gradients so far; there are none, and no copies, without accumulation."""
+        grads = [parameter.grad for parameter in model.parameters()]
+        return [None if grad is None else grad.clone() for grad in grads]
+
+
+def _set_gradients(model: nn.Module, wanted: Sequence[Tensor | None]) -> None:
+    """Back to a copy of earlier gradients, which stays as it is."""
+    for parameter, grad in zip(model.parameters(), wanted, strict=True):
+        if grad is None:
+            parameter.grad = None
+        elif parameter.grad is not None:
+            parameter.grad.copy_(grad)
+
+
+def _part(inputs: Mapping[str, Any], start: int, size: int) -> dict[str, Any]:
+    return {name: rows[start : start + size] for name, rows in inputs.items()}
 
 
 def train(context: Context, trainer: Any) -> None:

@@ -11,6 +11,9 @@ from rlhfkit.component import Component
 class FullConfig:
     """Every parameter is trained; each role is a model of its own."""
 
+    offload_idle: bool = False
+    """Keep the reference and the reward model in main memory except while they are used."""
+
 
 @dataclass
 class LoraConfig:

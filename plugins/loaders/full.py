@@ -5,6 +5,7 @@ import torch
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import load_causal_lm
+from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit_plugins.loaders import FullConfig
@@ -16,12 +17,17 @@ class FullLoader:
 
     def __init__(self, config: FullConfig, context: Context) -> None:
         self._context = context
+        self._offload = IdleOffload(context.device) if config.offload_idle else None
 
     def language_model(self, path: str | None, *, trainable: bool = False) -> LanguageModel:
         dtype = torch.float32 if trainable else None
         model = load_causal_lm(self._context, path, dtype)
         model.requires_grad_(trainable)
-        return LanguageModel(model)
+        if self._offload is not None and not trainable:
+            model.to("cpu")  # until it is used
+        return LanguageModel(
+            model, compute_dtype=self._context.compute_dtype, offload=self._offload
+        )
 
     def scalar_model(self, path: str, *, trainable: bool = False) -> ScalarModel:
         body = self.language_model(path, trainable=trainable)

@@ -8,6 +8,7 @@ from typing import Any
 import peft
 import torch
 from peft import PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import safe_open
 from torch import nn
@@ -41,11 +42,11 @@ class LoraLoader:
     def language_model(self, path: str | None, *, trainable: bool = False) -> LanguageModel:
         base = self._base(None if is_adapter(path) else path)
         if not trainable and not is_adapter(path):
-            return LanguageModel(base.requires_grad_(False))
+            return self._view(base.requires_grad_(False))
         model = self._with_adapter(base, _TRAINED, path, trainable)
         if not trainable and self.merge_frozen:
-            return LanguageModel(model.merge_and_unload().requires_grad_(False))
-        return LanguageModel(model, _TRAINED)
+            return self._view(model.merge_and_unload().requires_grad_(False))
+        return self._view(model, _TRAINED)
 
     def scalar_model(self, path: str, *, trainable: bool = False) -> ScalarModel:
         body = self.language_model(path, trainable=trainable)
@@ -60,21 +61,28 @@ class LoraLoader:
         model = self._with_adapter(base, "reference", adapter, trainable=False)
         self._with_adapter(model, "policy", adapter, trainable=True)
         self._with_adapter(model, "value", reward_model or adapter, trainable=True)
-        policy = LanguageModel(model, "policy")
+        policy = self._view(model, "policy")
         value_head = head_of(reward_model, policy.hidden_size)
         reward = self._reward(model, reward_model) if reward_model else None
         model.eval()
         return RoleModels(
             policy=policy,
-            reference=LanguageModel(model, "reference"),
-            value=ScalarModel(LanguageModel(model, "value"), value_head),
+            reference=self._view(model, "reference"),
+            value=ScalarModel(self._view(model, "value"), value_head),
             reward=reward,
         )
 
     def _reward(self, model: Any, path: str) -> ScalarModel:
         self._with_adapter(model, "reward", path, trainable=False)
-        body = LanguageModel(model, "reward")
+        body = self._view(model, "reward")
         return ScalarModel(body, head_of(path, body.hidden_size).requires_grad_(False))
+
+    def _view(self, model: Any, adapter: str | None = None) -> LanguageModel:
+        """A model, or one adapter of it, as the stages see it."""
+        compute_dtype = self._context.compute_dtype
+        if compute_dtype is not None:
+            _keep_inputs(model)
+        return LanguageModel(model, adapter, compute_dtype)
 
     def _base(self, path: str | None) -> Any:
         return load_causal_lm(self._context, path)
@@ -173,6 +181,14 @@ def _check_head(model: Any) -> None:
     if not head.weight.is_floating_point():
         name = next(name for name, module in model.named_modules() if module is head)
         raise UserError(f"loader.skip_modules: must have '{name}', the LM head of this model")
+
+
+def _keep_inputs(model: nn.Module) -> None:
+    """Under autocast PEFT's own cast of every layer's input to float32 would be undone at once, but
+    each layer would keep a copy of its input for the backward pass."""
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
 
 
 def _keep_differentiable(model: nn.Module) -> None:

@@ -21,6 +21,12 @@ class Averages:
         for name, value in values.items():
             self.add(name, value)
 
+    def merge(self, other: "Averages") -> None:
+        """Count what another one has counted."""
+        for name in other._sums:
+            self._sums[name] += other._sums[name]
+            self._weights[name] += other._weights[name]
+
     def means(self) -> dict[str, float]:
         """The weighted mean of each name."""
         return {name: total / self._weights[name] for name, total in self._sums.items()}

@@ -2,12 +2,14 @@
 the pretraining mix of PPO-ptx."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from rlhfkit.context import Context
 from rlhfkit.online import OnlineOptimizer
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.advantages import gae
 from rlhfkit.rl.kl import penalised_rewards
 from rlhfkit.rl.losses import clipped_value_loss, ppo_policy_loss
@@ -44,18 +46,38 @@ class PPO(OnlineOptimizer):
     def __init__(self, config: PpoConfig, context: Context) -> None:
         super().__init__(config, context)
         self._steps_to_warm_up = config.critic_warmup
+        self._value_size = BatchSize("values", self.rl.micro_batch_size)
 
     def step(self, rollout: Rollout) -> dict[str, float]:
         targets = self.targets(rollout)
         averages = Averages()
         for indices in self.mini_batches(rollout):
-            self._value_backward(rollout, targets, indices, averages)
-            if self._steps_to_warm_up <= 0:
-                self._policy_backward(rollout, targets, indices, averages)
-                averages.add("loss/ptx", self.ptx_backward())
+            texts = [] if self._warming_up else self.draw_pretraining()
+            backward = partial(self._backward, rollout, targets, indices, texts)
+            averages.merge(self.gradients(max(len(indices), len(texts)), backward))
             averages.add_all(self.optimizer_step())
         self._steps_to_warm_up -= 1
         return averages.means()
+
+    @property
+    def _warming_up(self) -> bool:
+        return self._steps_to_warm_up > 0
+
+    def _backward(
+        self,
+        rollout: Rollout,
+        targets: Targets,
+        indices: list[int],
+        texts: list[list[int]],
+        size: int,
+    ) -> Averages:
+        """Every gradient of one mini-batch, the same however it is cut into micro-batches."""
+        averages = Averages()
+        self._value_backward(rollout, targets, indices, size, averages)
+        if not self._warming_up:
+            self._policy_backward(rollout, targets, indices, size, averages)
+            averages.add("loss/ptx", self.ptx_backward(texts, size))
+        return averages
 
     def targets(self, rollout: Rollout) -> Targets:
         """Advantages and returns from the penalised rewards and the values as they are now."""
@@ -71,11 +93,15 @@ class PPO(OnlineOptimizer):
         return Targets(advantages, estimate.returns, values)
 
     def _policy_backward(
-        self, rollout: Rollout, targets: Targets, indices: list[int], averages: Averages
+        self,
+        rollout: Rollout,
+        targets: Targets,
+        indices: list[int],
+        size: int,
+        averages: Averages,
     ) -> None:
-        """Policy gradients of one mini-batch, the same however it is cut into micro-batches."""
         tokens = rollout.response_mask[indices].sum()
-        for rows in rollout.micro_batches(indices, self.rl.micro_batch_size):
+        for rows in rollout.micro_batches(indices, size):
             batch = rollout.batch(rows)
             mask = batch.response_mask
             logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
@@ -96,11 +122,15 @@ class PPO(OnlineOptimizer):
             averages.add("val/ratio", float(found.ratio), share)
 
     def _value_backward(
-        self, rollout: Rollout, targets: Targets, indices: list[int], averages: Averages
+        self,
+        rollout: Rollout,
+        targets: Targets,
+        indices: list[int],
+        size: int,
+        averages: Averages,
     ) -> None:
-        """Value gradients of one mini-batch, likewise."""
         tokens = rollout.response_mask[indices].sum()
-        for rows in rollout.micro_batches(indices, self.rl.micro_batch_size):
+        for rows in rollout.micro_batches(indices, size):
             batch = rollout.batch(rows)
             mask = batch.response_mask
             found = clipped_value_loss(
@@ -120,7 +150,7 @@ class PPO(OnlineOptimizer):
         rows = by_micro_batch(
             rollout.prompt_ids,
             [response.ids for response in rollout.responses],
-            self.rl.micro_batch_size,
+            self._value_size,
             self.roles.value.values,
             self.roles.value.language_model.device,
         )

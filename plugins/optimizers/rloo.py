@@ -5,6 +5,7 @@ mean of the other completions of its prompt. With several epochs the ratio of wh
 clipped as in PPO.
 """
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -39,15 +40,23 @@ class RLOO(OnlineOptimizer):
         advantages = leave_one_out(rewards.view(-1, self.completions_per_prompt)).view(-1, 1)
         averages = Averages()
         for indices in self.mini_batches(rollout):
-            self._accumulate(rollout, advantages, indices, averages)
-            averages.add("loss/ptx", self.ptx_backward())
+            texts = self.draw_pretraining()
+            backward = partial(self._backward, rollout, advantages, indices, texts)
+            averages.merge(self.gradients(max(len(indices), len(texts)), backward))
             averages.add_all(self.optimizer_step())
         return averages.means()
 
-    def _accumulate(
-        self, rollout: Rollout, advantages: Tensor, indices: list[int], averages: Averages
-    ) -> None:
-        for rows in rollout.micro_batches(indices, self.rl.micro_batch_size):
+    def _backward(
+        self,
+        rollout: Rollout,
+        advantages: Tensor,
+        indices: list[int],
+        texts: list[list[int]],
+        size: int,
+    ) -> Averages:
+        """Every gradient of one mini-batch, the same however it is cut into micro-batches."""
+        averages = Averages()
+        for rows in rollout.micro_batches(indices, size):
             batch = rollout.batch(rows)
             logprobs, _ = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
             whole = logprobs.sum(1, keepdim=True)
@@ -65,3 +74,5 @@ class RLOO(OnlineOptimizer):
             averages.add("policy/approxkl_avg", float(loss.approxkl), share)
             averages.add("policy/clipfrac_avg", float(loss.clipfrac), share)
             averages.add("val/ratio", float(loss.ratio), share)
+        averages.add("loss/ptx", self.ptx_backward(texts, size))
+        return averages

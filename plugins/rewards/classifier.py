@@ -1,5 +1,6 @@
 """Any sequence classifier with one label as a reward function, with its own tokenizer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import pad_right
 from rlhfkit.models.loading import choose_dtype, locate
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.text import plain_text
 from rlhfkit.types import Messages
 
@@ -18,7 +20,8 @@ class ClassifierReward:
     """Renders the conversation for the classifier and reads its one logit."""
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
-        self._model, self._tokenizer, self._batch_size = model, tokenizer, batch_size
+        self._model, self._tokenizer = model, tokenizer
+        self._batch_size = BatchSize("classifier scores", batch_size)
         self._text_config = model.config.get_text_config()
         tokenizer.truncation_side = "left"  # the answer stands at the end
 
@@ -28,9 +31,12 @@ class ClassifierReward:
         rows = [self._ids(*pair) for pair in zip(prompts, completions, strict=True)]
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         scores = [0.0] * len(rows)
-        for start in range(0, len(order), self._batch_size):
-            chosen = order[start : start + self._batch_size]  # of like length: little padding
-            found = self._scores([rows[index] for index in chosen]).tolist()
+
+        def of(chosen: Sequence[int]) -> list[float]:
+            found: list[float] = self._scores([rows[index] for index in chosen]).tolist()
+            return found
+
+        for chosen, found in self._batch_size.map(order, of):  # of like length: little padding
             for index, score in zip(chosen, found, strict=True):
                 scores[index] = score
         return scores

@@ -6,6 +6,7 @@ from typing import Any
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.protocols import RewardFunction
 from rlhfkit.rollout import by_micro_batch
 from rlhfkit.text import TextFormat, load_text_format
@@ -39,7 +40,7 @@ class IdsReward:
     """A scalar model's score at the last token of a completion, from the policy's own tokens."""
 
     def __init__(self, model: ScalarModel, batch_size: int) -> None:
-        self._model, self._batch_size = model, batch_size
+        self._model, self._batch_size = model, BatchSize("reward model scores", batch_size)
 
     def __call__(
         self, prompts: list[Messages], completions: list[str], **columns: Any

@@ -10,19 +10,27 @@ from transformers import DynamicCache
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import CachedConfig
 
+CHUNK_LOGITS = 2**22
+"""How many logits are held at once while tokens are drawn: 16 MiB in float32."""
+
 
 class CachedSampler:
-    """Plain sampling at a temperature, batched, with a KV cache."""
+    """Plain sampling at a temperature, batched, with a KV cache.
+
+    After running out of memory, batches are smaller and the generator's numbers fall to other
+    sequences: other samples of the same distribution.
+    """
 
     def __init__(self, config: CachedConfig, context: Context | None = None) -> None:
         if config.temperature <= 0 or config.response_length < 1 or config.batch_size < 1:
             raise UserError("sampler: temperature, response_length and batch_size must be positive")
         self.temperature = config.temperature
         self.response_length = config.response_length
-        self.batch_size = config.batch_size
+        self.batch_size = BatchSize("sampling", config.batch_size)
 
     @torch.no_grad()
     def sample(
@@ -35,12 +43,16 @@ class CachedSampler:
         """Prompts of like length share a batch, so that little is padded."""
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         responses: list[Response | None] = [None] * len(prompts)
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
+        state = generator.get_state()
+
+        def of(rows: Sequence[int]) -> list[Response]:
+            generator.set_state(state)
             batch = [prompts[row] for row in rows]
-            for row, response in zip(
-                rows, self._sample_batch(model, batch, eos_token_id, generator), strict=True
-            ):
+            return self._sample_batch(model, batch, eos_token_id, generator)
+
+        for rows, drawn in self.batch_size.map(order, of):
+            state = generator.get_state()
+            for row, response in zip(rows, drawn, strict=True):
                 responses[row] = response
         return [response for response in responses if response is not None]
 
@@ -53,9 +65,7 @@ class CachedSampler:
     ) -> list[Response]:
         state = _Decoding.start(model, prompts)
         for _ in range(self.response_length):
-            logits = model.logits(state.hidden) / self.temperature
-            tokens = draw(logits, generator)
-            logprobs = torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
+            tokens, logprobs = draw(model, state.hidden, self.temperature, generator)
             state.record(tokens, logprobs)
             state.drop_finished(tokens, eos_token_id)
             if not state.rows:
@@ -68,10 +78,30 @@ class CachedSampler:
         ]
 
 
-def draw(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """[B] tokens from softmax(logits [B, V]) by the Gumbel-max trick: one pass, no sort."""
-    noise = torch.empty_like(logits).exponential_(generator=generator)
-    return (logits - noise.log()).argmax(dim=-1)
+def draw(
+    model: LanguageModel, hidden: Tensor, temperature: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """[B] tokens from the states [B, D] before them, and [B] their log-probabilities.
+
+    The noise is drawn for all rows at once, so that chunks do not change the draws; logits and
+    what comes of them exist for a chunk of rows only.
+    """
+    vocabulary = model.head.out_features
+    noise = hidden.new_empty(len(hidden), vocabulary, dtype=torch.float32)
+    noise.exponential_(generator=generator)
+    rows = max(1, CHUNK_LOGITS // vocabulary)
+    drawn = [
+        _draw(model.logits(part).div_(temperature), part_noise)
+        for part, part_noise in zip(hidden.split(rows), noise.split(rows), strict=True)
+    ]
+    tokens, logprobs = zip(*drawn, strict=True)
+    return torch.cat(tokens), torch.cat(logprobs)
+
+
+def _draw(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens by the Gumbel-max trick: one pass, no sort. Overwrites the exponential noise."""
+    tokens = noise.log_().neg_().add_(logits).argmax(dim=-1)
+    return tokens, torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
 
 
 @dataclass

@@ -26,7 +26,7 @@ class GenerateSampler(CachedSampler):
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), model.autocast():
             torch.manual_seed(seed)
             output = model.model.generate(
                 input_ids=torch.tensor(rows, device=model.device),

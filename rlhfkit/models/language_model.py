@@ -13,18 +13,32 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from rlhfkit.models.batch import TokenBatch
+from rlhfkit.models.checkpointing import checkpoint_layers
+from rlhfkit.models.offload import IdleOffload
 from rlhfkit.rl.logprobs import chunked_token_logprobs
 
-CHUNK_TOKENS = 512
-"""How many positions go through the LM head at once."""
+CHUNK_LOGITS = 24 * 2**20
+"""How many logits leave the LM head at once: 96 MiB in float32, and as much for each of the two or
+three tensors made of them; 512 positions with 49,152 tokens, 96 with 262,144."""
 
 
 class LanguageModel:
     """A transformers causal model, or one adapter of a PEFT model around it."""
 
-    def __init__(self, model: Any, adapter: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        adapter: str | None = None,
+        compute_dtype: torch.dtype | None = None,
+        offload: IdleOffload | None = None,
+    ) -> None:
+        """compute_dtype: of matrix products, where it is not the weights' own (autocast).
+        offload: shared with the models that leave the device for this one and the reverse."""
         self.model = model
+        self.compute_dtype = compute_dtype
         self.adapter = adapter
+        self._offload = offload
+        self._frozen = not any(parameter.requires_grad for parameter in model.parameters())
         self.base = model.get_base_model() if isinstance(model, PeftModel) else model
         self.body: nn.Module = self.base.base_model
         self.head: nn.Linear = self.base.get_output_embeddings()
@@ -35,12 +49,26 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where inputs must be."""
+        if self._offload is not None:
+            return self._offload.device
         return self.head.weight.device
 
     def activate(self) -> None:
-        """Make this model's adapter the active one on the shared base."""
+        """Make this model the one to compute with: its adapter, its place on the device."""
+        if self._offload is not None:
+            self._offload.make_room(self.model, self._frozen)
         if self.adapter is not None and self.model.active_adapter != self.adapter:
             self.model.set_adapter(self.adapter)
+
+    def autocast(self) -> torch.autocast:
+        """Mixed precision; every forward pass of this model runs under it."""
+        return torch.autocast(
+            self.device.type, self.compute_dtype, enabled=self.compute_dtype is not None
+        )
+
+    def checkpoint_activations(self) -> None:
+        """Trade time for memory wherever gradients are taken."""
+        checkpoint_layers(self.body)
 
     def hidden_states(
         self,
@@ -54,19 +82,21 @@ class LanguageModel:
         attention_mask: [B, L], or [B, cached + L] with a cache, which is extended in place.
         """
         self.activate()
-        output = self.body(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
+        with self.autocast():
+            output = self.body(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
         hidden: Tensor = output.last_hidden_state
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., V] float32 logits of hidden states [..., D]."""
-        logits: Tensor = self.head(hidden).float()
+        with self.autocast():
+            logits: Tensor = self.head(hidden).float()
         if self.logit_softcap is not None:
             logits = self.logit_softcap * torch.tanh(logits / self.logit_softcap)
         return logits
@@ -89,15 +119,16 @@ class LanguageModel:
         self, states: Tensor, ids: Tensor, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:
         """[N] log-probabilities of tokens and [N] entropies, from the states [N, D] before them."""
-        return chunked_token_logprobs(
-            states,
-            self.head.weight,
-            self.head.bias,
-            ids,
-            temperature,
-            CHUNK_TOKENS,
-            self.logit_softcap,
-        )
+        with self.autocast():
+            return chunked_token_logprobs(
+                states,
+                self.head.weight,
+                self.head.bias,
+                ids,
+                temperature,
+                max(1, CHUNK_LOGITS // len(self.head.weight)),
+                self.logit_softcap,
+            )
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """The parameters an optimizer is to change: the adapter's, or all of them."""

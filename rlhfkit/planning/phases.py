@@ -21,6 +21,8 @@ from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.online import OnlineOptimizer
+from rlhfkit.optim import build_optimizer
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.planning.meter import MemoryMeter
 from rlhfkit.rollout import Rollout, by_micro_batch, teacher_forced_logprobs
 from rlhfkit.stage_configs import TrainingConfig
@@ -123,12 +125,11 @@ class Rehearsal:
                 optimizer.step(rollout)
 
     def evaluate(self) -> None:
-        """The policy beside the SFT model."""
+        """A batch of the evaluation; one policy is in memory at a time."""
         with self.meter.counting_as("base"):
-            reference, policy = self._frozen(), self._frozen()
-        self._label(reference)
-        self._label(policy)
-        self._draw("evaluate", policy)
+            model = self._frozen()
+        self._label(model)
+        self._draw("evaluate", model)
 
     @property
     def _base(self) -> str:
@@ -144,7 +145,8 @@ class Rehearsal:
         """A full batch of prompts; answers of `SHORT` lengths tell what longer ones take."""
         for length in (n for n in SHORT if n < self.lengths.response or n == min(SHORT)):
             sampler = self._sampler(min(length, self.lengths.response))
-            prompts = [[_TOKEN] * self.lengths.prompt] * getattr(sampler, "batch_size", 1)
+            rows = getattr(self.context.config.sampler, "batch_size", 1)
+            prompts = [[_TOKEN] * self.lengths.prompt] * rows
             generator = torch.Generator().manual_seed(0)
             with self.meter.phase(f"{phase}/prompts"):
                 decoding = f"{phase}/{length}"
@@ -181,9 +183,10 @@ class Rehearsal:
         )
 
     def _score(self, reference: LanguageModel, reward: ScalarModel | None) -> None:
-        size = self.context.config.stage.rl.micro_batch_size
-        prompts = [[_TOKEN] * self.lengths.prompt] * size
-        responses = [[_TOKEN] * self.lengths.response] * size
+        rows = self.context.config.stage.rl.micro_batch_size
+        prompts = [[_TOKEN] * self.lengths.prompt] * rows
+        responses = [[_TOKEN] * self.lengths.response] * rows
+        size = BatchSize("scoring", rows)
         teacher_forced_logprobs(reference, prompts, responses, 1.0, size)
         if reward is not None:
             by_micro_batch(prompts, responses, size, reward.scores, torch.device("cpu"))
@@ -195,10 +198,9 @@ class Rehearsal:
         trained: LanguageModel | ScalarModel,
         loss: Callable[[], Tensor],
     ) -> None:
-        model.model.train()
         if config.gradient_checkpointing:
-            model.model.gradient_checkpointing_enable({"use_reentrant": False})
-        optimizer = torch.optim.AdamW(trained.trainable_parameters())
+            model.checkpoint_activations()
+        optimizer = build_optimizer(config.optim, [{"params": trained.trainable_parameters()}])
         with self._training_parts(optimizer):
             for _ in range(2):
                 for _ in range(min(config.gradient_accumulation_steps, 2)):

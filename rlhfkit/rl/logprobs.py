@@ -5,6 +5,7 @@ language-model head instead, and never holds the logits of more than one chunk o
 vocabulary of 150,000 the logits of a batch outweigh a small model.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -105,12 +106,16 @@ def chunked_token_logprobs(
     require_positive(temperature=temperature, chunk_size=chunk_size)
 
     def chunk(hidden_CD: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
-        logits_CV = _softcap(_wide(linear(hidden_CD, weight_VD, bias_V)), logit_softcap)
-        logprobs_CV = _log_softmax(logits_CV, temperature)
+        # nested, so that no name keeps the logits
+        logprobs_CV = _log_softmax_(
+            _softcap(linear(hidden_CD, weight_VD, bias_V), logit_softcap), temperature
+        )
         return _pick(logprobs_CV, ids_C), _entropy(logprobs_CV)
 
     pairs = zip(torch.split(hidden_ND, chunk_size), torch.split(ids_N, chunk_size), strict=True)
-    chunks = [checkpoint(chunk, *pair, use_reentrant=False) for pair in pairs]
+    recomputed = partial(checkpoint, chunk, use_reentrant=False)
+    run = recomputed if torch.is_grad_enabled() else chunk
+    chunks = [run(*pair) for pair in pairs]
     return TokenLogprobs(*map(torch.cat, zip(*chunks, strict=True)))
 
 
@@ -122,10 +127,16 @@ def _softcap(logits: Tensor, softcap: float | None) -> Tensor:
 
 
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
-    return torch.log_softmax(_wide(logits) / temperature, dim=-1)
+    wide = _widened(logits)
+    return torch.log_softmax(wide if temperature == 1 else wide / temperature, dim=-1)
 
 
-def _wide(logits: Tensor) -> Tensor:
+def _log_softmax_(logits: Tensor, temperature: float) -> Tensor:
+    """The same, of logits that nobody else needs and that may be overwritten."""
+    return torch.log_softmax(_widened(logits).div_(temperature), dim=-1)
+
+
+def _widened(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

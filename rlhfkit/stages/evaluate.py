@@ -8,7 +8,7 @@ InstructGPT, sections 3.6 and 4.1 (win rate against the SFT model).
 """
 
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from rich.table import Table
@@ -17,6 +17,7 @@ from rlhfkit import data
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit.run_dir import write_json, write_jsonl
@@ -25,6 +26,8 @@ from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.types import Messages, Metric, PolicySamples, Response
 
 PROMPTS_AT_ONCE = 64
+_OF_THIS_RUN = ("base", "rl")
+"""Policies with the SFT model's tokenizer, so that a KL exists; opponents may have another."""
 
 
 def run(context: Context) -> None:
@@ -34,15 +37,7 @@ def run(context: Context) -> None:
     random.Random(context.config.seed).shuffle(prompts)
     prompts = prompts[: context.config.stage.evaluate.num_prompts]
 
-    reference = load_policy(context, "sft" if context.model_of("sft") else "base")
-    samples = {"sft": _answer(context, text, "sft", reference, reference, prompts)}
-    for name in _others(context):
-        policy = load_policy(context, name)
-        own = _own_format(context, text, name)
-        same = own.tokenizer is text.tokenizer
-        samples[name] = _answer(context, own, name, policy, reference if same else None, prompts)
-        del policy
-
+    samples = _sample_all(context, text, prompts)
     metrics: dict[str, dict[str, Metric]] = {name: {} for name in samples}
     for evaluator in context.build_all("evaluator").values():
         for name, found in evaluator.evaluate(samples).items():
@@ -58,6 +53,25 @@ def run(context: Context) -> None:
             },
         )
     console.print(metrics_table(metrics))
+
+
+def _sample_all(
+    context: Context, text: TextFormat, prompts: list[Messages]
+) -> dict[str, PolicySamples]:
+    """Every policy's answers, the SFT model's first. One model is in memory at a time: the SFT
+    model comes last, when it can measure all others."""
+    others: dict[str, PolicySamples] = {}
+    for name in _others(context):
+        policy = load_policy(context, name)
+        others[name] = _answer(context, _own_format(context, text, name), name, policy, prompts)
+        del policy
+    sft = load_policy(context, "sft" if context.model_of("sft") else "base")
+    answered = _answer(context, text, "sft", sft, prompts)
+    samples = {"sft": replace(answered, reference_kl=[0.0] * len(prompts))}
+    for name, drawn in others.items():
+        same = name in _OF_THIS_RUN
+        samples[name] = replace(drawn, reference_kl=_kl(context, sft, drawn)) if same else drawn
+    return samples
 
 
 def metrics_table(metrics: dict[str, dict[str, Metric]]) -> Table:
@@ -88,7 +102,7 @@ def _others(context: Context) -> list[str]:
 
 def _own_format(context: Context, text: TextFormat, name: str) -> TextFormat:
     """An opponent reads prompts with its own tokenizer and template."""
-    if name in ("base", "rl"):
+    if name in _OF_THIS_RUN:
         return text
     return load_text_format(context, name)
 
@@ -98,9 +112,9 @@ def _answer(
     text: TextFormat,
     name: str,
     policy: LanguageModel,
-    reference: LanguageModel | None,
     prompts: list[Messages],
 ) -> PolicySamples:
+    """A policy's answers, not yet compared with the SFT model."""
     sampler = context.build("sampler")
     generator = torch.Generator(policy.device).manual_seed(context.config.seed)
     prompt_ids = [text.prompt_ids(prompt) for prompt in prompts]
@@ -111,33 +125,21 @@ def _answer(
             responses += sampler.sample(policy, part, text.eos_token_id, generator)
             bar.advance(len(part))
     completions = [text.decode(response.ids) for response in responses]
-    kl = _kl(context, policy, reference, sampler.temperature, prompt_ids, responses)
-    return PolicySamples(name, prompts, completions, responses, prompt_ids, kl)
+    return PolicySamples(name, prompts, completions, responses, prompt_ids, reference_kl=None)
 
 
-def _kl(
-    context: Context,
-    policy: LanguageModel,
-    reference: LanguageModel | None,
-    temperature: float,
-    prompt_ids: list[list[int]],
-    responses: list[Response],
-) -> list[float] | None:
+def _kl(context: Context, sft: LanguageModel, drawn: PolicySamples) -> list[float]:
     """Sum of log pi - log pi_sft over each response's tokens, in nats."""
-    if reference is None:
-        return None
-    if reference is policy:
-        return [0.0] * len(responses)
     rows = teacher_forced_logprobs(
-        reference,
-        prompt_ids,
-        [response.ids for response in responses],
-        temperature,
-        context.config.stage.rl.micro_batch_size,
+        sft,
+        drawn.prompt_ids,
+        [response.ids for response in drawn.responses],
+        context.build("sampler").temperature,
+        BatchSize("reference log-probabilities", context.config.stage.rl.micro_batch_size),
     )
     return [
         sum(response.logprobs) - float(row.sum())
-        for response, row in zip(responses, rows, strict=True)
+        for response, row in zip(drawn.responses, rows, strict=True)
     ]
 
 

@@ -10,8 +10,9 @@ Writes: model/ with head.safetensors, metrics.jsonl, result.json. Source: Instru
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,11 +25,13 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.losses import kwise_ranking_loss
+from rlhfkit.rollout import by_micro_batch
 from rlhfkit.run_dir import read_jsonl, write_json
 from rlhfkit.stages.label import RANKINGS_FILE
 from rlhfkit.text import TextFormat, load_text_format, plain_text
-from rlhfkit.training import train, training_arguments
+from rlhfkit.training import InParts, train, training_arguments
 from rlhfkit.types import Ranking
 
 RESULT_FILE = "result.json"
@@ -48,17 +51,20 @@ def run(context: Context) -> None:
     config = context.config.stage.reward_model
     text = load_text_format(context)
     training, held_out = _split(context, _read(context))
+    arguments = training_arguments(
+        context,
+        config,
+        TrainingArguments,
+        remove_unused_columns=False,
+        label_names=["elements"],
+    )
     sft = context.model_of("sft") or context.config.model.path
     model = context.build("loader").scalar_model(sft, trainable=True)
+    if config.gradient_checkpointing:
+        model.language_model.checkpoint_activations()
     trainer = RankingTrainer(
         model=_Module(model),
-        args=training_arguments(
-            context,
-            config,
-            TrainingArguments,
-            remove_unused_columns=False,
-            label_names=["elements"],
-        ),
+        args=arguments,
         train_dataset=_elements(context, text, training),
         data_collator=_collate,
     )
@@ -71,12 +77,24 @@ def run(context: Context) -> None:
     model.save(context.stage_dir / "model")
 
 
-class RankingTrainer(Trainer):  # type: ignore[misc]
+class RankingTrainer(InParts, Trainer):  # type: ignore[misc]
     """transformers' Trainer with the K-wise loss; TRL's RewardTrainer knows pairs only."""
 
-    def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Tensor:
+    stage = "reward_model"
+
+    def items(self, inputs: Mapping[str, Any]) -> int:
+        """The prompts."""
+        return len(inputs["elements"])
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: int | None = None,
+    ) -> Tensor:
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
-        return ranking_loss(model.scalar_model, inputs["elements"])
+        return ranking_loss(model.scalar_model, inputs["elements"], num_items_in_batch)
 
 
 class _Module(nn.Module):
@@ -89,13 +107,16 @@ class _Module(nn.Module):
         self.head = scalar_model.head
 
 
-def ranking_loss(model: ScalarModel, elements: Sequence[Element]) -> Tensor:
-    """Mean over prompts of the mean over each prompt's pairs, from one batch."""
+def ranking_loss(
+    model: ScalarModel, elements: Sequence[Element], count: int | None = None
+) -> Tensor:
+    """Sum over prompts of the mean over each prompt's pairs, over `count`, by default the number
+    of prompts."""
     losses = [
         kwise_ranking_loss(rewards, torch.tensor(element.ranks, device=rewards.device))
         for rewards, element in zip(score_elements(model, elements), elements, strict=True)
     ]
-    return torch.stack([item.loss for item in losses]).mean()
+    return torch.stack([item.loss for item in losses]).sum() / (count or len(elements))
 
 
 def score_elements(model: ScalarModel, elements: Sequence[Element]) -> Sequence[Tensor]:
@@ -113,9 +134,9 @@ def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[
         return {"validation_accuracy": None, "validation_pairs": 0, "validation_prompts": 0}
     elements = _collate(list(rows))["elements"]
     correct = pairs = 0
-    for start in range(0, len(elements), batch_size):
-        part = elements[start : start + batch_size]
-        for rewards, element in zip(score_elements(model, part), part, strict=True):
+    size = BatchSize("validation", batch_size)
+    for part, scores in size.map(elements, partial(score_elements, model)):
+        for rewards, element in zip(scores, part, strict=True):
             counted = kwise_ranking_loss(rewards, torch.tensor(element.ranks).to(rewards.device))
             correct += int(counted.correct)
             pairs += int(counted.pairs)
@@ -181,13 +202,13 @@ def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> float:
     rows = data.demonstrations(context)[: config.normalise_on] if config.normalise_on else []
     if not rows:
         return 0.0
-    scores: list[float] = []
-    for start in range(0, len(rows), config.per_device_train_batch_size):
-        part = rows[start : start + config.per_device_train_batch_size]
-        prompts = [text.prompt_ids(row.prompt) for row in part]
-        completions = [text.completion_ids(row.completion) for row in part]
-        batch = make_batch(prompts, completions, model.language_model.device)
-        scores += model.scores(batch).tolist()
-    shift = -sum(scores) / len(scores)
+    scores = by_micro_batch(
+        [text.prompt_ids(row.prompt) for row in rows],
+        [text.completion_ids(row.completion) for row in rows],
+        BatchSize("normalisation", config.per_device_train_batch_size),
+        model.scores,
+        model.language_model.device,
+    )
+    shift = -float(torch.stack(scores).mean())
     model.shift(shift)
     return shift

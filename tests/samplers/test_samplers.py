@@ -8,7 +8,7 @@ from transformers import LlamaForCausalLM
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
+from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig, cached
 from rlhfkit_plugins.samplers.cached import CachedSampler, draw
 from rlhfkit_plugins.samplers.generate import GenerateSampler
 from tests import tiny
@@ -83,11 +83,44 @@ def test_order_and_neighbours_do_not_change_the_distribution_of_logprobs(model):
     torch.testing.assert_close(single[0], among[2], rtol=1e-4, atol=1e-5)
 
 
+class Identity(LanguageModel):
+    """Its states are its logits."""
+
+    def __init__(self, vocabulary):
+        self.head, self.logit_softcap = torch.nn.Linear(vocabulary, vocabulary, bias=False), None
+        self.head.weight = torch.nn.Parameter(torch.eye(vocabulary), requires_grad=False)
+
+
 def test_gumbel_max_draws_from_the_softmax():
     logits = torch.tensor([[0.0, 1.0, 2.0]]).expand(20000, 3)
-    drawn = draw(logits, torch.Generator().manual_seed(0))
+    drawn, _ = draw(Identity(3), logits, 1.0, torch.Generator().manual_seed(0))
     share = torch.bincount(drawn, minlength=3) / 20000
     torch.testing.assert_close(share, torch.softmax(logits[0], -1), atol=0.012, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_chunks_of_logits_do_not_change_the_draws(model, monkeypatch, rows, temperature):
+    whole = sample(CachedSampler, CachedConfig, model, PROMPTS * 3, temperature=temperature)
+    most, logits = [], model.logits
+    monkeypatch.setattr(model, "logits", lambda hidden: most.append(len(hidden)) or logits(hidden))
+    monkeypatch.setattr(cached, "CHUNK_LOGITS", 64 * rows)
+    chunked = sample(CachedSampler, CachedConfig, model, PROMPTS * 3, temperature=temperature)
+    assert max(most) == rows
+    for one, other in zip(whole, chunked, strict=True):
+        assert one.ids == other.ids
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+
+
+@torch.no_grad()
+def test_the_draws_are_those_of_the_plain_formula(model):
+    hidden = torch.randn(5, 16, generator=torch.Generator().manual_seed(1))
+    tokens, logprobs = draw(model, hidden, 0.7, torch.Generator().manual_seed(2))
+    logits = model.logits(hidden) / 0.7
+    noise = torch.empty_like(logits).exponential_(generator=torch.Generator().manual_seed(2))
+    expected = (logits - noise.log()).argmax(-1)
+    assert tokens.tolist() == expected.tolist()
+    torch.testing.assert_close(logprobs, torch.log_softmax(logits, -1)[range(5), expected])
 
 
 @pytest.mark.parametrize("option", ["temperature", "response_length", "batch_size"])

@@ -1,0 +1,43 @@
+"""AdamW and where it keeps its two numbers a parameter; the names are transformers'."""
+
+from typing import Any
+
+import torch
+
+from rlhfkit.console import console
+from rlhfkit.errors import UserError, nearest
+
+_UNPAGED = {"paged_adamw_32bit": "adamw_torch", "paged_adamw_8bit": "adamw_8bit"}
+OPTIMS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit", *_UNPAGED)
+
+
+def checked_optim(option: str, name: str, device: torch.device) -> str:
+    """The optimizer to build for an option's value; on CPUs nothing is paged, and a line says so.
+
+    Raises `UserError` for a name that is none.
+    """
+    if name not in OPTIMS:
+        raise UserError(f"{option}={name}: {nearest(name, OPTIMS)}")
+    if device.type == "cpu" and name in _UNPAGED:
+        console.print(
+            f"{option}={name}: pages are for GPUs, this runs on a CPU with {_UNPAGED[name]}",
+            soft_wrap=True,
+        )
+        return _UNPAGED[name]
+    return name
+
+
+def build_optimizer(
+    name: str, groups: list[dict[str, Any]], **options: Any
+) -> torch.optim.Optimizer:
+    """AdamW over parameter groups, as transformers' Trainer makes it of the same name."""
+    if name.startswith("adamw_torch"):
+        fused = True if name.endswith("fused") else None
+        return torch.optim.AdamW(groups, fused=fused, **options)
+    from bitsandbytes.optim import AdamW
+
+    bits = 8 if name.endswith("8bit") else 32
+    made: torch.optim.Optimizer = AdamW(
+        groups, optim_bits=bits, is_paged=name.startswith("paged"), **options
+    )
+    return made

@@ -1,0 +1,79 @@
+"""Out of memory: the batch is halved and the step repeated, in every phase in the same way."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+from rlhfkit.console import console
+from rlhfkit.errors import UserError
+
+T = TypeVar("T")
+Row = TypeVar("Row")
+
+_ADVICE = "shorter texts (model.max_prompt_length, sampler.response_length), loader=qlora"
+
+
+class BatchSize:
+    """How many rows a phase computes at once: as many as asked for, halved when memory runs out.
+
+    The size that fitted is remembered, so keep one object for all calls of a phase. Peaks differ
+    with the texts' lengths, so it may end up smaller than most batches need; only speed suffers.
+    """
+
+    def __init__(self, phase: str, size: int, checkpointing: str | None = None) -> None:
+        """phase: as messages call it. checkpointing: the option that helps where it trains."""
+        self.phase, self.size = phase, size
+        self._advice = f"{_ADVICE} or {checkpointing}" if checkpointing else _ADVICE
+
+    def run(
+        self, rows: int, compute: Callable[[int], T], undo: Callable[[], object] = lambda: None
+    ) -> T:
+        """`compute(size)`, repeated after `undo()` with half the size whenever memory runs out.
+
+        rows: how many there are; of a smaller batch it is that one that is halved.
+        """
+        while True:
+            size = min(self.size, rows)
+            try:
+                return compute(size)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+            # out of the except block: the error's traceback holds on to tensors
+            self._halve(size)
+            undo()
+            clear_device_cache(garbage_collection=True)
+
+    def map(
+        self,
+        rows: Sequence[Row],
+        compute: Callable[[Sequence[Row]], T],
+    ) -> Iterator[tuple[Sequence[Row], T]]:
+        """Groups of rows with `compute` of each; of a group that did not fit only that is repeated.
+
+        The next group is computed when it is asked for.
+        """
+        start = 0
+        while start < len(rows):
+            left = rows[start:]
+            size, result = self.run(len(left), lambda n: (n, compute(left[:n])))  # noqa: B023
+            yield left[:size], result
+            start += size
+
+    def _halve(self, size: int) -> None:
+        if size == 1:
+            raise UserError(
+                f"out of memory in {self.phase} with one row at a time: try {self._advice}"
+            )
+        self.size = size // 2
+        console.print(
+            f"out of memory in {self.phase} with {size} rows at a time: "
+            f"again, and from now on, with {self.size}",
+            soft_wrap=True,
+        )
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)

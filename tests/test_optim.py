@@ -1,0 +1,80 @@
+"""The optimizers by transformers' names: what a CPU can run, run."""
+
+import pytest
+import torch
+
+from rlhfkit.errors import UserError
+from rlhfkit.optim import OPTIMS, build_optimizer, checked_optim
+from rlhfkit.run_dir import read_jsonl
+
+CPU = torch.device("cpu")
+OPTIONS = {"betas": (0.9, 0.95), "eps": 1e-5, "weight_decay": 0.1}
+
+
+def steps(name, count=3):
+    """A parameter of 8,192 numbers after some steps: bitsandbytes keeps small ones in 32 bits."""
+    torch.manual_seed(0)
+    parameter = torch.nn.Parameter(torch.randn(64, 128))
+    made = build_optimizer(name, [{"name": "x", "params": [parameter], "lr": 0.01}], **OPTIONS)
+    for _ in range(count):
+        parameter.square().sum().backward()
+        made.step()
+        made.zero_grad()
+    return parameter.detach(), made.state[parameter]
+
+
+@pytest.mark.parametrize(("name", "close"), [("adamw_torch_fused", 1e-7), ("adamw_8bit", 3e-4)])
+def test_steps_are_adamws(name, close):
+    """Three steps of 0.01; in 8 bits, the few parameters near 0 differ more than the mean."""
+    expected, _ = steps("adamw_torch")
+    assert (steps(name)[0] - expected).abs().mean() < close
+
+
+def test_states_take_a_quarter():
+    def size(state):
+        tensors = [item for item in state.values() if isinstance(item, torch.Tensor)]
+        return sum(item.numel() * item.element_size() for item in tensors if item.numel() > 1)
+
+    plain, small = size(steps("adamw_torch")[1]), size(steps("adamw_8bit")[1])
+    assert plain == 8 * 64 * 128
+    assert small < 0.4 * plain, "a quarter, and tables that weigh little on larger tensors"
+
+
+@pytest.mark.parametrize("name", OPTIMS)
+def test_transformers_knows_every_name(name):
+    from transformers.training_args import OptimizerNames
+
+    assert OptimizerNames(name)
+
+
+def test_a_wrong_name_is_one_line():
+    with pytest.raises(UserError, match=r"^stage.sft.optim=adam_8bit: did you mean 'adamw_8bit'"):
+        checked_optim("stage.sft.optim", "adam_8bit", CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "used"), [("paged_adamw_8bit", "adamw_8bit"), ("paged_adamw_32bit", "adamw_torch")]
+)
+def test_pages_need_a_gpu(name, used, capsys):
+    assert checked_optim("optimizer.optim", name, CPU) == used
+    assert capsys.readouterr().out == (
+        f"optimizer.optim={name}: pages are for GPUs, this runs on a CPU with {used}\n"
+    )
+    assert checked_optim("optimizer.optim", name, torch.device("cuda")) == name
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("overrides", [["stage.sft.optim=adamw"], ["optimizer.optim=adamw"]])
+def test_the_stages_check_the_name(run_tiny, overrides):
+    with pytest.raises(UserError, match=r"optim=adamw: did you mean"):
+        run_tiny("stages=[sft,rl]", "reward=[length]", *overrides)
+
+
+def test_every_stage_trains_in_8_bits(run_tiny, tiny_files):
+    runner = run_tiny(
+        "loader=full", "labeler=imported", f"data.files.rankings={tiny_files['rankings']}",
+        "stages=[sft,label,reward_model,rl]", "stage.sft.optim=adamw_8bit",
+        "stage.reward_model.optim=paged_adamw_8bit", "optimizer.optim=adamw_8bit",
+    )  # fmt: skip
+    rows = read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")
+    assert all(row["policy/grad_norm"] > 0 for row in rows)

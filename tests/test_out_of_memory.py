@@ -1,0 +1,128 @@
+"""Out of memory: halved, repeated, the same result; and one line when nothing is left to halve."""
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from rlhfkit.errors import UserError
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit_plugins.rewards.classifier import ClassifierReward
+from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
+from rlhfkit_plugins.samplers.cached import CachedSampler
+from rlhfkit_plugins.samplers.generate import GenerateSampler
+from tests import tiny
+from tests.memory import limit_rows
+
+PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6], [7, 7, 7, 7], [12, 9]]
+RESPONSES = [[3, 6, 2], [1, 2], [5, 5], [6, 1, 4, 2], [9], [7, 8]]
+
+
+def model():
+    return LanguageModel(LlamaForCausalLM(tiny.config()).eval().requires_grad_(False))
+
+
+def fail_above(most):
+    def compute(size):
+        if size > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return size
+
+    return compute
+
+
+def test_the_size_is_halved_until_it_fits_and_remembered(capsys):
+    size = BatchSize("scoring", 13)
+    undone = []
+    assert size.run(100, fail_above(4), undo=lambda: undone.append(True)) == 3
+    assert len(undone) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0] == (
+        "out of memory in scoring with 13 rows at a time: again, and from now on, with 6"
+    )
+    assert size.run(100, lambda n: n) == 3
+    assert size.run(2, lambda n: n) == 2
+    assert size.run(100, lambda n: n) == 3, "a small batch does not shrink the size"
+
+
+def test_a_small_batch_is_halved_not_the_option():
+    assert BatchSize("scoring", 64).run(6, fail_above(3)) == 3
+
+
+def test_nothing_left_to_halve_is_one_line():
+    with pytest.raises(UserError) as caught:
+        BatchSize("the update", 8, "stage.rl.gradient_checkpointing=true").run(8, fail_above(0))
+    assert str(caught.value) == (
+        "out of memory in the update with one row at a time: try shorter texts "
+        "(model.max_prompt_length, sampler.response_length), loader=qlora or "
+        "stage.rl.gradient_checkpointing=true"
+    )
+
+
+def test_other_errors_pass():
+    def broken(size):
+        raise RuntimeError("expected all tensors on one device")
+
+    with pytest.raises(RuntimeError, match="one device"):
+        BatchSize("scoring", 8).run(8, broken)
+
+
+def test_a_real_failure_of_the_cpu_allocator_is_known():
+    def allocate(size):
+        return torch.empty(size if size < 4 else 10**15).numel()
+
+    assert BatchSize("scoring", 8).run(8, allocate) == 2
+
+
+def test_groups_that_fitted_are_not_repeated():
+    done = []
+
+    def compute(rows):
+        if len(rows) > 2 and 5 in rows:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        done.append(list(rows))
+        return sum(rows)
+
+    found = list(BatchSize("scoring", 4).map(range(9), compute))
+    assert done == [[0, 1, 2, 3], [4, 5], [6, 7], [8]]
+    assert [result for _, result in found] == [6, 9, 13, 8]
+
+
+def test_scoring_gives_the_same_numbers():
+    plain = teacher_forced_logprobs(model(), PROMPTS, RESPONSES, 0.7, BatchSize("x", 6))
+    small = model()
+    seen = limit_rows(small.body, 2)
+    found = teacher_forced_logprobs(small, PROMPTS, RESPONSES, 0.7, BatchSize("x", 6))
+    assert seen == [6, 3, 1, 1, 1, 1, 1, 1]
+    for one, other in zip(plain, found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_classifier_gives_the_same_numbers(tmp_path):
+    tiny.classifier(tmp_path)
+    loaded = tiny.LlamaForSequenceClassification.from_pretrained(tmp_path).eval()
+    tokenizer = tiny.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    texts = ["red", "it is fine", "blue blue", "I like you and it"]
+    arguments = ([[{"role": "user", "content": "what is best"}]] * 4, texts)
+    plain = ClassifierReward(loaded, tokenizer, 4)(*arguments)
+    seen = limit_rows(loaded.model, 2)
+    assert ClassifierReward(loaded, tokenizer, 4)(*arguments) == pytest.approx(plain, abs=1e-5)
+    assert seen == [4, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"), [(CachedSampler, CachedConfig), (GenerateSampler, GenerateConfig)]
+)
+def test_sampling_goes_on_as_if_it_had_been_smaller_from_the_start(kind, config, capsys):
+    """The generator is set back: a batch of 4 that fails leaves the samples of batches of 2."""
+
+    def sample(size, most):
+        small = model()
+        limit_rows(small.body, most, after=3 if kind is CachedSampler else 0)
+        sampler = kind(config(response_length=12, batch_size=size))
+        return sampler.sample(small, PROMPTS, 2, torch.Generator().manual_seed(3))
+
+    assert sample(4, most=3) == sample(2, most=4)
+    assert "out of memory in sampling with 4 rows" in capsys.readouterr().out
