@@ -108,7 +108,7 @@ def chunked_token_logprobs(
     def chunk(hidden_CD: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
         # nested, so that no name keeps the logits
         logprobs_CV = _log_softmax_(
-            _softcap(linear(hidden_CD, weight_VD, bias_V), logit_softcap), temperature
+            _softcap(_widened(linear(hidden_CD, weight_VD, bias_V)), logit_softcap), temperature
         )
         return _pick(logprobs_CV, ids_C), _entropy(logprobs_CV)
 

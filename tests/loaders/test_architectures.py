@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rlhfkit.models.batch import make_batch
+from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rollout import teacher_forced_logprobs
 from tests import architectures
 from tests.loaders import separate
@@ -72,7 +73,9 @@ def test_sampled_logprobs_are_those_of_a_teacher_forced_pass(made, architecture,
     responses = sampler.sample(policy, prompts, 2, torch.Generator().manual_seed(0))
     ids = [response.ids for response in responses]
     for size in (1, len(prompts)):
-        expected = teacher_forced_logprobs(policy, prompts, ids, sampler.temperature, size)
+        expected = teacher_forced_logprobs(
+            policy, prompts, ids, sampler.temperature, BatchSize("reference", size)
+        )
         for response, row in zip(responses, expected, strict=True):
             torch.testing.assert_close(torch.tensor(response.logprobs), row, **EXACT)
 

@@ -10,7 +10,8 @@ from rlhfkit.models.checkpointing import checkpoint_layers
 from rlhfkit.run_dir import read_jsonl
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
-from tests.loaders.test_roles import BATCH, LOADERS, perturb, trained
+from tests.loaders.conftest import perturb, trained
+from tests.loaders.test_roles import BATCH, LOADERS
 
 __all__ = ["trained"]
 
@@ -32,7 +33,7 @@ def gradients(roles):
 @pytest.fixture
 def roles(trained, request):
     """Roles whose adapters differ and, being perturbed, all have gradients."""
-    context, sft, reward = trained(request.param)
+    context, sft, reward, _ = trained(request.param)
     made = context.build("loader").roles(sft, reward)
     perturb(made.policy.trainable_parameters(), 3)
     return made

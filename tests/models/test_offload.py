@@ -4,7 +4,8 @@ import torch
 from transformers import LlamaForCausalLM
 
 from rlhfkit.run_dir import read_jsonl
-from tests.loaders.test_roles import BATCH, trained
+from tests.loaders.conftest import trained
+from tests.loaders.test_roles import BATCH
 
 __all__ = ["trained"]
 
@@ -12,7 +13,7 @@ __all__ = ["trained"]
 @torch.no_grad()
 def test_one_frozen_model_at_a_time(trained, monkeypatch):
     """On a CPU both places are one, but the moves in and out differ in how they name it."""
-    context, sft, reward = trained("full")
+    context, sft, reward, _ = trained("full")
     plain = context.build("loader").roles(sft, reward)
     expected = [
         plain.reference.response_logprobs(BATCH)[0],
@@ -47,7 +48,7 @@ def test_one_frozen_model_at_a_time(trained, monkeypatch):
 
 
 def test_frozen_models_start_outside(trained, monkeypatch):
-    context, sft, reward = trained("full")
+    context, sft, reward, _ = trained("full")
     context.config.loader.offload_idle = True
     moves, to = [], LlamaForCausalLM.to
     monkeypatch.setattr(

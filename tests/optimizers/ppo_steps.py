@@ -53,5 +53,5 @@ def make(kind, config, roles, make_context, micro_batch_size):
         optimizer.parameter_groups(), betas=(0.9, 0.95), eps=1e-5, weight_decay=0.0
     )
     optimizer._random = random.Random(SEED)
-    optimizer._pretraining = TEXTS
+    optimizer.pretraining = TEXTS
     return optimizer

@@ -89,6 +89,7 @@ class Identity(LanguageModel):
     def __init__(self, vocabulary):
         self.head, self.logit_softcap = torch.nn.Linear(vocabulary, vocabulary, bias=False), None
         self.head.weight = torch.nn.Parameter(torch.eye(vocabulary), requires_grad=False)
+        self._offload = self.compute_dtype = None
 
 
 def test_gumbel_max_draws_from_the_softmax():
