@@ -21,6 +21,11 @@ def one_line(error: BaseException) -> str | None:
         _FULL in f"{error} {error.__cause__}"
     ):  # safetensors and torch have exceptions of their own for it
         return _no_space("while writing a model")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, and no batch was left to halve
+        return (
+            "out of memory for models and optimizer states: try loader=qlora, "
+            "loader.offload_idle=true with loader=full, or paged_adamw_8bit as optim"
+        )
     return None
 
 

@@ -68,7 +68,7 @@ class InParts:
         """One batch's gradients added to those of earlier batches of the same optimizer step."""
         count = self.items(inputs) if num_items_in_batch is None else num_items_in_batch
         step = super().training_step  # type: ignore[misc]
-        before = self._gradients(model)
+        before = _copy_gradients(model)
         return self.in_parts(
             inputs,
             lambda part: step(model, part, count),
@@ -98,10 +98,11 @@ class InParts:
             f"stage.{self.stage}.gradient_checkpointing=true",
         )
 
-    def _gradients(self, model: nn.Module) -> list[Tensor | None]:
-        """A copy of the gradients so far; there are none, and no copies, without accumulation."""
-        grads = [parameter.grad for parameter in model.parameters()]
-        return [None if grad is None else grad.clone() for grad in grads]
+
+def _copy_gradients(model: nn.Module) -> list[Tensor | None]:
+    """The gradients so far; there are none, and no copies, without accumulation."""
+    grads = [parameter.grad for parameter in model.parameters()]
+    return [None if grad is None else grad.clone() for grad in grads]
 
 
 def _set_gradients(model: nn.Module, wanted: Sequence[Tensor | None]) -> None:

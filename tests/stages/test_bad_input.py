@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from rlhfkit.command_errors import one_line
 from rlhfkit.errors import UserError
@@ -153,6 +154,11 @@ def test_a_read_only_disk(run, monkeypatch):
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
     with pytest.raises(UserError, match=r"sft: cannot be written \(Read-only file system\)"):
         run("stages=[sft]")
+
+
+def test_models_that_do_not_fit_are_one_line():
+    said = one_line(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore."))
+    assert said.startswith("out of memory for models and optimizer states: try loader=qlora")
 
 
 def test_a_read_only_disk_before_the_first_stage_is_one_line():
