@@ -1,4 +1,4 @@
-"""The `rlhfkit` command: a Hydra application with four verbs. Thin; imports no torch."""
+"""The `rlhfkit` command: a Hydra application with five verbs. Thin; imports no torch."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import warnings
 from rlhfkit.command_errors import one_line
 from rlhfkit.errors import UserError, nearest
 
-COMMANDS = ("run", "plugins", "stages", "export")
+COMMANDS = ("run", "plan", "plugins", "stages", "export")
 
 
 def main(arguments: list[str] | None = None) -> None:

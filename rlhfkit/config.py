@@ -90,6 +90,9 @@ class RunConfig:
     stage: StageConfigs = field(default_factory=StageConfigs)
     export: ExportConfig = field(default_factory=ExportConfig)
 
+    gpu: str | None = None
+    """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
+
 
 class _RecipeSearchPath(SearchPathPlugin):
     """Adds the recipes and every plugin's own YAML to Hydra's search path."""

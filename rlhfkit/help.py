@@ -13,6 +13,7 @@ Usage: rlhfkit [COMMAND] [key=value ...]
 
 Commands
   run       run the stages of a recipe, skipping what is finished (the default)
+  plan      memory and time of every phase, from the model's configuration alone
   plugins   what is installed: distributions, their hooks and components
   stages    what the run directory holds and what would run next
   export    write a finished model as an adapter or a whole model for PEFT and transformers
@@ -24,6 +25,7 @@ Config groups (choose with group=option)
 {groups}
 
 Useful
+  rlhfkit plan recipe=NAME gpu=12GB   does it fit, and what would
   rlhfkit recipe=NAME --cfg job       print every option with its value
   rlhfkit recipe=NAME stage.sft.learning_rate=2e-4 kl=fixed kl.kl_coef=0.05
   rlhfkit recipe=NAME reward=[reward_model,length] reward.length.weight=0.5

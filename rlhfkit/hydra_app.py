@@ -1,4 +1,4 @@
-"""The Hydra application behind `rlhfkit run`, `rlhfkit stages` and `rlhfkit export`."""
+"""The Hydra application behind `rlhfkit run`, `plan`, `stages` and `export`."""
 
 import sys
 
@@ -21,7 +21,7 @@ _LEAVE_NO_TRACE = (
 
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
-    """Compose the configuration from the arguments; then run it, show its stages or export."""
+    """Compose the configuration from the arguments; then run it, plan it, show its stages or export."""
     register_configs(plugins)
     failures: list[Exception] = []
 
@@ -48,6 +48,10 @@ def _perform(command: str, runner: Runner) -> None:
         from rlhfkit.export import export
 
         export(runner.config, runner.plugins)
+    elif command == "plan":
+        from rlhfkit.planning.command import show_plan
+
+        show_plan(runner.context("plan"))
     else:
         runner.run()
 

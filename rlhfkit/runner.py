@@ -62,6 +62,7 @@ class Runner:
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
         self._set_aside()
+        self._check_memory()
         for stage in self.chosen:
             status = self.status(stage)
             if status.state is State.FINISHED:
@@ -83,7 +84,7 @@ class Runner:
         return Status(stage, state, record, wanted)
 
     def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
-        context = self._context(stage)
+        context = self.context(stage.name)
         self.run_dir.begin(stage.name)
         console.rule(f"[bold]{stage.name}", align="left")
         started = time.perf_counter()
@@ -102,8 +103,19 @@ class Runner:
         self.plugins.hook.stage_finished(stage=stage.name, context=context, seconds=seconds)
         console.print(f"{stage.name}: done in {seconds:.0f} s")
 
-    def _context(self, stage: Stage) -> Context:
-        return Context(self.config, self.plugins, self.run_dir, stage.name)
+    def context(self, stage: str) -> Context:
+        """What a stage of this run is given."""
+        return Context(self.config, self.plugins, self.run_dir, stage)
+
+    def _check_memory(self) -> None:
+        """Refuse what will not fit the card, before anything is loaded or downloaded."""
+        waiting = [
+            stage.name for stage in self.chosen if self.status(stage).state is not State.FINISHED
+        ]
+        if waiting and (self.config.gpu is not None or _has_gpu()):
+            from rlhfkit.planning.command import refuse_misfit
+
+            refuse_misfit(self.context("plan"), waiting)
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """Every option the stage depends on, flattened, with the providers of its components."""
@@ -127,7 +139,7 @@ class Runner:
             if record is not None:
                 inputs[f"result of {earlier}"] = record.digest
         if stage.splits:
-            for name, source in self._context(stage).build_all("data").items():
+            for name, source in self.context(stage.name).build_all("data").items():
                 for split in stage.splits:
                     if split in source.splits():
                         inputs[f"data {name}.{split}"] = source.fingerprint(split)
@@ -158,6 +170,12 @@ class Runner:
             f"({'; '.join(changes)}); add force_from={status.stage.name} to make it again, "
             f"or choose another run_name"
         )
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:

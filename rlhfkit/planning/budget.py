@@ -18,12 +18,14 @@ FRAGMENTED = 0.05
 
 _UNITS = {"GB": GIB, "GIB": GIB, "MB": 2**20, "MIB": 2**20}
 
+Plan = Mapping[str, PhasePlan]
+
 
 def read_size(text: str) -> float:
     """Bytes of `12GB` or `800MB`; cards are sold in gigabytes of 2^30 bytes."""
-    found = re.fullmatch(r"([\d.]+)\s*([A-Za-z]+)", text.strip())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text.strip())
     if not found or found.group(2).upper() not in _UNITS:
-        raise UserError(f"gpu={text}: not a size; write it as gpu=12GB")
+        raise UserError(f"gpu={text}: not a size; write it as in gpu=12GB")
     return float(found.group(1)) * _UNITS[found.group(2).upper()]
 
 
@@ -32,54 +34,63 @@ def usable(card: float) -> float:
     return card * (1 - FRAGMENTED) - RESERVED
 
 
-Plan = Mapping[str, PhasePlan]
-Change = Callable[[RunConfig], list[str]]
-
-
 def nearest_fit(
     plan: Plan,
     limit: float,
     configure: Callable[[list[str]], RunConfig],
     replan: Callable[[RunConfig, str], Plan],
 ) -> list[str] | None:
-    """Overrides with which every phase stays below the limit, None when nothing here suffices.
+    """Overrides with which every phase stays below the limit; None when nothing here suffices.
 
-    Phase by phase, the change that costs least comes first: gradient checkpointing costs time,
-    a smaller micro-batch costs speed, neither changes results.
+    configure: the run's options with overrides. replan: the phases of one stage with them. Phase by
+    phase, what costs least comes first: gradient checkpointing and smaller micro-batches cost
+    time and change no result. A base that is too large by itself is kept in 4 bits.
     """
     chosen: dict[str, str] = {}
-    plan = dict(plan)
-    while over := [name for name, phase in plan.items() if phase.peak > limit]:
-        phase = over[0]
-        config = configure([f"{key}={value}" for key, value in chosen.items()])
-        change = _next_change(phase, config)
+    current = dict(plan)
+    while over := [name for name, phase in current.items() if phase.peak > limit]:
+        options = configure(_overrides(chosen))
+        change = _next_change(over[0], options, current[over[0]].parts["base"] > limit)
         if not change:
             return None
         chosen |= change
-        config = configure([f"{key}={value}" for key, value in chosen.items()])
-        plan |= replan(config, plan[phase].stage)
+        options = configure(_overrides(chosen))
+        stages = {current[name].stage for name in (current if "loader" in change else over[:1])}
+        for stage in stages:
+            current |= replan(options, stage)
+    return _overrides(chosen)
+
+
+def _overrides(chosen: Mapping[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in chosen.items()]
 
 
-def _next_change(phase: str, config: RunConfig) -> dict[str, str]:
-    stage: Any = config.stage
+def _next_change(phase: str, config: RunConfig, base_too_large: bool) -> dict[str, str]:
+    """One step towards less memory in a phase; nothing when there is none left."""
+    stage = config.stage
+    if base_too_large:
+        return {} if config.loader.name == "qlora" else {"loader": "qlora"}
     if phase in ("sample", "rollout", "evaluate"):
-        return _halve("sampler.batch_size", getattr(config.sampler, "batch_size", 1))
+        return _halved("sampler.batch_size", getattr(config.sampler, "batch_size", 1))
     if phase == "score":
-        return _halve("stage.rl.micro_batch_size", stage.rl.micro_batch_size)
+        return _halved("stage.rl.micro_batch_size", stage.rl.micro_batch_size)
     if phase == "update":
         if not stage.rl.gradient_checkpointing:
             return {"stage.rl.gradient_checkpointing": "true"}
-        return _halve("stage.rl.micro_batch_size", stage.rl.micro_batch_size)
-    options = stage[phase] if isinstance(stage, dict) else getattr(stage, phase)
+        return _halved("stage.rl.micro_batch_size", stage.rl.micro_batch_size)
+    return _less_training(phase, getattr(stage, phase))
+
+
+def _less_training(stage: str, options: Any) -> dict[str, str]:
+    """Of a stage with a trainer: a smaller batch is made up for by accumulation."""
     if not options.gradient_checkpointing:
-        return {f"stage.{phase}.gradient_checkpointing": "true"}
+        return {f"stage.{stage}.gradient_checkpointing": "true"}
     size, steps = options.per_device_train_batch_size, options.gradient_accumulation_steps
-    halved = _halve(f"stage.{phase}.per_device_train_batch_size", size)
-    if not halved or size % 2:
+    if size % 2:
         return {}
-    return halved | {f"stage.{phase}.gradient_accumulation_steps": str(2 * steps)}
+    halved = _halved(f"stage.{stage}.per_device_train_batch_size", size)
+    return halved | {f"stage.{stage}.gradient_accumulation_steps": str(2 * steps)}
 
 
-def _halve(option: str, size: int) -> dict[str, str]:
+def _halved(option: str, size: int) -> dict[str, str]:
     return {option: str(size // 2)} if size > 1 else {}

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from rlhfkit.planning.worst_case import WorstCase
 
 PARTS = ("base", "adapters", "gradients", "optimizer", "activations", "KV cache", "logits")
 """What memory is counted under. `base`: all weights that no adapter or head adds."""
@@ -37,7 +38,7 @@ class Reading:
     of the two grows evenly with the number of layers; which is higher may change."""
 
 
-class MemoryMeter(TorchDispatchMode):
+class MemoryMeter(WorstCase):
     """Bytes of all live storages by part, and their peaks in every phase.
 
     A storage is counted from the operation that makes it until nothing refers to it, as the
@@ -56,11 +57,12 @@ class MemoryMeter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        output = func(*args, **kwargs)
+        output = super().__torch_dispatch__(func, types, args, kwargs)
+        if func is torch.ops.prim.device.default:
+            return output
         made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if sum([self._see(leaf, self._part_of(func, leaf, args)) for leaf in made]):
-            self._work(func, args, kwargs, output, made)
+            self._work(func, args, kwargs or {}, output, made)
         return output
 
     @contextmanager

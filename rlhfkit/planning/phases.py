@@ -1,13 +1,14 @@
 """The phases of a run, each once at its largest size, through the stages' own code.
 
-sft, reward_model and update run two optimizer steps, because the second one has the optimizer's
-states beside gradients and activations. Reading prompts and decoding are counted apart, because
+sft, reward_model and update start with the optimizer's states, which a first step on gradients of
+zero makes: from the second step on they are there beside gradients and activations. Reading prompts and decoding are counted apart, because
 only the latter grows with the length of the answers.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -78,8 +79,7 @@ class Rehearsal:
         labels = ids.clone()
         labels[:, : self.lengths.prompt] = -100
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
-        with self.meter.phase("sft"):
-            self._train(config, model, model, lambda: completion_loss(model, inputs))
+        self._train("sft", config, model, model, lambda: completion_loss(model, inputs))
 
     def sample(self) -> None:
         """A batch of the sample stage."""
@@ -98,10 +98,8 @@ class Rehearsal:
         completions = [[_TOKEN] * self.lengths.ranked] * count
         element = Element([_TOKEN] * self.lengths.prompt, completions, list(range(1, count + 1)))
         elements = [element] * config.per_device_train_batch_size
-        with self.meter.phase("reward_model"):
-            self._train(
-                config, model.language_model, model, lambda: ranking_loss(model, elements)
-            )
+        loss = partial(ranking_loss, model, elements)
+        self._train("reward_model", config, model.language_model, model, loss)
 
     def rl(self) -> None:
         """Rollout, scoring and update of an online optimizer, with all four roles in memory."""
@@ -120,9 +118,8 @@ class Rehearsal:
         rollout = self._rollout()
         with self.meter.phase("score"):
             self._score(roles.reference, roles.reward)
-        with self.meter.phase("update"), self._training_parts(optimizer.optimizer):
-            for _ in range(2):
-                optimizer.step(rollout)
+        with self._training_parts(optimizer.optimizer), self.meter.phase("update"):
+            optimizer.step(rollout)
 
     def evaluate(self) -> None:
         """A batch of the evaluation; one policy is in memory at a time."""
@@ -193,6 +190,7 @@ class Rehearsal:
 
     def _train(
         self,
+        phase: str,
         config: TrainingConfig,
         model: LanguageModel,
         trained: LanguageModel | ScalarModel,
@@ -201,12 +199,10 @@ class Rehearsal:
         if config.gradient_checkpointing:
             model.checkpoint_activations()
         optimizer = build_optimizer(config.optim, [{"params": trained.trainable_parameters()}])
-        with self._training_parts(optimizer):
-            for _ in range(2):
-                for _ in range(min(config.gradient_accumulation_steps, 2)):
-                    loss().backward()
-                optimizer.step()
-                optimizer.zero_grad()
+        with self._training_parts(optimizer), self.meter.phase(phase):
+            for _ in range(min(config.gradient_accumulation_steps, 2)):
+                loss().backward()
+            optimizer.step()
 
     def _label(self, model: LanguageModel, *scalar_models: ScalarModel) -> None:
         """Count adapters and heads as such."""
@@ -219,8 +215,13 @@ class Rehearsal:
 
     @contextmanager
     def _training_parts(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Count gradients and optimizer states as such."""
+        """Make the optimizer's states, and count them and gradients as such."""
         parameters = [item for group in optimizer.param_groups for item in group["params"]]
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        with self.meter.counting_as("optimizer"):
+            optimizer.step()
+        optimizer.zero_grad()
         hooks: list[Any] = [self._hook(parameter) for parameter in parameters]
         stepping = []
         hooks += [

@@ -13,6 +13,7 @@ from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
 from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
 from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
 from rlhfkit.planning.worst_case import fake_tensors
+from rlhfkit.stage_configs import TrainingConfig
 
 STAGE_PHASES = {
     "sft": ("sft",),
@@ -132,6 +133,11 @@ def _phase_plan(context: Context, stage: str, phase: str, reading: Reading) -> P
     return PhasePlan(stage, _highest(reading), seconds, total is not None)
 
 
+def _batch(config: TrainingConfig) -> int:
+    """Texts that a rehearsal trains on."""
+    return config.per_device_train_batch_size * min(config.gradient_accumulation_steps, 2)
+
+
 def _sequences(config: RunConfig, phase: str) -> tuple[float, float | None]:
     """How many sequences a rehearsal of the phase takes, and the run; None where only the data
     knows."""
@@ -141,15 +147,15 @@ def _sequences(config: RunConfig, phase: str) -> tuple[float, float | None]:
     rl = _single_batches(config).stage.rl
     epochs = getattr(config.optimizer, "num_ppo_epochs", 1)
     table: dict[str, tuple[float, float | None]] = {
-        "sft": (2 * stage.sft.per_device_train_batch_size, None),
+        "sft": (_batch(stage.sft), None),
         "sample": (sampler, answers),
         "reward_model": (
-            2 * stage.reward_model.per_device_train_batch_size * stage.sample.num_completions,
+            _batch(stage.reward_model) * stage.sample.num_completions,
             answers * stage.reward_model.num_train_epochs if answers else None,
         ),
         "rollout": (sampler, stage.rl.total_episodes),
         "score": (rl.micro_batch_size, stage.rl.total_episodes),
-        "update": (2 * rl.batch_size, stage.rl.total_episodes * epochs),
+        "update": (rl.batch_size, stage.rl.total_episodes * epochs),
         "evaluate": (sampler, 3 * stage.evaluate.num_prompts),
     }
     return table[phase]

@@ -19,10 +19,10 @@ _aten = torch.ops.aten
 
 @contextmanager
 def fake_tensors() -> Iterator[None]:
-    """Every tensor made inside has a shape, a type and no storage."""
+    """Every tensor made inside has a shape, a type and no storage; a `WorstCase` must follow."""
     apply, nn.Module._apply = nn.Module._apply, _apply_by_replacing  # type: ignore[method-assign]
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), WorstCase():
+        with FakeTensorMode(allow_non_fake_inputs=True):
             yield
     finally:
         nn.Module._apply = apply  # type: ignore[method-assign]
@@ -46,13 +46,15 @@ def _apply_by_replacing(
 
 
 class WorstCase(TorchDispatchMode):
-    """Stands in front of a FakeTensorMode. Token ids, positions and masks that no fake tensor went
-    into stay real, so that only what a model computes is unknown."""
+    """Stands in front of fake tensors. Token ids, positions and masks that no fake tensor went into
+    stay real, so that only what a model computes is unknown."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is torch.ops.prim.device.default:  # half of all calls
+            return getattr(args[0], "fake_device", None) or func(*args)
         if _known(func, args, kwargs):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
@@ -71,7 +73,7 @@ def _known(func: Any, args: Any, kwargs: Any) -> bool:
     """Whether an operation's result is known: all its inputs are, or it makes whole numbers."""
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     if tensors:
-        return not any(isinstance(tensor, FakeTensor) for tensor in tensors)
+        return not any(isinstance(tensor, FakeTensor) or tensor.is_meta for tensor in tensors)
     dtype = kwargs.get("dtype")
     if dtype is None:  # the default is float, save for arange of whole numbers
         return func._overloadpacket is _aten.arange and all(isinstance(item, int) for item in args)

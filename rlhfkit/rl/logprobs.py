@@ -22,7 +22,7 @@ class TokenLogprobs(NamedTuple):
     logprobs_N: Tensor
     """Log-probability of each token."""
     entropy_N: Tensor
-    """Entropy, in nats, of the distribution each token comes from."""
+    """Entropy, in nats, of the distribution each token comes from; a metric, without gradients."""
 
 
 def token_logprobs(logits_BTV: Tensor, ids_BT: Tensor, temperature: float = 1.0) -> Tensor:
@@ -82,9 +82,9 @@ def chunked_token_logprobs(
         logits = hidden weight^T + bias;   logits <- softcap tanh(logits / softcap)
         logprob_n = log softmax(logits_n / temperature)[id_n]
 
-    Equal to `token_logprobs` and `entropy` of the full logits, gradients included: each chunk is
-    checkpointed (Chen et al. 2016, arXiv 1604.06174), so that its logits are computed again in the
-    backward pass. The softcap is that of Gemma 2 (arXiv 2408.00118), sec. 2.
+    Equal to `token_logprobs`, gradients included, and to `entropy` of the full logits: each chunk
+    is checkpointed (Chen et al. 2016, arXiv 1604.06174), so that its logits are computed again in
+    the backward pass. The softcap is that of Gemma 2 (arXiv 2408.00118), sec. 2.
 
     Args:
         hidden_ND: last hidden states, any floating dtype; row n predicts token n.
@@ -110,7 +110,9 @@ def chunked_token_logprobs(
         logprobs_CV = _log_softmax_(
             _softcap(_widened(linear(hidden_CD, weight_VD, bias_V)), logit_softcap), temperature
         )
-        return _pick(logprobs_CV, ids_C), _entropy(logprobs_CV)
+        with torch.no_grad():  # kept for a loss that does not use it, it would outlive its chunk
+            entropy_C = _entropy(logprobs_CV)
+        return _pick(logprobs_CV, ids_C), entropy_C
 
     pairs = zip(torch.split(hidden_ND, chunk_size), torch.split(ids_N, chunk_size), strict=True)
     recomputed = partial(checkpoint, chunk, use_reentrant=False)

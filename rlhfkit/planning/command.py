@@ -1,0 +1,119 @@
+"""`rlhfkit plan`: the table, and whether the run fits; and the same check before a run."""
+
+from dataclasses import replace
+
+import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from rich.table import Table
+
+from rlhfkit.config import RunConfig
+from rlhfkit.console import console
+from rlhfkit.context import Context, Planned
+from rlhfkit.errors import UserError
+from rlhfkit.planning.budget import GIB, Plan, nearest_fit, read_size, usable
+from rlhfkit.planning.meter import PARTS, Rates
+from rlhfkit.planning.plan import plan_run
+from rlhfkit.planning.rates import ASSUMED, measured_rates
+
+
+def show_plan(context: Context) -> None:
+    """Print peak memory and time by phase, and whether it fits or what would."""
+    config, here = context.config, torch.cuda.is_available()
+    context = _planned(context)
+    assert context.planned is not None
+    assumed = context.planned.device_kind == "cuda" and not here
+    rates = ASSUMED if assumed else measured_rates(torch.device(context.planned.device_kind))
+    with console.status("planning"):
+        plan = plan_run(context, rates, config.stages)
+    console.print(_table(config, plan))
+    console.print(_about_time(rates, assumed), soft_wrap=True)
+    if "update" not in plan and "rl" in config.stages:
+        console.print(f"optimizer={config.optimizer.name}: a trainer of TRL's, not planned")
+    card = _card(config)
+    if card is not None:
+        console.print(_verdict(context, plan, card, rates), markup=False, soft_wrap=True)
+
+
+def refuse_misfit(context: Context, stages: list[str]) -> None:
+    """Raise `UserError` when a phase of these stages will not fit the card."""
+    card = _card(context.config)
+    if card is None:
+        return
+    planned = _planned(context)
+    with console.status("checking that the run fits the card"):
+        plan = plan_run(planned, ASSUMED, stages)
+    if any(phase.peak > usable(card) for phase in plan.values()):
+        raise UserError(_verdict(planned, plan, card, ASSUMED))
+
+
+def _planned(context: Context) -> Context:
+    on_gpu = context.config.gpu is not None or torch.cuda.is_available()
+    return replace(context, planned=Planned("cuda" if on_gpu else "cpu"))
+
+
+def _card(config: RunConfig) -> float | None:
+    """Bytes of the card that the run is for, None on a CPU."""
+    if config.gpu is not None:
+        return read_size(config.gpu)
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    return None
+
+
+def _table(config: RunConfig, plan: Plan) -> Table:
+    table = Table(
+        "phase", *PARTS, "peak", "time at least",
+        title=f"{config.model.path}, loader={config.loader.name}: memory in GB (2^30 bytes) at the "
+        "peak of each phase, longest texts",
+        title_justify="left",
+    )  # fmt: skip
+    highest = max(phase.peak for phase in plan.values())
+    for name, phase in plan.items():
+        style = "bold" if phase.peak == highest else ""
+        sizes = [f"{phase.parts[part] / GIB:.2f}" for part in PARTS]
+        table.add_row(
+            name, *sizes, f"{phase.peak / GIB:.2f}", _time(phase.seconds, phase.whole), style=style
+        )
+    return table
+
+
+def _time(seconds: float, whole: bool) -> str:
+    shown = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+    return shown if whole else f"{shown} / 1000 texts"
+
+
+def _about_time(rates: Rates, assumed: bool) -> str:
+    source = "assumed of a card that is not here" if assumed else "measured here"
+    return (
+        f"time: every operation at {rates.flops / 1e12:.3g} TFLOP/s or {rates.bytes / 1e9:.3g} "
+        f"GB/s, {source}; real runs take longer"
+    )
+
+
+def _verdict(context: Context, plan: Plan, card: float, rates: Rates) -> str:
+    """One line: fits, or the phase that does not and the nearest settings that do."""
+    phase = max(plan, key=lambda name: plan[name].peak)
+    peak, limit = plan[phase].peak / GIB, usable(card)
+    room = f"of the {limit / GIB:.1f} GB that a card of {card / GIB:.3g} GB leaves to tensors"
+    if plan[phase].peak <= limit:
+        return f"fits: {phase} peaks at {peak:.1f} GB {room}"
+    found = nearest_fit(
+        plan,
+        limit,
+        _configure,
+        lambda config, stage: plan_run(replace(context, config=config), rates, [stage]),
+    )
+    nearest = "nothing but a smaller model or shorter texts would"
+    if found:
+        nearest = f"it would with {' '.join(found)}"
+    return f"does not fit: {phase} needs {peak:.1f} GB {room}; {nearest}"
+
+
+def _configure(overrides: list[str]) -> RunConfig:
+    """The run of the command line with more overrides."""
+    typed = list(HydraConfig.get().overrides.task)
+    config = OmegaConf.to_object(compose("config", [*typed, *overrides]))
+    assert isinstance(config, RunConfig)
+    return config
