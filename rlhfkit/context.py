@@ -86,7 +86,10 @@ class Context:
         """Devices, precision and processes. Made on each call: creating a trainer's arguments
         resets the state that accelerators share, and an older one no longer works."""
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
+        if AcceleratorState._shared_state.get("_mixed_precision") != self.mixed_precision:
+            AcceleratorState._reset_state()  # of a plan for another kind of device
         return Accelerator(mixed_precision=self.mixed_precision)
 
     def build(self, group: str) -> Any:

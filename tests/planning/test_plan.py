@@ -1,0 +1,107 @@
+"""Plans of tiny models: what fake tensors say is what real ones take, and shallow is like deep."""
+
+from dataclasses import replace
+
+import pytest
+from transformers import LlamaConfig
+
+from rlhfkit.context import Planned
+from rlhfkit.planning import plan as planning
+from rlhfkit.planning.depth import Depth
+from rlhfkit.planning.meter import MemoryMeter, Rates
+from rlhfkit.planning.phases import Lengths, Rehearsal
+from rlhfkit.planning.plan import STAGE_PHASES, plan_run
+
+RATES = Rates(1e9, 1e9)
+STAGES = tuple(STAGE_PHASES)
+SIZES = [
+    "model.max_prompt_length=24",
+    "sampler.response_length=9",
+    "sampler.batch_size=4",
+    "stage.sft.max_completion_length=16",
+    "stage.sft.per_device_train_batch_size=4",
+    "stage.rl.batch_size=16",
+    "stage.rl.micro_batch_size=4",
+]
+PTX = ["optimizer.num_ppo_epochs=2", "optimizer.ptx_coef=1.0", "optimizer.ptx_length=30"]
+
+
+def model_config(layers):
+    return LlamaConfig(
+        vocab_size=512,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+
+
+@pytest.fixture
+def context(make_context, tmp_path):
+    """`context("loader=lora", layers=2)`: of a planned run of a model that has no weights."""
+
+    def make(*overrides, layers=2, kind="cpu"):
+        overrides = overrides if "optimizer=dpo" in overrides else (*PTX, *overrides)
+        model_config(layers).save_pretrained(tmp_path / "model")
+        made = make_context(f"model.path={tmp_path / 'model'}", *SIZES, *overrides)
+        return replace(made, planned=Planned(kind))
+
+    return make
+
+
+@pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_real_tensors_take_what_was_planned(context, loader, stage):
+    """The same phases once more, on weights that exist; every storage is counted as it comes and
+    goes."""
+    made = context(f"loader={loader}")
+    planned = plan_run(made, RATES, [stage])
+    meter = MemoryMeter(512, RATES)
+    with meter:
+        rehearsal = Rehearsal(
+            replace(made, config=planning._single_batches(made.config)), Lengths.of(made), meter
+        )
+        getattr(rehearsal, stage)()
+    for phase, found in planned.items():
+        names = [name for name in meter.readings if name.partition("/")[0] == phase]
+        peaks = [peak.total() for name in names for peak in meter.readings[name].peaks.values()]
+        if phase in ("sample", "rollout", "evaluate"):  # answers of 4 tokens there, of 9 here
+            assert max(peaks) <= found.peak <= 1.1 * max(peaks)
+        else:
+            assert found.peak == pytest.approx(max(peaks), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["loader=full"], ["loader=lora"], ["loader=lora", "loader.lora_last_layers=3"]]
+)
+def test_a_shallow_plan_is_the_deep_one(context, monkeypatch, overrides):
+    made = context(*overrides, layers=7)
+    stages = ("sft", "reward_model", "rl")
+    quick = plan_run(made, RATES, stages)
+    last = 3 if len(overrides) > 1 else None
+    monkeypatch.setattr(planning, "depths", lambda config, _: [Depth(7, last, 1.0)])
+    slow = plan_run(made, RATES, stages)
+    for phase, found in quick.items():
+        assert found.peak == pytest.approx(slow[phase].peak, rel=0.01), phase
+        assert found.seconds == pytest.approx(slow[phase].seconds, rel=0.05), phase
+
+
+def test_each_option_takes_off_what_it_is_for(context):
+    def update(*overrides):
+        return plan_run(context(*overrides, layers=4, kind="cuda"), RATES, ["rl"])["update"]
+
+    plain = update("loader=lora")
+    assert update("loader=qlora").parts["base"] < 0.6 * plain.parts["base"]
+    checkpointed = update("loader=lora", "stage.rl.gradient_checkpointing=true")
+    assert checkpointed.parts["activations"] < 0.7 * plain.parts["activations"]
+    halved = update("loader=lora", "stage.rl.micro_batch_size=2")
+    assert halved.parts["activations"] < 0.6 * plain.parts["activations"]
+    small = update("loader=lora", "optimizer.optim=adamw_8bit")
+    assert small.parts["optimizer"] <= plain.parts["optimizer"]
+
+
+def test_optimizers_of_trls_own_have_no_phases(context):
+    made = context("optimizer=dpo")
+    assert set(plan_run(made, RATES, STAGES)) == {"sft", "sample", "reward_model", "evaluate"}
