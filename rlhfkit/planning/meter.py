@@ -3,9 +3,9 @@
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +35,25 @@ class Reading:
     peaks: dict[bool, Counter[str]] = field(default_factory=dict)
     """Bytes by part at the highest moment with logits in memory (True) and without (False). Each
     of the two grows evenly with the number of layers; which is higher may change."""
+
+
+class Meter(Protocol):
+    """What a rehearsal tells of itself while it runs."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Take a reading of what happens meanwhile."""
+
+    def next_phase(self, name: str) -> None:
+        """Go on under another name."""
+
+    def counting_as(self, part: str) -> AbstractContextManager[None]:
+        """Count what is made meanwhile under a part."""
+
+    def set_part(self, part: str) -> str:
+        """Count what is made from now on under a part; returns the one before."""
+
+    def mark(self, tensor: Tensor, part: str) -> None:
+        """Move a tensor that is counted already to another part."""
 
 
 class MemoryMeter(TorchDispatchMode):
