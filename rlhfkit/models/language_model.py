@@ -118,9 +118,13 @@ class LanguageModel:
     def token_logprobs(
         self, states: Tensor, ids: Tensor, temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """[N] log-probabilities of tokens and [N] entropies, from the states [N, D] before them."""
+        """[N] log-probabilities of tokens and [N] entropies, from the states [N, D] before them.
+
+        Entropies carry no gradient: while their graph lives, a backward pass through the
+        log-probabilities keeps every chunk's logits.
+        """
         with self.autocast():
-            return chunked_token_logprobs(
+            logprobs, entropy = chunked_token_logprobs(
                 states,
                 self.head.weight,
                 self.head.bias,
@@ -129,6 +133,7 @@ class LanguageModel:
                 max(1, CHUNK_LOGITS // len(self.head.weight)),
                 self.logit_softcap,
             )
+        return logprobs, entropy.detach()
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """The parameters an optimizer is to change: the adapter's, or all of them."""
