@@ -14,7 +14,6 @@ from accelerate.utils.memory import clear_device_cache
 from memory_setup import COMPLETIONS, GIB, Settings, make_context
 from torch import Tensor
 
-from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import DoesNotFit, is_out_of_memory
 from rlhfkit.planning.phases import Lengths, Rehearsal
@@ -117,8 +116,6 @@ class DeviceMeter:
 
 class Measured(Rehearsal):
     """Samples answers of the full length, where the planner needs the first tokens only."""
-
-    context: Context
 
     def _draw(self, phase: str, model: LanguageModel) -> None:
         sampler = self.context.build("sampler")
