@@ -22,13 +22,17 @@ _GROUPS = {group.name: group for group in GROUPS}
 
 @dataclass(frozen=True)
 class Planned:
-    """A run that is only planned: models are made from their configuration, of fake tensors."""
+    """A run that is only rehearsed: models are made from their configuration, by `rlhfkit plan` of
+    fake tensors, by the memory benchmark of random weights."""
 
     device_kind: str
     """What memory is counted for: "cuda" or "cpu"."""
 
     model_config: Any = None
     """In place of the configuration of `model.path`, for a shallower model of its kind."""
+
+    device: str = "cpu"
+    """Where the tensors are; fake ones need no device of their own."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Context:
     """The four models in memory, while the rl stage runs; None elsewhere."""
 
     planned: "Planned | None" = None
-    """While `rlhfkit plan` counts memory; None in a run."""
+    """While memory is counted or measured; None in a run."""
 
     @property
     def stage_dir(self) -> Path:
@@ -56,12 +60,14 @@ class Context:
         """Where models and tensors of this process live."""
         import torch
 
-        device: torch.device = torch.device("cpu") if self.planned else self.accelerator.device
+        if self.planned:
+            return torch.device(self.planned.device)
+        device: torch.device = self.accelerator.device
         return device
 
     @property
     def device_kind(self) -> str:
-        """"cuda", "cpu" or "mps": what precision is chosen by."""
+        """ "cuda", "cpu" or "mps": what precision is chosen by."""
         return self.planned.device_kind if self.planned else self.device.type
 
     @cached_property

@@ -1,6 +1,7 @@
 """The Hydra application behind `rlhfkit run`, `plan`, `stages` and `export`."""
 
 import sys
+from importlib import import_module
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,7 +22,7 @@ _LEAVE_NO_TRACE = (
 
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
-    """Compose the configuration from the arguments; then run it, plan it, show its stages or export."""
+    """Compose the configuration from the arguments; then run, plan, export or show its stages."""
     register_configs(plugins)
     failures: list[Exception] = []
 
@@ -49,9 +50,7 @@ def _perform(command: str, runner: Runner) -> None:
 
         export(runner.config, runner.plugins)
     elif command == "plan":
-        from rlhfkit.planning.command import show_plan
-
-        show_plan(runner.context("plan"))
+        import_module("rlhfkit.planning.command").show_plan(runner.context("plan"))
     else:
         runner.run()
 

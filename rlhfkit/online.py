@@ -48,7 +48,7 @@ class OnlineOptimizer(ABC):
         self._average: list[Tensor] = []
         size = self.rl.micro_batch_size
         self._reference_size = BatchSize("reference log-probabilities", size)
-        self._update_size = BatchSize("the update", size, "stage.rl.gradient_checkpointing=true")
+        self.update_size = BatchSize("the update", size, "stage.rl.gradient_checkpointing=true")
 
     @abstractmethod
     def step(self, rollout: Rollout) -> dict[str, float]:
@@ -125,7 +125,7 @@ class OnlineOptimizer(ABC):
         When memory runs out, all of them are done again in smaller micro-batches, from no gradients
         on; so `backward` must do the same each time and draw nothing at random.
         """
-        return self._update_size.run(rows, backward, undo=self.optimizer.zero_grad)
+        return self.update_size.run(rows, backward, undo=self.optimizer.zero_grad)
 
     def draw_pretraining(self) -> list[list[int]]:
         """Pretraining texts for one optimizer step of PPO-ptx."""

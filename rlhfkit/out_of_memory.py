@@ -15,6 +15,10 @@ Row = TypeVar("Row")
 _ADVICE = "shorter texts (model.max_prompt_length, sampler.response_length), loader=qlora"
 
 
+class DoesNotFit(UserError):
+    """Memory runs out with a single row."""
+
+
 class BatchSize:
     """How many rows a phase computes at once: as many as asked for, halved when memory runs out.
 
@@ -39,7 +43,7 @@ class BatchSize:
             try:
                 return compute(size)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             # out of the except block: the error's traceback holds on to tensors
             self._halve(size)
@@ -64,7 +68,7 @@ class BatchSize:
 
     def _halve(self, size: int) -> None:
         if size == 1:
-            raise UserError(
+            raise DoesNotFit(
                 f"out of memory in {self.phase} with one row at a time: try {self._advice}"
             )
         self.size = size // 2
@@ -75,5 +79,6 @@ class BatchSize:
         )
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch or a library below it found no memory."""
     return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -112,10 +113,9 @@ class Runner:
         waiting = [
             stage.name for stage in self.chosen if self.status(stage).state is not State.FINISHED
         ]
-        if waiting and (self.config.gpu is not None or _has_gpu()):
-            from rlhfkit.planning.command import refuse_misfit
-
-            refuse_misfit(self.context("plan"), waiting)
+        if waiting:
+            planning = import_module("rlhfkit.planning.command")  # torch comes with it
+            planning.refuse_misfit(self.context("plan"), waiting)
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """Every option the stage depends on, flattened, with the providers of its components."""
@@ -170,12 +170,6 @@ class Runner:
             f"({'; '.join(changes)}); add force_from={status.stage.name} to make it again, "
             f"or choose another run_name"
         )
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:

@@ -3,9 +3,9 @@
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,7 +38,26 @@ class Reading:
     of the two grows evenly with the number of layers; which is higher may change."""
 
 
-class MemoryMeter(WorstCase):
+class Meter(Protocol):
+    """What a rehearsal tells of itself while it runs."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Take a reading of what happens meanwhile."""
+
+    def next_phase(self, name: str) -> None:
+        """Go on under another name."""
+
+    def counting_as(self, part: str) -> AbstractContextManager[None]:
+        """Count what is made meanwhile under a part."""
+
+    def set_part(self, part: str) -> str:
+        """Count what is made from now on under a part; returns the one before."""
+
+    def mark(self, tensor: Tensor, part: str) -> None:
+        """Move a tensor that is counted already to another part."""
+
+
+class MemoryMeter(WorstCase):  # type: ignore[no-untyped-call]
     """Bytes of all live storages by part, and their peaks in every phase.
 
     A storage is counted from the operation that makes it until nothing refers to it, as the
@@ -46,7 +65,7 @@ class MemoryMeter(WorstCase):
     """
 
     def __init__(self, vocabulary: int, rates: Rates) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._vocabulary, self._rates = vocabulary, rates
         self._storages: dict[int, tuple[str, int]] = {}
         self._part = "activations"

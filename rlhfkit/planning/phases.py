@@ -1,14 +1,13 @@
 """The phases of a run, each once at its largest size, through the stages' own code.
 
 sft, reward_model and update start with the optimizer's states, which a first step on gradients of
-zero makes: from the second step on they are there beside gradients and activations. Reading prompts and decoding are counted apart, because
-only the latter grows with the length of the answers.
+zero makes: from the second step on they are there beside gradients and activations. Reading prompts
+and decoding are counted apart, because only the latter grows with the length of the answers.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.online import OnlineOptimizer
 from rlhfkit.optim import build_optimizer
 from rlhfkit.out_of_memory import BatchSize
-from rlhfkit.planning.meter import MemoryMeter
+from rlhfkit.planning.meter import Meter
 from rlhfkit.rollout import Rollout, by_micro_batch, teacher_forced_logprobs
 from rlhfkit.stage_configs import TrainingConfig
 from rlhfkit.stages.reward_model import Element, ranking_loss
@@ -62,11 +61,13 @@ class Lengths:
 
 
 class Rehearsal:
-    """Loads fake models as the stages load theirs and runs phases on them under a meter."""
+    """Loads models as the stages load theirs and runs phases on them under a meter."""
 
-    def __init__(self, context: Context, lengths: Lengths, meter: MemoryMeter) -> None:
+    def __init__(self, context: Context, lengths: Lengths, meter: Meter) -> None:
         self.context, self.lengths, self.meter = context, lengths, meter
         self.loader = context.build("loader")
+        self.sizes: dict[str, BatchSize] = {}
+        """Rows computed at once, by phase; kept when a phase is run again."""
 
     def sft(self) -> None:
         """A batch of the longest demonstrations."""
@@ -75,11 +76,18 @@ class Rehearsal:
             model = self.loader.language_model(None, trainable=True)
         self._label(model)
         length = self.lengths.prompt + self.lengths.demonstration
-        ids = torch.tensor([[_TOKEN] * length] * config.per_device_train_batch_size)
+        rows = config.per_device_train_batch_size
+        ids = torch.tensor([[_TOKEN] * length] * rows, device=model.device)
         labels = ids.clone()
         labels[:, : self.lengths.prompt] = -100
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
-        self._train("sft", config, model, model, lambda: completion_loss(model, inputs))
+        count = (labels != -100).sum()
+
+        def loss(part: slice) -> Tensor:
+            chosen = {name: values[part] for name, values in inputs.items()}
+            return completion_loss(model, chosen, count)
+
+        self._train("sft", config, model, rows, loss)
 
     def sample(self) -> None:
         """A batch of the sample stage."""
@@ -98,8 +106,14 @@ class Rehearsal:
         completions = [[_TOKEN] * self.lengths.ranked] * count
         element = Element([_TOKEN] * self.lengths.prompt, completions, list(range(1, count + 1)))
         elements = [element] * config.per_device_train_batch_size
-        loss = partial(ranking_loss, model, elements)
-        self._train("reward_model", config, model.language_model, model, loss)
+        rows = len(elements)
+        self._train(
+            "reward_model",
+            config,
+            model,
+            rows,
+            lambda part: ranking_loss(model, elements[part], rows),
+        )
 
     def rl(self) -> None:
         """Rollout, scoring and update of an online optimizer, with all four roles in memory."""
@@ -112,6 +126,7 @@ class Rehearsal:
         self._label(roles.policy, *filter(None, (roles.value, roles.reward)))
         self._label(roles.reference)
         optimizer.prepare(self.context, roles)
+        optimizer.update_size = self.sizes.setdefault("update", optimizer.update_size)
         if optimizer.config.ptx_coef:
             optimizer.pretraining = [[_TOKEN] * optimizer.config.ptx_length]
         self._draw("rollout", roles.policy)
@@ -127,6 +142,9 @@ class Rehearsal:
             model = self._frozen()
         self._label(model)
         self._draw("evaluate", model)
+
+    def _size(self, phase: str, rows: int) -> BatchSize:
+        return self.sizes.setdefault(phase, BatchSize(phase, rows))
 
     @property
     def _base(self) -> str:
@@ -144,7 +162,7 @@ class Rehearsal:
             sampler = self._sampler(min(length, self.lengths.response))
             rows = getattr(self.context.config.sampler, "batch_size", 1)
             prompts = [[_TOKEN] * self.lengths.prompt] * rows
-            generator = torch.Generator().manual_seed(0)
+            generator = torch.Generator(model.device).manual_seed(0)
             with self.meter.phase(f"{phase}/prompts"):
                 decoding = f"{phase}/{length}"
                 hook = model.body.register_forward_hook(
@@ -166,16 +184,17 @@ class Rehearsal:
         count = min(rl.batch_size, 2 * rl.micro_batch_size)
         length = self.lengths.response
         responses = [Response([_TOKEN] * length, [-1.0] * length, True)] * count
-        numbers = torch.zeros(count, length)
+        device = self.context.device
+        numbers = torch.zeros(count, length, device=device)
         return Rollout(
             prompts=[[]] * count,
             prompt_ids=[[_TOKEN] * self.lengths.prompt] * count,
             completions=[""] * count,
             responses=responses,
-            response_mask=torch.ones(count, length, dtype=torch.bool),
+            response_mask=torch.ones(count, length, dtype=torch.bool, device=device),
             logprobs=numbers,
             ref_logprobs=numbers.clone(),
-            scores=torch.zeros(count),
+            scores=torch.zeros(count, device=device),
             raw_scores={},
         )
 
@@ -183,25 +202,32 @@ class Rehearsal:
         rows = self.context.config.stage.rl.micro_batch_size
         prompts = [[_TOKEN] * self.lengths.prompt] * rows
         responses = [[_TOKEN] * self.lengths.response] * rows
-        size = BatchSize("scoring", rows)
+        size = self._size("score", rows)
         teacher_forced_logprobs(reference, prompts, responses, 1.0, size)
         if reward is not None:
-            by_micro_batch(prompts, responses, size, reward.scores, torch.device("cpu"))
+            by_micro_batch(prompts, responses, size, reward.scores, reference.device)
 
     def _train(
         self,
         phase: str,
         config: TrainingConfig,
-        model: LanguageModel,
         trained: LanguageModel | ScalarModel,
-        loss: Callable[[], Tensor],
+        rows: int,
+        loss: Callable[[slice], Tensor],
     ) -> None:
+        """loss: of some of the batch's rows, over the number of all."""
+
+        def backward(size: int) -> None:
+            for _ in range(min(config.gradient_accumulation_steps, 2)):
+                for start in range(0, rows, size):
+                    torch.autograd.backward(loss(slice(start, start + size)))
+
+        model = trained.language_model if isinstance(trained, ScalarModel) else trained
         if config.gradient_checkpointing:
             model.checkpoint_activations()
         optimizer = build_optimizer(config.optim, [{"params": trained.trainable_parameters()}])
         with self._training_parts(optimizer), self.meter.phase(phase):
-            for _ in range(min(config.gradient_accumulation_steps, 2)):
-                loss().backward()
+            self._size(phase, rows).run(rows, backward, undo=optimizer.zero_grad)
             optimizer.step()
 
     def _label(self, model: LanguageModel, *scalar_models: ScalarModel) -> None:
@@ -223,12 +249,9 @@ class Rehearsal:
             optimizer.step()
         optimizer.zero_grad()
         hooks: list[Any] = [self._hook(parameter) for parameter in parameters]
-        stepping = []
         hooks += [
-            register_optimizer_step_pre_hook(
-                lambda *_: stepping.append(self.meter.set_part("optimizer"))
-            ),
-            register_optimizer_step_post_hook(lambda *_: self.meter.set_part(stepping.pop())),
+            register_optimizer_step_pre_hook(lambda *_: self._count_as("optimizer")),
+            register_optimizer_step_post_hook(lambda *_: self._count_as("activations")),
         ]
         try:
             yield
@@ -236,7 +259,10 @@ class Rehearsal:
             for hook in hooks:
                 hook.remove()
 
-    def _hook(self, parameter: Tensor) -> Any:
+    def _count_as(self, part: str) -> None:
+        self.meter.set_part(part)
+
+    def _hook(self, parameter: Any) -> Any:
         trained = parameter.requires_grad  # an adapter that is not the active one is not, just now
         hook = parameter.requires_grad_().register_post_accumulate_grad_hook(self._mark_gradient)
         parameter.requires_grad_(trained)

@@ -34,7 +34,7 @@ def _apply_by_replacing(
     """`Module.to` and the like. PyTorch's own swaps fake parameters in place and fails, because
     the mode itself keeps weak references to them."""
     for child in module.children() if recurse else ():
-        child._apply(function)
+        child._apply(function)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for name, parameter in module._parameters.items():
             if parameter is not None and (new := function(parameter)) is not parameter:
@@ -45,7 +45,7 @@ def _apply_by_replacing(
     return module
 
 
-class WorstCase(TorchDispatchMode):
+class WorstCase(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Stands in front of fake tensors. Token ids, positions and masks that no fake tensor went into
     stay real, so that only what a model computes is unknown."""
 

@@ -3,8 +3,11 @@
 import torch
 from transformers import LlamaForCausalLM
 
+from rlhfkit.models import language_model
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.planning.meter import MemoryMeter, Rates
+from rlhfkit.planning.worst_case import fake_tensors
 from tests import tiny
 
 
@@ -37,3 +40,19 @@ def test_logprobs_are_those_of_the_full_logits():
             entropy[row, : len(response)], -(full.exp() * full).sum(-1), rtol=1e-5, atol=1e-5
         )
     assert logprobs[0, 2:].tolist() == [0.0, 0.0]
+
+
+def test_a_backward_pass_holds_one_chunk_of_logits(monkeypatch):
+    """Also while the entropies are in use, whose graph would keep every chunk's."""
+    vocabulary, peaks = 48, []
+    monkeypatch.setattr(language_model, "CHUNK_LOGITS", 2 * vocabulary)
+    for tokens in (8, 32):
+        with fake_tensors(), MemoryMeter(vocabulary, Rates(1.0, 1.0)) as meter:
+            model = LanguageModel(LlamaForCausalLM(tiny.config(vocab_size=vocabulary)))
+            states = torch.randn(tokens, model.hidden_size, requires_grad=True)
+            ids = torch.zeros(tokens, dtype=torch.long)
+            with meter.phase("backward"):
+                logprobs, _entropy = model.token_logprobs(states, ids)
+                logprobs.sum().backward()
+        peaks.append(meter.readings["backward"].peaks[True]["logits"])
+    assert peaks[0] == peaks[1] > 0

@@ -1,4 +1,4 @@
-"""Chunks do not pile up: the backward pass holds the logits of one chunk, however many there are."""
+"""Chunks do not pile up: the backward pass holds the logits of one, however many there are."""
 
 import pytest
 import torch

@@ -1,0 +1,122 @@
+"""What the memory benchmark runs: shapes of models, and the run's configuration."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from rlhfkit.config import RunConfig, register_configs
+from rlhfkit.context import Context, Planned
+from rlhfkit.plugin_manager import load_plugins
+from rlhfkit.run_dir import RunDir
+
+GIB = 2**30
+"""What cards are sold by."""
+
+
+def _shape(
+    kind: str, hidden: int, layers: int, heads: tuple[int, int], width: int, vocabulary: int
+) -> dict[str, Any]:
+    return {
+        "model_type": kind,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads[0],
+        "num_key_value_heads": heads[1],
+        "intermediate_size": width,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": kind == "qwen2",
+        **({"head_dim": 128} if kind == "qwen3" else {}),
+    }
+
+
+SHAPES = {
+    "tiny": _shape("qwen2", 64, 2, (4, 2), 128, 512),
+    "1.5b": _shape("qwen2", 1536, 28, (12, 2), 8960, 151936),  # Qwen2.5-1.5B
+    "8b": _shape("qwen3", 4096, 36, (32, 8), 12288, 151936),  # Qwen3-8B
+    "14b": _shape("qwen3", 5120, 40, (40, 8), 17408, 151936),  # Qwen3-14B
+}
+
+COMPLETIONS = 4
+"""Of each prompt of a ranking."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all models and caps."""
+
+    prompt: int
+    """Tokens."""
+
+    response: int
+    """Tokens, of answers and demonstrations alike."""
+
+    batch: int
+    """Sequences at once in every phase, where they fit."""
+
+    checkpointing: bool
+    repetitions: int
+    device: str
+    seed: int
+
+    @property
+    def rankings(self) -> int:
+        """Prompts in a batch of the reward model's."""
+        return max(1, self.batch // COMPLETIONS)
+
+    def rows(self, phase: str) -> int:
+        """Sequences in a batch of a phase."""
+        return self.rankings * COMPLETIONS if phase == "reward_model" else self.batch
+
+    def tokens(self, phase: str) -> int:
+        """Tokens that a phase computes: those it draws, or all of its sequences in every step."""
+        if phase in ("sample", "rollout"):
+            return self.rows(phase) * self.response
+        steps = 1 if phase == "score" else 2
+        return steps * self.rows(phase) * (self.prompt + self.response)
+
+
+def make_context(model: str, settings: Settings, folder: Path, device: str) -> Context:
+    """A context with a model of random weights on `device`; folder: for its configuration."""
+    (folder / "config.json").write_text(json.dumps(SHAPES[model]), encoding="utf-8")
+    plugins = load_plugins()
+    register_configs(plugins)
+    with initialize_config_module("rlhfkit_conf", version_base="1.3"):
+        raw = compose("config", overrides(settings, folder))
+    config = OmegaConf.to_object(raw)
+    assert isinstance(config, RunConfig)
+    kind = settings.device.partition(":")[0]
+    return Context(config, plugins, RunDir(folder), "rl", planned=Planned(kind, device=device))
+
+
+def overrides(settings: Settings, folder: Path) -> list[str]:
+    """PPO-ptx with four roles on one NF4 base, as a recipe would set it."""
+    checkpointing = str(settings.checkpointing).lower()
+    stages = ("sft", "reward_model", "rl")
+    return [
+        "run_name=gpu_memory",
+        f"seed={settings.seed}",
+        f"model.path={folder}",
+        "model.dtype=bfloat16",
+        f"model.max_prompt_length={settings.prompt}",
+        "loader=qlora",
+        "loader.lora_r=16",
+        f"sampler.response_length={settings.response}",
+        f"sampler.batch_size={settings.batch}",
+        f"stage.sample.num_completions={COMPLETIONS}",
+        f"stage.sft.max_completion_length={settings.response}",
+        f"stage.sft.per_device_train_batch_size={settings.batch}",
+        f"stage.reward_model.max_completion_length={settings.response}",
+        f"stage.reward_model.per_device_train_batch_size={settings.rankings}",
+        f"stage.rl.batch_size={settings.batch}",
+        f"stage.rl.micro_batch_size={settings.batch}",
+        *(f"stage.{stage}.gradient_checkpointing={checkpointing}" for stage in stages),
+        "optimizer=ppo",
+        "optimizer.num_ppo_epochs=1",
+        "optimizer.ptx_coef=27.8",
+        f"optimizer.ptx_batch_size={settings.batch}",
+        f"optimizer.ptx_length={settings.prompt + settings.response}",
+    ]
