@@ -81,41 +81,52 @@ class Settings:
 
 def make_context(model: str, settings: Settings, folder: Path, device: str) -> Context:
     """A context with a model of random weights on `device`; folder: for its configuration."""
-    (folder / "config.json").write_text(json.dumps(SHAPES[model]), encoding="utf-8")
+    kind = settings.device.partition(":")[0]
+    return context_of(SHAPES[model], overrides(settings), folder, kind, device)
+
+
+def context_of(
+    shape: dict[str, Any], options: list[str], folder: Path, kind: str, device: str
+) -> Context:
+    """A context with a model of this configuration; kind: what precision is chosen by."""
+    (folder / "config.json").write_text(json.dumps(shape), encoding="utf-8")
     plugins = load_plugins()
     register_configs(plugins)
     with initialize_config_module("rlhfkit_conf", version_base="1.3"):
-        raw = compose("config", overrides(settings, folder))
+        raw = compose("config", ["run_name=memory", f"model.path={folder}", *options])
     config = OmegaConf.to_object(raw)
     assert isinstance(config, RunConfig)
-    kind = settings.device.partition(":")[0]
     return Context(config, plugins, RunDir(folder), "rl", planned=Planned(kind, device=device))
 
 
-def overrides(settings: Settings, folder: Path) -> list[str]:
-    """PPO-ptx with four roles on one NF4 base, as a recipe would set it."""
-    checkpointing = str(settings.checkpointing).lower()
+def configured(prompt: int, response: int, batch: int, checkpointing: bool = False) -> list[str]:
+    """Lengths in tokens and sequences at once, the same in every phase."""
     stages = ("sft", "reward_model", "rl")
     return [
-        "run_name=gpu_memory",
+        f"model.max_prompt_length={prompt}",
+        f"sampler.response_length={response}",
+        f"sampler.batch_size={batch}",
+        f"stage.sample.num_completions={COMPLETIONS}",
+        f"stage.sft.max_completion_length={response}",
+        f"stage.sft.per_device_train_batch_size={batch}",
+        f"stage.reward_model.max_completion_length={response}",
+        f"stage.reward_model.per_device_train_batch_size={max(1, batch // COMPLETIONS)}",
+        f"stage.rl.batch_size={batch}",
+        f"stage.rl.micro_batch_size={batch}",
+        *(f"stage.{stage}.gradient_checkpointing={str(checkpointing).lower()}" for stage in stages),
+        "optimizer.num_ppo_epochs=1",
+    ]
+
+
+def overrides(settings: Settings) -> list[str]:
+    """PPO-ptx with four roles on one NF4 base, as a recipe would set it."""
+    return [
         f"seed={settings.seed}",
-        f"model.path={folder}",
         "model.dtype=bfloat16",
-        f"model.max_prompt_length={settings.prompt}",
         "loader=qlora",
         "loader.lora_r=16",
-        f"sampler.response_length={settings.response}",
-        f"sampler.batch_size={settings.batch}",
-        f"stage.sample.num_completions={COMPLETIONS}",
-        f"stage.sft.max_completion_length={settings.response}",
-        f"stage.sft.per_device_train_batch_size={settings.batch}",
-        f"stage.reward_model.max_completion_length={settings.response}",
-        f"stage.reward_model.per_device_train_batch_size={settings.rankings}",
-        f"stage.rl.batch_size={settings.batch}",
-        f"stage.rl.micro_batch_size={settings.batch}",
-        *(f"stage.{stage}.gradient_checkpointing={checkpointing}" for stage in stages),
         "optimizer=ppo",
-        "optimizer.num_ppo_epochs=1",
+        *configured(settings.prompt, settings.response, settings.batch, settings.checkpointing),
         "optimizer.ptx_coef=27.8",
         f"optimizer.ptx_batch_size={settings.batch}",
         f"optimizer.ptx_length={settings.prompt + settings.response}",
