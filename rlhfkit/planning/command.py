@@ -64,9 +64,9 @@ def _card(config: RunConfig) -> float | None:
 
 def _table(config: RunConfig, plan: Plan) -> Table:
     table = Table(
-        "phase", *PARTS, "peak", "time at least",
-        title=f"{config.model.path}, loader={config.loader.name}: memory in GB (2^30 bytes) at the "
-        "peak of each phase, longest texts",
+        "phase", *_SHORT, "peak", "time",
+        title=f"{config.model.path}, loader={config.loader.name}: GB (2^30 bytes) at each phase's "
+        "peak, longest texts",
         title_justify="left",
     )  # fmt: skip
     highest = max(phase.peak for phase in plan.values())
@@ -79,16 +79,20 @@ def _table(config: RunConfig, plan: Plan) -> Table:
     return table
 
 
+_SHORT = ("base", "adapt.", "grad.", "optim.", "activ.", "KV", "logits")
+"""`PARTS`, for narrow terminals."""
+
+
 def _time(seconds: float, whole: bool) -> str:
     shown = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
-    return shown if whole else f"{shown} / 1000 texts"
+    return shown if whole else f"{shown}/1k"
 
 
 def _about_time(rates: Rates, assumed: bool) -> str:
     source = "assumed of a card that is not here" if assumed else "measured here"
     return (
-        f"time: every operation at {rates.flops / 1e12:.3g} TFLOP/s or {rates.bytes / 1e9:.3g} "
-        f"GB/s, {source}; real runs take longer"
+        f"time (1k: of a thousand texts): every operation at {rates.flops / 1e12:.3g} TFLOP/s or "
+        f"{rates.bytes / 1e9:.3g} GB/s, {source}; real runs take longer"
     )
 
 

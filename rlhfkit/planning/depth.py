@@ -28,18 +28,18 @@ def depths(config: Any, last_layers: int | None) -> list[Depth]:
 
     config: of the text model. last_layers: how many upper layers have adapters; None for all.
     """
-    layers = config.num_hidden_layers
-    few = 2 * _period(config)
+    layers, period = config.num_hidden_layers, _period(config)
+    few = 2 * period  # with a single layer the peak may lie elsewhere
     if layers <= 2 * few:
         return [Depth(layers, last_layers, 1.0)]
     if last_layers is None or last_layers >= layers:
-        share = (layers - few) / few
-        return [Depth(few, None, 1 - share), Depth(2 * few, None, share)]
-    upper, lower = (last_layers - few) / few, (layers - last_layers - few) / few
+        share = (layers - few) / period
+        return [Depth(few, None, 1 - share), Depth(few + period, None, share)]
+    upper, lower = (last_layers - few) / period, (layers - last_layers - few) / period
     return [
         Depth(2 * few, few, 1 - upper - lower),
-        Depth(3 * few, 2 * few, upper),
-        Depth(3 * few, few, lower),
+        Depth(2 * few + period, few + period, upper),
+        Depth(2 * few + period, few, lower),
     ]
 
 

@@ -49,9 +49,18 @@ def plan_run(context: Context, rates: Rates, stages: Iterable[str]) -> dict[str,
     """Every phase of the chosen stages. context: one with `planned_for`."""
     found: dict[str, PhasePlan] = {}
     for stage in stages:
-        if stage in STAGE_PHASES:
+        if stage == "evaluate" and "sample" in found:
+            found[stage] = _as_evaluate(context.config, found["sample"])
+        elif stage in STAGE_PHASES:
             found |= _plan_stage(context, rates, stage)
     return found
+
+
+def _as_evaluate(config: RunConfig, sample: PhasePlan) -> PhasePlan:
+    """The evaluation draws as the sample stage does, one policy in memory at a time."""
+    total = _sequences(config, "evaluate")[1] or 0
+    of = _sequences(config, "sample")[1] or 1000
+    return replace(sample, stage="evaluate", seconds=sample.seconds / of * total, whole=True)
 
 
 def _plan_stage(context: Context, rates: Rates, stage: str) -> dict[str, PhasePlan]:
