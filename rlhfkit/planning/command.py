@@ -6,7 +6,8 @@ import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
-from rich.table import Table
+from rich.box import SIMPLE
+from rich.table import Column, Table
 
 from rlhfkit.config import RunConfig
 from rlhfkit.console import console
@@ -64,11 +65,15 @@ def _card(config: RunConfig) -> float | None:
 
 def _table(config: RunConfig, plan: Plan) -> Table:
     table = Table(
-        "phase", *_SHORT, "peak", "time",
+        Column("phase", no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in (*_SHORT, "peak", "time")),
         title=f"{config.model.path}, loader={config.loader.name}: GB (2^30 bytes) at each phase's "
         "peak, longest texts",
         title_justify="left",
-    )  # fmt: skip
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     highest = max(phase.peak for phase in plan.values())
     for name, phase in plan.items():
         style = "bold" if phase.peak == highest else ""

@@ -1,0 +1,47 @@
+"""`rlhfkit plan`, and the check before a run, as a user meets them."""
+
+import pytest
+
+from tests.test_cli import rlhfkit
+
+
+@pytest.fixture
+def tiny(tiny_overrides, tmp_path):
+    """`tiny("plan", "gpu=2GB")`: the command on the tiny run's settings, in an empty directory."""
+
+    def run(*arguments, check):
+        verb = [item for item in arguments if "=" not in item]
+        options = [item for item in arguments if "=" in item]
+        return rlhfkit(*verb, "run_name=x", *tiny_overrides, *options, cwd=tmp_path, check=check)
+
+    return run
+
+
+def test_a_plan_shows_every_phase_and_leaves_no_trace(tiny, tmp_path):
+    done = tiny("plan", "gpu=2GB", check=0)
+    for phase in ("sft", "sample", "reward_model", "rollout", "score", "update", "evaluate"):
+        assert f"\n {phase} " in done.stdout
+    assert "fits: " in done.stdout
+    assert "of the 1.3 GB that a card of 2 GB leaves to tensors" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_does_not_fit_says_so_before_anything_is_loaded(tiny, tmp_path):
+    done = tiny("gpu=640MB", "loader=lora", check=2)
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("rlhfkit: does not fit: ")
+    assert lines[0].endswith("nothing but a smaller model or shorter texts would")
+    assert {path.name for path in (tmp_path / "runs" / "x").iterdir()} == {"invocations"}
+
+
+def test_only_some_stages_and_a_trainer_that_is_not_planned(tiny):
+    done = tiny("plan", "stages=[sft,rl]", "optimizer=dpo", check=0)
+    assert "\n sft " in done.stdout
+    assert "\n sample " not in done.stdout
+    assert "optimizer=dpo: a trainer of TRL's, not planned" in done.stdout
+
+
+def test_a_size_that_is_none(tiny):
+    done = tiny("plan", "gpu=12", check=2)
+    assert done.stderr.strip() == "rlhfkit: gpu=12: not a size; write it as in gpu=12GB"
