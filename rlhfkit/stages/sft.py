@@ -55,6 +55,8 @@ def run(context: Context) -> None:
         eval_dataset=Dataset.from_list(rows[:held_out]) if held_out else None,
         processing_class=text.tokenizer,
     )
+    for parameter in model.trainable_parameters():
+        parameter.data = parameter.data.float()  # TRL's bfloat16 on 4-bit bases would round steps
     train(context, trainer)
     model.save(context.stage_dir / "model")
 

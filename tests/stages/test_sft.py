@@ -3,6 +3,7 @@
 import pytest
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 from trl import SFTConfig, SFTTrainer
 
@@ -72,3 +73,10 @@ def test_pretraining_share(make_context, tiny_overrides, share, texts):
     rows = _pretraining(context, load_text_format(context), demonstrations=18)
     assert len(rows) == texts
     assert all(row["completion_mask"] == [1] * len(row["input_ids"]) for row in rows)
+
+
+@pytest.mark.parametrize("loader", ["lora", "qlora"])
+def test_adapters_are_trained_in_float32(run_tiny, loader):
+    runner = run_tiny(f"loader={loader}", "stages=[sft]")
+    stored = load_file(runner.run_dir.stage_dir("sft") / "model" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float32}
