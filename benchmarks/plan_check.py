@@ -63,6 +63,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         _SMOLLM2_135M,
         ["loader=lora", "loader.lora_last_layers=10", *configured(96, 24, 8)],
     ),
+    "quickstart": (_SMOLLM2_135M, ["recipe=quickstart", "optimizer.critic_warmup=0"]),
 }
 """Model size, loader, batch, lengths and checkpointing varied."""
 

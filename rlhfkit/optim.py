@@ -7,8 +7,8 @@ import torch
 from rlhfkit.console import console
 from rlhfkit.errors import UserError, nearest
 
-_UNPAGED = {"paged_adamw_32bit": "adamw_torch", "paged_adamw_8bit": "adamw_8bit"}
-OPTIMS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit", *_UNPAGED)
+UNPAGED = {"paged_adamw_32bit": "adamw_torch", "paged_adamw_8bit": "adamw_8bit"}
+OPTIMS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit", *UNPAGED)
 
 
 def checked_optim(option: str, name: str, device: torch.device) -> str:
@@ -18,12 +18,12 @@ def checked_optim(option: str, name: str, device: torch.device) -> str:
     """
     if name not in OPTIMS:
         raise UserError(f"{option}={name}: {nearest(name, OPTIMS)}")
-    if device.type == "cpu" and name in _UNPAGED:
+    if device.type == "cpu" and name in UNPAGED:
         console.print(
-            f"{option}={name}: pages are for GPUs, this runs on a CPU with {_UNPAGED[name]}",
+            f"{option}={name}: pages are for GPUs, this runs on a CPU with {UNPAGED[name]}",
             soft_wrap=True,
         )
-        return _UNPAGED[name]
+        return UNPAGED[name]
     return name
 
 

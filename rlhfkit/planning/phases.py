@@ -121,8 +121,8 @@ class Rehearsal:
         if not isinstance(optimizer, OnlineOptimizer):
             return
         with self.meter.counting_as("base"):
-            needs_reward = "reward_model" in optimizer.needs
-            roles = self.loader.roles(None, self._base if needs_reward else None)
+            scored = "reward_model" in (*self.context.config.reward, *optimizer.needs)
+            roles = self.loader.roles(None, self._base if scored else None)
         self._label(roles.policy, *filter(None, (roles.value, roles.reward)))
         self._label(roles.reference)
         optimizer.prepare(self.context, roles)
@@ -178,10 +178,8 @@ class Rehearsal:
         return sampler
 
     def _rollout(self) -> Rollout:
-        """One mini-batch of the longest episodes, as one micro-batch and a second one where the
-        batch has more."""
-        rl = self.context.config.stage.rl
-        count = min(rl.batch_size, 2 * rl.micro_batch_size)
+        """One mini-batch of the longest episodes."""
+        count = self.context.config.stage.rl.batch_size
         length = self.lengths.response
         responses = [Response([_TOKEN] * length, [-1.0] * length, True)] * count
         device = self.context.device

@@ -9,6 +9,7 @@ from typing import Any
 from rlhfkit.config import RunConfig
 from rlhfkit.context import Context
 from rlhfkit.models.loading import load_config
+from rlhfkit.optim import UNPAGED
 from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
 from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
 from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
@@ -102,9 +103,13 @@ def _single_batches(config: RunConfig) -> RunConfig:
     if hasattr(optimizer, "num_ppo_epochs"):
         minibatch = -(-rl.batch_size // optimizer.num_mini_batches)
         rl.micro_batch_size = min(rl.micro_batch_size, minibatch)
-        rl.batch_size = min(minibatch, 2 * rl.micro_batch_size)
+        group = getattr(optimizer, "num_generations", 1)
+        rl.batch_size = -(-min(minibatch, 2 * rl.micro_batch_size) // group) * group
         optimizer.num_ppo_epochs = optimizer.num_mini_batches = 1
         optimizer.ptx_batch_size = min(optimizer.ptx_batch_size, rl.micro_batch_size)
+    for options in (optimizer, settings.stage.sft, settings.stage.reward_model):
+        if hasattr(options, "optim"):  # pages are counted as if they stayed on the card
+            options.optim = UNPAGED.get(options.optim, options.optim)
     if hasattr(optimizer, "critic_warmup"):
         optimizer.critic_warmup = 0
     settings.reward = {

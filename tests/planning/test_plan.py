@@ -98,8 +98,13 @@ def test_each_option_takes_off_what_it_is_for(context):
     assert checkpointed.parts["activations"] < 0.7 * plain.parts["activations"]
     halved = update("loader=lora", "stage.rl.micro_batch_size=2")
     assert halved.parts["activations"] < 0.6 * plain.parts["activations"]
-    small = update("loader=lora", "optimizer.optim=adamw_8bit")
-    assert small.parts["optimizer"] <= plain.parts["optimizer"]
+    small = update("loader=full", "optimizer.optim=paged_adamw_8bit")
+    assert small.parts["optimizer"] < 0.4 * update("loader=full").parts["optimizer"]
+
+
+def test_groups_of_completions_stay_whole(context):
+    made = context("optimizer=rloo", "optimizer.num_generations=8", "stage.rl.micro_batch_size=1")
+    assert set(plan_run(made, RATES, ["rl"])) == {"rollout", "score", "update"}
 
 
 def test_optimizers_of_trls_own_have_no_phases(context):
