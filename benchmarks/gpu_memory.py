@@ -27,7 +27,7 @@ def main() -> int:
     """The exit status: 1 where something failed other than by memory."""
     options = _parse()
     settings = Settings(**{item.name: getattr(options, item.name) for item in fields(Settings)})
-    hardware = _in_fresh_process("hardware", "header", settings.device, settings.seed)
+    hardware = in_fresh_process("hardware", "header", settings.device, settings.seed)
     if settings.device != "cpu" and hardware["gpu"] is None:
         console.print("no CUDA device; to try it out: --models tiny --caps none --device cpu")
         return 2
@@ -94,7 +94,7 @@ def _measure_all(
     def attempt(step: str, *arguments: Any) -> Any:
         console.print(" ".join([step, *map(str, arguments)]))
         try:
-            return _in_fresh_process("memory_phases", step, *arguments, settings)
+            return in_fresh_process("memory_phases", step, *arguments, settings)
         except Exception as error:  # of any kind: the other models and caps are still measured
             failures.append({"step": step, "of": arguments, "error": repr(error)})
             console.print(f"failed: {error!r}", markup=False, soft_wrap=True)
@@ -107,7 +107,7 @@ def _measure_all(
     return planned, runs, failures
 
 
-def _in_fresh_process(module: str, function: str, *arguments: Any) -> Any:
+def in_fresh_process(module: str, function: str, *arguments: Any) -> Any:
     """A function's result. A device's memory is then as if nothing had run before, and so is what
     a process may allocate of it."""
     context = multiprocessing.get_context("spawn")

@@ -7,7 +7,6 @@ the process before any model was made.
 """
 
 import argparse
-import importlib
 import json
 import os
 import sys
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_memory import _in_fresh_process
+from gpu_memory import in_fresh_process
 from memory_phases import STAGES, DeviceMeter, Measured
-from memory_setup import configured
+from memory_setup import configured, context_of
 from rich.table import Table
 
 from rlhfkit.console import console
@@ -77,11 +76,11 @@ def main() -> int:
     rows = []
     for name in options.only:
         console.print(name)
-        planned = _in_fresh_process("plan_check", "plan", name)
-        measured = _in_fresh_process("plan_check", "measure", name)
+        planned = in_fresh_process("plan_check", "plan", name)
+        measured = in_fresh_process("plan_check", "measure", name)
         rows.append({"case": name, "planned": planned, **measured})
     console.print(_table(rows))
-    result = {"hardware": _in_fresh_process("hardware", "header", "cpu", 0), "rows": rows}
+    result = {"hardware": in_fresh_process("hardware", "header", "cpu", 0), "rows": rows}
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "plan_check.json").write_text(json.dumps(result, indent=1) + "\n")
     return int(any(abs(_off(row)) > 0.1 for row in rows))
@@ -99,7 +98,6 @@ def plan(name: str) -> dict[str, float]:
 def measure(name: str) -> dict[str, Any]:
     """Bytes by phase above the process without a model, and the highest of the whole process."""
     torch.manual_seed(0)
-    importlib.import_module("bitsandbytes")
     with tempfile.TemporaryDirectory() as folder:
         context = _context(name, folder)
         context.accelerator  # noqa: B018 (made here, so that it belongs to the process)
@@ -133,8 +131,6 @@ def _status(field: str) -> int:
 
 
 def _context(name: str, folder: str) -> Any:
-    from memory_setup import context_of
-
     shape, overrides = CASES[name]
     return context_of(shape, overrides, Path(folder), "cpu", "cpu")
 

@@ -17,9 +17,8 @@ def one_line(error: BaseException) -> str | None:
         return _disk(error) or _elsewhere(error)
     if isinstance(error.__cause__, OSError):
         return _disk(error.__cause__)
-    if (
-        _FULL in f"{error} {error.__cause__}"
-    ):  # safetensors and torch have exceptions of their own for it
+    # safetensors and torch have exceptions of their own for a full disk
+    if _FULL in f"{error} {error.__cause__}":
         return _no_space("while writing a model")
     if type(error).__name__ == "OutOfMemoryError":  # torch's, and no batch was left to halve
         return (

@@ -67,7 +67,7 @@ class Context:
 
     @property
     def device_kind(self) -> str:
-        """ "cuda", "cpu" or "mps": what precision is chosen by."""
+        """What precision is chosen by: "cuda", "cpu" or "mps"."""
         return self.planned.device_kind if self.planned else self.device.type
 
     @cached_property

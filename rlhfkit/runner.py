@@ -113,9 +113,10 @@ class Runner:
         waiting = [
             stage.name for stage in self.chosen if self.status(stage).state is not State.FINISHED
         ]
-        if waiting:
-            planning = import_module("rlhfkit.planning.command")  # torch comes with it
-            planning.refuse_misfit(self.context("plan"), waiting)
+        card = import_module("rlhfkit.planning.card").card_of(self.config) if waiting else None
+        if card is not None:  # the planner imports all of the stages' libraries
+            planning = import_module("rlhfkit.planning.command")
+            planning.refuse_misfit(self.context("plan"), card, waiting)
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """Every option the stage depends on, flattened, with the providers of its components."""

@@ -1,22 +1,10 @@
-"""How much memory there is, and the nearest settings that stay within it."""
+"""The nearest settings that stay within a card's memory."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rlhfkit.config import RunConfig
-from rlhfkit.errors import UserError
 from rlhfkit.planning.plan import PhasePlan
-
-GIB = 2**30
-
-RESERVED = 0.6 * GIB
-"""Bytes for the CUDA context and the libraries' kernels: an allowance, not measured."""
-
-FRAGMENTED = 0.05
-"""Share of a card that the allocator cannot use: an allowance, not measured."""
-
-_UNITS = {"GB": GIB, "GIB": GIB, "MB": 2**20, "MIB": 2**20}
 
 Plan = Mapping[str, PhasePlan]
 

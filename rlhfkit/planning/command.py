@@ -13,7 +13,8 @@ from rlhfkit.config import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context, Planned
 from rlhfkit.errors import UserError
-from rlhfkit.planning.budget import GIB, Plan, nearest_fit, read_size, usable
+from rlhfkit.planning.budget import Plan, nearest_fit
+from rlhfkit.planning.card import GIB, card_of, usable
 from rlhfkit.planning.meter import PARTS, Rates
 from rlhfkit.planning.plan import plan_run
 from rlhfkit.planning.rates import ASSUMED, measured_rates
@@ -28,20 +29,19 @@ def show_plan(context: Context) -> None:
     rates = ASSUMED if assumed else measured_rates(torch.device(context.planned.device_kind))
     with console.status("planning"):
         plan = plan_run(context, rates, config.stages)
+    if not plan:
+        raise UserError(f"stages={config.stages}: none of them has a model on the device")
     console.print(_table(config, plan))
     console.print(_about_time(rates, assumed), soft_wrap=True)
     if "update" not in plan and "rl" in config.stages:
         console.print(f"optimizer={config.optimizer.name}: a trainer of TRL's, not planned")
-    card = _card(config)
+    card = card_of(config)
     if card is not None:
         console.print(_verdict(context, plan, card, rates), markup=False, soft_wrap=True)
 
 
-def refuse_misfit(context: Context, stages: list[str]) -> None:
-    """Raise `UserError` when a phase of these stages will not fit the card."""
-    card = _card(context.config)
-    if card is None:
-        return
+def refuse_misfit(context: Context, card: float, stages: list[str]) -> None:
+    """Raise `UserError` when a phase of these stages will not fit the card (bytes)."""
     planned = _planned(context)
     with console.status("checking that the run fits the card"):
         plan = plan_run(planned, ASSUMED, stages)
@@ -52,15 +52,6 @@ def refuse_misfit(context: Context, stages: list[str]) -> None:
 def _planned(context: Context) -> Context:
     on_gpu = context.config.gpu is not None or torch.cuda.is_available()
     return replace(context, planned=Planned("cuda" if on_gpu else "cpu"))
-
-
-def _card(config: RunConfig) -> float | None:
-    """Bytes of the card that the run is for, None on a CPU."""
-    if config.gpu is not None:
-        return read_size(config.gpu)
-    if torch.cuda.is_available():
-        return float(torch.cuda.get_device_properties(0).total_memory)
-    return None
 
 
 def _table(config: RunConfig, plan: Plan) -> Table:

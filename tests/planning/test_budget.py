@@ -3,7 +3,8 @@
 import pytest
 
 from rlhfkit.errors import UserError
-from rlhfkit.planning.budget import nearest_fit, read_size, usable
+from rlhfkit.planning.budget import nearest_fit
+from rlhfkit.planning.card import read_size, usable
 from rlhfkit.planning.plan import PhasePlan
 
 GIB = 2**30

@@ -45,3 +45,10 @@ def test_only_some_stages_and_a_trainer_that_is_not_planned(tiny):
 def test_a_size_that_is_none(tiny):
     done = tiny("plan", "gpu=12", check=2)
     assert done.stderr.strip() == "rlhfkit: gpu=12: not a size; write it as in gpu=12GB"
+
+
+def test_stages_without_a_model_have_no_plan(tiny):
+    done = tiny("plan", "stages=[label,report]", check=2)
+    assert done.stderr.strip() == (
+        "rlhfkit: stages=['label', 'report']: none of them has a model on the device"
+    )
