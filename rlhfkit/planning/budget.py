@@ -9,19 +9,6 @@ from rlhfkit.planning.plan import PhasePlan
 Plan = Mapping[str, PhasePlan]
 
 
-def read_size(text: str) -> float:
-    """Bytes of `12GB` or `800MB`; cards are sold in gigabytes of 2^30 bytes."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text.strip())
-    if not found or found.group(2).upper() not in _UNITS:
-        raise UserError(f"gpu={text}: not a size; write it as in gpu=12GB")
-    return float(found.group(1)) * _UNITS[found.group(2).upper()]
-
-
-def usable(card: float) -> float:
-    """Bytes of a card that tensors can take."""
-    return card * (1 - FRAGMENTED) - RESERVED
-
-
 def nearest_fit(
     plan: Plan,
     limit: float,
