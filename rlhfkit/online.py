@@ -26,7 +26,13 @@ from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
 from rlhfkit.rl.masking import masked_mean
-from rlhfkit.rollout import Rollout, pad_rows, score_responses, teacher_forced_logprobs
+from rlhfkit.rollout import (
+    Rollout,
+    lower_rows,
+    pad_rows,
+    score_responses,
+    teacher_forced_logprobs,
+)
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
 
@@ -47,6 +53,7 @@ class OnlineOptimizer(ABC):
         self.pretraining: list[list[int]] = []
         self._average: list[Tensor] = []
         size = self.rl.micro_batch_size
+        self._lower_size = BatchSize("the shared layers", size)
         self._reference_size = BatchSize("reference log-probabilities", size)
         self.update_size = BatchSize("the update", size, "stage.rl.gradient_checkpointing=true")
 
@@ -86,15 +93,19 @@ class OnlineOptimizer(ABC):
         )
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
+        lower = lower_rows(
+            self.roles.reference, prompt_ids, ids, self.roles.shared_depth, self._lower_size
+        )
         reference = teacher_forced_logprobs(
             self.roles.reference,
             prompt_ids,
             ids,
             self.sampler.temperature,
             self._reference_size,
+            lower,
         )
         scores, raw = score_responses(
-            self.rewards, self.weights, self.rl, prompts, completions, prompt_ids, responses
+            self.rewards, self.weights, self.rl, prompts, completions, prompt_ids, responses, lower
         )
         device = self.roles.policy.device
         mask = make_batch(prompt_ids, ids).response_mask.to(device)
@@ -109,6 +120,7 @@ class OnlineOptimizer(ABC):
             pad_rows(reference, mask.shape[1]),
             scores.to(device),
             raw,
+            lower,
         )
 
     def mini_batches(self, rollout: Rollout) -> Iterator[list[int]]:

@@ -54,17 +54,25 @@ class BatchSize:
         self,
         rows: Sequence[Row],
         compute: Callable[[Sequence[Row]], T],
+        lengths: Sequence[int] | None = None,
     ) -> Iterator[tuple[Sequence[Row], T]]:
         """Groups of rows with `compute` of each; of a group that did not fit only that is repeated.
 
-        The next group is computed when it is asked for.
+        The next group is computed when it is asked for. lengths: of the rows, the shortest first;
+        groups then have as many tokens as that many of the longest rows.
         """
         start = 0
         while start < len(rows):
             left = rows[start:]
-            size, result = self.run(len(left), lambda n: (n, compute(left[:n])))  # noqa: B023
-            yield left[:size], result
-            start += size
+            costs = lengths[start:] if lengths else [1] * len(left)
+
+            def first(size: int) -> tuple[Sequence[Row], T]:
+                group = left[: how_many_fit(costs, size)]  # noqa: B023
+                return group, compute(group)
+
+            group, result = self.run(len(left), first)
+            yield group, result
+            start += len(group)
 
     def _halve(self, size: int) -> None:
         if size == 1:
@@ -77,6 +85,14 @@ class BatchSize:
             f"again, and from now on, with {self.size}",
             soft_wrap=True,
         )
+
+
+def how_many_fit(lengths: Sequence[int], size: int) -> int:
+    """How many rows from the first on have, padded, no more tokens than `size` of the longest;
+    lengths ascend."""
+    budget = size * lengths[-1]
+    fitting = (n for n in range(len(lengths), 0, -1) if n * lengths[n - 1] <= budget)
+    return next(fitting)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

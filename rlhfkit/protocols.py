@@ -86,7 +86,8 @@ class RewardFunction(Protocol):
 
     def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
         """A score per completion, higher is better. `prompts` are message lists, `completions`
-        texts; columns are `prompt_ids`, `completion_ids` and `finished`."""
+        texts; columns are `prompt_ids`, `completion_ids`, `finished` and, for models that
+        share lower layers with the policy, `lower`."""
 
 
 class PolicyOptimizer(Protocol):

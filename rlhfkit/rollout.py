@@ -13,7 +13,8 @@ from torch import Tensor
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import TokenBatch, make_batch
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.models.lower_layers import LowerRows
+from rlhfkit.out_of_memory import BatchSize, how_many_fit
 from rlhfkit.stage_configs import RlConfig
 from rlhfkit.types import Messages, Response
 
@@ -42,6 +43,9 @@ class Rollout:
     raw_scores: Mapping[str, Tensor]
     """[B] by reward function, before weights."""
 
+    lower: LowerRows | None = None
+    """Of prompts and responses, where all roles share the lower layers."""
+
     def __len__(self) -> int:
         return len(self.responses)
 
@@ -56,12 +60,19 @@ class Rollout:
             [self.prompt_ids[index] for index in indices],
             [self.responses[index].ids for index in indices],
             self.response_mask.device,
+            self.lower.batch(indices) if self.lower else None,
         )
 
     def micro_batches(self, indices: Sequence[int], size: int) -> list[list[int]]:
-        """`indices` cut into groups of at most `size` episodes of like length."""
-        order = sorted(indices, key=self._length)
-        return [order[start : start + size] for start in range(0, len(order), size)]
+        """`indices` cut into groups of episodes of like length, each with no more tokens than
+        `size` of the longest."""
+        left = sorted(indices, key=self._length)
+        groups = []
+        while left:
+            count = how_many_fit([self._length(index) for index in left], size)
+            groups.append(left[:count])
+            left = left[count:]
+        return groups
 
     def _length(self, index: int) -> int:
         return len(self.prompt_ids[index]) + len(self.responses[index].ids)
@@ -74,17 +85,24 @@ def by_micro_batch(
     size: BatchSize,
     compute: Callable[[TokenBatch], Tensor],
     device: torch.device,
+    lower: LowerRows | None = None,
 ) -> list[Tensor]:
     """`compute` over sequences of like length, put back in order: a row each."""
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]) + len(responses[row]))
+    lengths = [len(prompt) + len(ids) for prompt, ids in zip(prompts, responses, strict=True)]
+    order = sorted(range(len(prompts)), key=lengths.__getitem__)
     results: list[Tensor | None] = [None] * len(prompts)
 
     def of(rows: Sequence[int]) -> Tensor:
         return compute(
-            make_batch([prompts[row] for row in rows], [responses[row] for row in rows], device)
+            make_batch(
+                [prompts[row] for row in rows],
+                [responses[row] for row in rows],
+                device,
+                lower.batch(rows) if lower else None,
+            )
         )
 
-    for rows, values in size.map(order, of):
+    for rows, values in size.map(order, of, [lengths[row] for row in order]):
         for row, value in zip(rows, values, strict=True):
             results[row] = value
     return [values for values in results if values is not None]
@@ -96,6 +114,7 @@ def teacher_forced_logprobs(
     responses: Sequence[Sequence[int]],
     temperature: float,
     size: BatchSize,
+    lower: LowerRows | None = None,
 ) -> list[Tensor]:
     """Log-probabilities [T_i] of given responses under a model, without gradients."""
     rows = by_micro_batch(
@@ -104,8 +123,26 @@ def teacher_forced_logprobs(
         size,
         lambda batch: model.response_logprobs(batch, temperature)[0],
         model.device,
+        lower,
     )
     return [row[: len(response)] for row, response in zip(rows, responses, strict=True)]
+
+
+def lower_rows(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    depth: int,
+    size: BatchSize,
+) -> LowerRows | None:
+    """What the lower layers make of sequences, to be computed with from there on; None for 0."""
+    if depth == 0:
+        return None
+    rows = by_micro_batch(
+        prompts, responses, size, lambda batch: model.lower_states(batch, depth), model.device
+    )
+    lengths = [len(prompt) + len(ids) for prompt, ids in zip(prompts, responses, strict=True)]
+    return LowerRows([row[:n].clone() for row, n in zip(rows, lengths, strict=True)], depth)
 
 
 def pad_rows(rows: Sequence[Tensor], length: int) -> Tensor:
@@ -124,6 +161,7 @@ def score_responses(
     completions: list[str],
     prompt_ids: list[list[int]],
     responses: list[Response],
+    lower: LowerRows | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """[B] scores as PPO uses them, and each reward function's own numbers.
 
@@ -133,6 +171,7 @@ def score_responses(
         "prompt_ids": prompt_ids,
         "completion_ids": [response.ids for response in responses],
         "finished": [response.finished for response in responses],
+        "lower": lower,
     }
     raw = {
         name: _checked(name, function(prompts, completions, **columns), len(completions))

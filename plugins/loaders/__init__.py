@@ -28,6 +28,9 @@ class LoraConfig:
     lora_last_layers: int | None = None
     """Adapters only in this many upper layers; null takes all."""
 
+    share_lower: bool = True
+    """In rl, compute the layers below the adapters once per sequence for all roles and epochs."""
+
 
 @dataclass
 class QloraConfig(LoraConfig):

@@ -18,6 +18,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import ADAPTER_FILE, choose_dtype, is_adapter, load_causal_lm
+from rlhfkit.models.lower_layers import depth_below_adapters
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit_plugins.loaders import LoraConfig, QloraConfig
@@ -70,6 +71,7 @@ class LoraLoader:
             reference=self._view(model, "reference"),
             value=ScalarModel(self._view(model, "value"), value_head),
             reward=reward,
+            shared_depth=depth_below_adapters(policy.body) if self._config.share_lower else 0,
         )
 
     def _reward(self, model: Any, path: str) -> ScalarModel:

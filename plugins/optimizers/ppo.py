@@ -153,5 +153,6 @@ class PPO(OnlineOptimizer):
             self._value_size,
             self.roles.value.values,
             self.roles.value.language_model.device,
+            rollout.lower,
         )
         return pad_rows(rows, rollout.response_mask.shape[1])

@@ -5,6 +5,7 @@ from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.protocols import RewardFunction
@@ -22,7 +23,7 @@ def build(config: RewardModelRewardConfig, context: Context) -> RewardFunction:
     if config.path is not None:
         return load_reward(context, config.path, config.batch_size)
     if context.roles is not None and context.roles.reward is not None:
-        return IdsReward(context.roles.reward, config.batch_size)
+        return IdsReward(context.roles.reward, config.batch_size, shares_lower=True)
     path = context.output_of("reward_model", "model")
     return IdsReward(context.build("loader").scalar_model(str(path)), config.batch_size)
 
@@ -39,20 +40,28 @@ def load_reward(context: Context, path: str, batch_size: int) -> RewardFunction:
 class IdsReward:
     """A scalar model's score at the last token of a completion, from the policy's own tokens."""
 
-    def __init__(self, model: ScalarModel, batch_size: int) -> None:
+    def __init__(self, model: ScalarModel, batch_size: int, *, shares_lower: bool = False) -> None:
+        """shares_lower: whether the lower layers are those of the policy that is scored."""
         self._model, self._batch_size = model, BatchSize("reward model scores", batch_size)
+        self._shares_lower = shares_lower
 
     def __call__(
         self, prompts: list[Messages], completions: list[str], **columns: Any
     ) -> list[float]:
         """Reads the columns `prompt_ids` and `completion_ids`, not the texts."""
-        return self.score(columns["prompt_ids"], columns["completion_ids"])
+        lower = columns.get("lower") if self._shares_lower else None
+        return self.score(columns["prompt_ids"], columns["completion_ids"], lower)
 
-    def score(self, prompts: list[list[int]], completions: list[list[int]]) -> list[float]:
+    def score(
+        self,
+        prompts: list[list[int]],
+        completions: list[list[int]],
+        lower: LowerRows | None = None,
+    ) -> list[float]:
         """A number per completion (token ids, at least one)."""
         model = self._model
         device = model.language_model.device
-        rows = by_micro_batch(prompts, completions, self._batch_size, model.scores, device)
+        rows = by_micro_batch(prompts, completions, self._batch_size, model.scores, device, lower)
         return [float(row) for row in rows]
 
 

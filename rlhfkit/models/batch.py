@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rlhfkit.models.lower_layers import LowerStates
+
 
 @dataclass(frozen=True)
 class TokenBatch:
@@ -34,6 +36,9 @@ class TokenBatch:
     state_index: Tensor
     """[B, T] position in L of the hidden state that predicts each response token."""
 
+    lower: LowerStates | None = None
+    """Of `input_ids`, where they have been computed before."""
+
     @property
     def last_index(self) -> Tensor:
         """[B] position in L of the response's last token."""
@@ -44,6 +49,7 @@ def make_batch(
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     device: torch.device | str = "cpu",
+    lower: LowerStates | None = None,
 ) -> TokenBatch:
     """Join B prompts with B responses (token ids; responses not empty)."""
     rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
@@ -57,6 +63,7 @@ def make_batch(
         response_ids=pad_right(responses).to(device),
         response_mask=response_mask.to(device),
         state_index=state_index.to(device),
+        lower=lower,
     )
 
 

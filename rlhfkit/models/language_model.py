@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.checkpointing import checkpoint_layers
+from rlhfkit.models.lower_layers import LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
 from rlhfkit.rl.logprobs import chunked_token_logprobs
 
@@ -76,13 +77,15 @@ class LanguageModel:
         attention_mask: Tensor,
         position_ids: Tensor | None = None,
         cache: Any = None,
+        lower: LowerStates | None = None,
     ) -> Tensor:
         """[B, L, D] final hidden states (after the last norm) of `input_ids` [B, L].
 
         attention_mask: [B, L], or [B, cached + L] with a cache, which is extended in place.
+        lower: where the lower layers have been computed before.
         """
         self.activate()
-        with self.autocast():
+        with self.autocast(), resumed(self.body, lower):
             output = self.body(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
@@ -92,6 +95,17 @@ class LanguageModel:
             )
         hidden: Tensor = output.last_hidden_state
         return hidden
+
+    def states(self, batch: TokenBatch) -> Tensor:
+        """[B, L, D] final hidden states of a batch."""
+        return self.hidden_states(batch.input_ids, batch.attention_mask, lower=batch.lower)
+
+    @torch.no_grad()
+    def lower_states(self, batch: TokenBatch, depth: int) -> Tensor:
+        """[B, L, D] hidden states of a batch after so many layers."""
+        with stopped(self.body, depth) as found:
+            self.states(batch)
+        return found.states
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., V] float32 logits of hidden states [..., D]."""
@@ -108,7 +122,7 @@ class LanguageModel:
 
         The LM head runs on response positions only, in chunks.
         """
-        hidden = self.hidden_states(batch.input_ids, batch.attention_mask)
+        hidden = self.states(batch)
         rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
         states = hidden[rows, batch.state_index][batch.response_mask]
         ids = batch.response_ids[batch.response_mask]

@@ -21,3 +21,6 @@ class RoleModels:
 
     reward: ScalarModel | None
     """Frozen reward model of this run; None when rewards are functions alone."""
+
+    shared_depth: int = 0
+    """Lower layers that are the same in all of them and stay so."""

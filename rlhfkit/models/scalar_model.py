@@ -33,14 +33,14 @@ class ScalarModel:
 
     def values(self, batch: TokenBatch) -> Tensor:
         """[B, T] values of the states from which each response token is chosen, 0 off the mask."""
-        hidden = self._hidden(batch)
+        hidden = self.language_model.states(batch)
         rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
         values = self.head(hidden[rows, batch.state_index].float()).squeeze(-1)
         return torch.where(batch.response_mask, values, values.new_zeros(()))
 
     def scores(self, batch: TokenBatch) -> Tensor:
         """[B] the number at the last token of each response."""
-        hidden = self._hidden(batch)
+        hidden = self.language_model.states(batch)
         rows = torch.arange(hidden.shape[0], device=hidden.device)
         scores: Tensor = self.head(hidden[rows, batch.last_index].float()).squeeze(-1)
         return scores
@@ -59,9 +59,6 @@ class ScalarModel:
         self.language_model.save(path)
         state = {name: tensor.detach().cpu() for name, tensor in self.head.state_dict().items()}
         save_file(state, path / HEAD_FILE, metadata={"sha256": _digest(state)})
-
-    def _hidden(self, batch: TokenBatch) -> Tensor:
-        return self.language_model.hidden_states(batch.input_ids, batch.attention_mask)
 
 
 def fresh_head(hidden_size: int) -> nn.Linear:

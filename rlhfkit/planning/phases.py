@@ -19,12 +19,14 @@ from torch.optim.optimizer import (
 
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.lower_layers import LowerRows
+from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.online import OnlineOptimizer
 from rlhfkit.optim import build_optimizer
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.planning.meter import Meter
-from rlhfkit.rollout import Rollout, by_micro_batch, teacher_forced_logprobs
+from rlhfkit.rollout import Rollout, by_micro_batch, lower_rows, teacher_forced_logprobs
 from rlhfkit.stage_configs import TrainingConfig
 from rlhfkit.stages.reward_model import Element, ranking_loss
 from rlhfkit.stages.sft import completion_loss
@@ -130,9 +132,9 @@ class Rehearsal:
         if optimizer.config.ptx_coef:
             optimizer.pretraining = [[_TOKEN] * optimizer.config.ptx_length]
         self._draw("rollout", roles.policy)
-        rollout = self._rollout()
         with self.meter.phase("score"):
-            self._score(roles.reference, roles.reward)
+            lower = self._score(roles)
+        rollout = self._rollout(lower)
         with self._training_parts(optimizer.optimizer), self.meter.phase("update"):
             optimizer.step(rollout)
 
@@ -177,7 +179,7 @@ class Rehearsal:
             sampler.response_length = length
         return sampler
 
-    def _rollout(self) -> Rollout:
+    def _rollout(self, lower: LowerRows | None) -> Rollout:
         """One mini-batch of the longest episodes."""
         count = self.context.config.stage.rl.batch_size
         length = self.lengths.response
@@ -194,16 +196,21 @@ class Rehearsal:
             ref_logprobs=numbers.clone(),
             scores=torch.zeros(count, device=device),
             raw_scores={},
+            lower=lower and LowerRows([lower.rows[0].clone() for _ in range(count)], lower.depth),
         )
 
-    def _score(self, reference: LanguageModel, reward: ScalarModel | None) -> None:
+    def _score(self, roles: RoleModels) -> LowerRows | None:
+        """One micro-batch; gives the states of the shared layers."""
         rows = self.context.config.stage.rl.micro_batch_size
         prompts = [[_TOKEN] * self.lengths.prompt] * rows
         responses = [[_TOKEN] * self.lengths.response] * rows
         size = self._size("score", rows)
-        teacher_forced_logprobs(reference, prompts, responses, 1.0, size)
-        if reward is not None:
-            by_micro_batch(prompts, responses, size, reward.scores, reference.device)
+        model = roles.reference
+        lower = lower_rows(model, prompts, responses, roles.shared_depth, size)
+        teacher_forced_logprobs(model, prompts, responses, 1.0, size, lower)
+        if roles.reward is not None:
+            by_micro_batch(prompts, responses, size, roles.reward.scores, model.device, lower)
+        return lower
 
     def _train(
         self,

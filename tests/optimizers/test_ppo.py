@@ -54,7 +54,7 @@ class Float64Scalar(ScalarModel):
     """Values in float64, so that the comparison can be tight."""
 
     def values(self, batch):
-        hidden = self._hidden(batch)
+        hidden = self.language_model.states(batch)
         rows = torch.arange(hidden.shape[0])[:, None]
         values = self.head(hidden[rows, batch.state_index]).squeeze(-1)
         return torch.where(batch.response_mask, values, values.new_zeros(()))
