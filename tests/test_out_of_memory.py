@@ -6,7 +6,7 @@ from transformers import LlamaForCausalLM
 
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.out_of_memory import BatchSize, how_many_fit
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit_plugins.rewards.classifier import ClassifierReward
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
@@ -126,3 +126,30 @@ def test_sampling_goes_on_as_if_it_had_been_smaller_from_the_start(kind, config,
 
     assert sample(4, most=3) == sample(2, most=4)
     assert "out of memory in sampling with 4 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("lengths", "size", "expected"),
+    [([1, 2, 2, 4], 1, 2), ([2, 2, 2, 8], 1, 3), ([3, 3, 3], 2, 2), ([5], 4, 1)],
+)
+def test_as_many_tokens_as_that_many_of_the_longest_rows(lengths, size, expected):
+    assert how_many_fit(lengths, size) == expected
+
+
+def test_groups_have_alike_many_tokens():
+    rows = [2, 2, 2, 3, 5, 8, 8, 9]
+    groups = [group for group, _ in BatchSize("scoring", 2).map(rows, list, lengths=rows)]
+    assert groups == [[2, 2, 2, 3], [5, 8], [8, 9]]
+    assert all(len(group) * max(group) <= 2 * 9 for group in groups)
+
+
+def test_a_group_of_tokens_is_halved_too(capsys):
+    def compute(group):
+        if len(group) * max(group) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return group
+
+    rows = [2, 2, 2, 3, 5, 8, 8, 9]
+    groups = [group for group, _ in BatchSize("scoring", 2).map(rows, compute, lengths=rows)]
+    assert groups == [[2, 2, 2], [3], [5], [8], [8], [9]]
+    assert "with 2 rows at a time" in capsys.readouterr().out

@@ -6,7 +6,7 @@ vocabulary of 150,000 the logits of a batch outweigh a small model.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,9 +82,11 @@ def chunked_token_logprobs(
         logits = hidden weight^T + bias;   logits <- softcap tanh(logits / softcap)
         logprob_n = log softmax(logits_n / temperature)[id_n]
 
-    Equal to `token_logprobs`, gradients included, and to `entropy` of the full logits: each chunk
-    is checkpointed (Chen et al. 2016, arXiv 1604.06174), so that its logits are computed again in
-    the backward pass. The softcap is that of Gemma 2 (arXiv 2408.00118), sec. 2.
+    Equal to `token_logprobs`, gradients included, and to `entropy` of the full logits. Where the
+    head is trained, each chunk is checkpointed (Chen et al. 2016, arXiv 1604.06174): its logits
+    are computed again in the backward pass. A frozen head, as with adapters, takes no second
+    pass: the gradient of each log-probability by its state is kept instead of the state. The
+    softcap is that of Gemma 2 (arXiv 2408.00118), sec. 2.
 
     Args:
         hidden_ND: last hidden states, any floating dtype; row n predicts token n.
@@ -105,6 +107,14 @@ def chunked_token_logprobs(
     require_dtype(INDEX, ids_N=ids_N)
     require_positive(temperature=temperature, chunk_size=chunk_size)
 
+    trained = weight_VD.requires_grad or (bias_V is not None and bias_V.requires_grad)
+    if torch.is_grad_enabled() and hidden_ND.requires_grad and not trained:
+        return TokenLogprobs(
+            *_FrozenHead.apply(  # type: ignore[no-untyped-call]
+                hidden_ND, weight_VD, bias_V, ids_N, temperature, chunk_size, logit_softcap
+            )
+        )
+
     def chunk(hidden_CD: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
         # nested, so that no name keeps the logits
         logprobs_CV = _log_softmax_(
@@ -119,6 +129,55 @@ def chunked_token_logprobs(
     run = recomputed if torch.is_grad_enabled() else chunk
     chunks = [run(*pair) for pair in pairs]
     return TokenLogprobs(*map(torch.cat, zip(*chunks, strict=True)))
+
+
+class _FrozenHead(torch.autograd.Function):
+    """The head where only the states have gradients.
+
+    d logprob_n / d hidden_n = sum_v (1[v = id_n] - p_v) c_v weight_v / temperature,
+    c_v = 1 - tanh(logit_v / softcap)^2, or 1 without softcap
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        ids_N: Tensor,
+        temperature: float,
+        chunk_size: int,
+        logit_softcap: float | None,
+    ) -> tuple[Tensor, Tensor]:
+        def chunk(hidden_CD: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            logits_CV = _widened(linear(hidden_CD, weight_VD, bias_V))
+            slope_CV = _softcap_slope(logits_CV, logit_softcap)
+            logprobs_CV = _log_softmax_(_softcap(logits_CV, logit_softcap), temperature)
+            logprobs_C, entropy_C = _pick(logprobs_CV, ids_C), _entropy(logprobs_CV)
+            by_logit_CV = logprobs_CV.exp_().neg_()
+            by_logit_CV[torch.arange(len(ids_C), device=ids_C.device), ids_C] += 1
+            by_logit_CV.mul_(slope_CV / temperature)
+            return logprobs_C, entropy_C, by_logit_CV.to(weight_VD.dtype) @ weight_VD
+
+        pairs = zip(torch.split(hidden_ND, chunk_size), torch.split(ids_N, chunk_size), strict=True)
+        chunks = [chunk(*pair) for pair in pairs]
+        logprobs_N, entropy_N, by_state_ND = map(torch.cat, zip(*chunks, strict=True))
+        ctx.save_for_backward(by_state_ND)
+        ctx.dtype = hidden_ND.dtype
+        ctx.mark_non_differentiable(entropy_N)
+        return logprobs_N, entropy_N
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (by_state_ND,) = ctx.saved_tensors
+        grad_ND = grads[0][:, None] * by_state_ND
+        return grad_ND.to(ctx.dtype), None, None, None, None, None, None
+
+
+def _softcap_slope(logits: Tensor, softcap: float | None) -> Tensor | float:
+    if softcap is None:
+        return 1.0
+    return 1 - torch.tanh(logits / softcap).square()
 
 
 def _softcap(logits: Tensor, softcap: float | None) -> Tensor:

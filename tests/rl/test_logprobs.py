@@ -80,6 +80,48 @@ def test_chunked_equals_unchunked_with_its_gradients(chunk_size, with_bias, soft
     assert_close(gradients[1], gradients[0])
 
 
+@pytest.mark.parametrize("softcap", [None, 0.7])
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("chunk_size", [1, 3, 100])
+def test_a_frozen_head_gives_the_same_without_a_second_pass(chunk_size, with_bias, softcap):
+    hidden, weight, bias, ids = head()
+    bias = bias if with_bias else None
+    upstream = torch.linspace(-1, 2, N).double()
+    trained = chunked_token_logprobs(hidden, weight, bias, ids, 0.8, chunk_size, softcap)
+    wanted = torch.autograd.grad(trained.logprobs_N @ upstream, hidden)[0]
+
+    frozen = None if bias is None else bias.detach()
+    kept = []
+    with saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        found = chunked_token_logprobs(
+            hidden, weight.detach(), frozen, ids, 0.8, chunk_size, softcap
+        )
+    assert sum(kept) == N * D
+    assert_close(found.logprobs_N, trained.logprobs_N)
+    assert_close(found.entropy_N, trained.entropy_N)
+    assert not found.entropy_N.requires_grad
+    with LargestTensor() as largest:
+        gradient = torch.autograd.grad(found.logprobs_N @ upstream, hidden)[0]
+    assert_close(gradient, wanted)
+    assert largest.numel <= N * D
+
+
+def test_a_frozen_head_never_has_more_than_a_chunk_of_logits():
+    hidden, weight, bias, ids = head()
+    with LargestTensor() as largest:
+        chunked_token_logprobs(hidden, weight.detach(), bias.detach(), ids, 1.0, 4)
+    assert largest.numel == 4 * V
+
+
+def test_a_frozen_bfloat16_head_gives_gradients_of_the_states_dtype():
+    hidden, weight, bias, ids = (item.detach() for item in head(torch.bfloat16))
+    for dtype in (torch.bfloat16, torch.float32):
+        states = hidden.to(dtype).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = chunked_token_logprobs(states, weight, bias, ids, 1.0, 2)
+        assert torch.autograd.grad(found.logprobs_N.sum(), states)[0].dtype == dtype
+
+
 def test_softcap_comes_before_temperature():
     hidden, weight = torch.ones(1, 1), torch.tensor([[1.0], [100.0]])
     result = chunked_token_logprobs(hidden, weight, None, torch.tensor([0]), 2.0, 1, 2.0)
