@@ -163,15 +163,13 @@ class _FrozenHead(torch.autograd.Function):
         chunks = [chunk(*pair) for pair in pairs]
         logprobs_N, entropy_N, by_state_ND = map(torch.cat, zip(*chunks, strict=True))
         ctx.save_for_backward(by_state_ND)
-        ctx.dtype = hidden_ND.dtype
         ctx.mark_non_differentiable(entropy_N)
         return logprobs_N, entropy_N
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (by_state_ND,) = ctx.saved_tensors
-        grad_ND = grads[0][:, None] * by_state_ND
-        return grad_ND.to(ctx.dtype), None, None, None, None, None, None
+        return grads[0][:, None] * by_state_ND, None, None, None, None, None, None
 
 
 def _softcap_slope(logits: Tensor, softcap: float | None) -> Tensor | float:
