@@ -26,6 +26,9 @@ class TrainingConfig:
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass: less memory, a third more time."""
 
+    group_by_length: bool = True
+    """Batches of like length: less is computed on padding; false shuffles alone."""
+
     logging_steps: int = 5
 
 

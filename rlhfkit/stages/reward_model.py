@@ -207,6 +207,8 @@ def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Da
         }
         for ranking in rankings
     ]
+    for row in rows:  # as transformers' group_by_length looks for it
+        row["length"] = len(row["prompt"]) + sum(map(len, row["completions"]))
     limit = context.config.model.max_prompt_length
     kept = [row for row in rows if len(row["prompt"]) <= limit]
     drops = Counter({f"prompt longer than {limit} tokens": len(rows) - len(kept)})
@@ -215,7 +217,8 @@ def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Da
 
 
 def _collate(rows: list[dict[str, Any]]) -> dict[str, list[Element]]:
-    return {"elements": [Element(**row) for row in rows]}
+    elements = [Element(row["prompt"], row["completions"], row["ranks"]) for row in rows]
+    return {"elements": elements}
 
 
 @torch.no_grad()
