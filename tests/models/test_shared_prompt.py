@@ -63,6 +63,7 @@ def gradients(model, compute):
 @pytest.mark.parametrize("architecture", architectures.ARCHITECTURES)
 def test_scores_and_gradients_are_the_same(architecture, attention):
     model = scalar_model(architecture, attention)
+    assert worth_sharing(model.language_model.body, *PARTS)
     plain, shared = partial(repeated_scores, model), partial(shared_scores, model, *PARTS)
     torch.testing.assert_close(shared(), plain(), **EXACT)
     assert plain().std() > 0.01, "scores must differ for the comparison to tell"
