@@ -1,6 +1,7 @@
 """What `rlhfkit plugins` and `rlhfkit stages` print."""
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
@@ -8,8 +9,10 @@ from rich.table import Table
 from rlhfkit.component import GROUPS
 from rlhfkit.console import console
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.runner import Runner, State
 from rlhfkit.stages import STAGES
+
+if TYPE_CHECKING:  # it brings Hydra, which takes as long as all the rest of `rlhfkit plugins`
+    from rlhfkit.runner import Runner
 
 
 def show_plugins(plugins: Plugins) -> None:
@@ -46,7 +49,7 @@ def _component_table(plugins: Plugins) -> Table:
     return table
 
 
-def show_stages(runner: Runner) -> None:
+def show_stages(runner: "Runner") -> None:
     """The state of every stage of a run directory, and what the next `run` would do."""
     table = Table(
         "stage", "state", "finished at", "seconds", "next", title=escape(str(runner.run_dir.root)),
@@ -60,10 +63,6 @@ def show_stages(runner: Runner) -> None:
             status.state.value,
             record.finished_at if record else "",
             f"{record.seconds:.0f}" if record else "",
-            _next(status.state) if stage in runner.chosen else "not in stages",
+            status.state.next_step if stage in runner.chosen else "not in stages",
         )
     console.print(table)
-
-
-def _next(state: State) -> str:
-    return {State.FINISHED: "skip", State.STALE: "refuse"}.get(state, "run")

@@ -27,6 +27,11 @@ class State(Enum):
     UNFINISHED = "started, not finished"
     ABSENT = "not run"
 
+    @property
+    def next_step(self) -> str:
+        """What the next `run` does with such a stage."""
+        return {State.FINISHED: "skip", State.STALE: "refuse"}.get(self, "run")
+
 
 class StageFailed(Exception):
     """An unexpected error inside a stage; the cause keeps its traceback."""

@@ -25,6 +25,8 @@ def training_arguments(
     """A trainer's arguments from a stage's options."""
     shared = {item.name: getattr(config, item.name) for item in fields(TrainingConfig)}
     shared["optim"] = checked_optim(f"stage.{context.stage}.optim", config.optim, context.device)
+    if shared.pop("group_by_length"):
+        shared["train_sampling_strategy"] = "group_by_length"
     del shared["gradient_checkpointing"]  # the stages' own: `rlhfkit.models.checkpointing`
     shared["activation_checkpointing"] = False  # the trainers' own, which TRL's have on by default
     return trainer_arguments(context, kind, **shared, **options)

@@ -34,6 +34,16 @@ def test_help_imports_no_torch(tmp_path):
     assert done.stdout.strip().endswith("[]")
 
 
+def test_plugins_imports_no_hydra():
+    code = (
+        "import sys; from rlhfkit.cli import main; main(['plugins'])\n"
+        "print([m for m in ('torch', 'hydra', 'omegaconf') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "optimizer=ppo" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

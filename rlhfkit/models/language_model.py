@@ -74,14 +74,15 @@ class LanguageModel:
     def hidden_states(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | dict[str, Tensor],
         position_ids: Tensor | None = None,
         cache: Any = None,
         lower: LowerStates | None = None,
     ) -> Tensor:
         """[B, L, D] final hidden states (after the last norm) of `input_ids` [B, L].
 
-        attention_mask: [B, L], or [B, cached + L] with a cache, which is extended in place.
+        attention_mask: [B, L], or [B, cached + L] with a cache, which is extended in place; or
+        what `rlhfkit.models.shared_prompt` makes.
         lower: where the lower layers have been computed before.
         """
         self.activate()

@@ -114,7 +114,7 @@ class Rehearsal:
             config,
             model,
             rows,
-            lambda part: ranking_loss(model, elements[part], rows),
+            lambda part: ranking_loss(model, elements[part], rows, config.share_prompts),
         )
 
     def rl(self) -> None:

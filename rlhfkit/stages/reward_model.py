@@ -1,8 +1,8 @@
 """Stage reward_model: learns from K-wise rankings.
 
 1. read rankings and render them  2. hold some prompts out  3. train: all pairs of a prompt in one
-batch element, one forward pass per completion  4. measure validation accuracy  5. shift the bias
-so that demonstrations average 0  6. save
+batch element, one forward pass per prompt or, where that computes more, per completion  4. measure
+validation accuracy  5. shift the bias so that demonstrations average 0  6. save
 
 Writes: model/ with head.safetensors, metrics.jsonl, result.json. Source: InstructGPT, section 3.5
 (equation 1) and C.2.
@@ -25,6 +25,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.models.shared_prompt import shared_scores, worth_sharing
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.losses import kwise_ranking_loss
 from rlhfkit.rollout import by_micro_batch
@@ -68,9 +69,11 @@ def run(context: Context) -> None:
         train_dataset=_elements(context, text, training),
         data_collator=_collate,
     )
+    trainer.share_prompts = config.share_prompts
     train(context, trainer)
+    rows, size = _elements(context, text, held_out), config.per_device_train_batch_size
     result = {
-        **accuracy(model, _elements(context, text, held_out), config.per_device_train_batch_size),
+        **accuracy(model, rows, size, config.share_prompts),
         "shift": _normalise(context, text, model),
     }
     write_json(context.stage_dir / RESULT_FILE, result)
@@ -81,6 +84,7 @@ class RankingTrainer(InParts, Trainer):  # type: ignore[misc]
     """transformers' Trainer with the K-wise loss; TRL's RewardTrainer knows pairs only."""
 
     stage = "reward_model"
+    share_prompts = True
 
     def items(self, inputs: Mapping[str, Any]) -> int:
         """The prompts."""
@@ -94,7 +98,9 @@ class RankingTrainer(InParts, Trainer):  # type: ignore[misc]
         num_items_in_batch: int | None = None,
     ) -> Tensor:
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
-        return ranking_loss(model.scalar_model, inputs["elements"], num_items_in_batch)
+        return ranking_loss(
+            model.scalar_model, inputs["elements"], num_items_in_batch, self.share_prompts
+        )
 
 
 class _Module(nn.Module):
@@ -108,34 +114,51 @@ class _Module(nn.Module):
 
 
 def ranking_loss(
-    model: ScalarModel, elements: Sequence[Element], count: int | None = None
+    model: ScalarModel,
+    elements: Sequence[Element],
+    count: int | None = None,
+    share_prompts: bool = True,
 ) -> Tensor:
     """Sum over prompts of the mean over each prompt's pairs, over `count`, by default the number
     of prompts."""
+    scores = score_elements(model, elements, share_prompts)
     losses = [
         kwise_ranking_loss(rewards, torch.tensor(element.ranks, device=rewards.device))
-        for rewards, element in zip(score_elements(model, elements), elements, strict=True)
+        for rewards, element in zip(scores, elements, strict=True)
     ]
     return torch.stack([item.loss for item in losses]).sum() / (count or len(elements))
 
 
-def score_elements(model: ScalarModel, elements: Sequence[Element]) -> Sequence[Tensor]:
-    """A [K] tensor of scores per element, from one batch of all their completions."""
-    prompts = [element.prompt for element in elements for _ in element.completions]
-    completions = [ids for element in elements for ids in element.completions]
-    batch = make_batch(prompts, completions, model.language_model.device)
-    return torch.split(model.scores(batch), [len(element.completions) for element in elements])
+def score_elements(
+    model: ScalarModel, elements: Sequence[Element], share_prompts: bool = True
+) -> Sequence[Tensor]:
+    """A [K] tensor of scores per element, from one batch of all their completions.
+
+    share_prompts: compute each prompt once, where that is less work.
+    """
+    prompts = [element.prompt for element in elements]
+    completions = [element.completions for element in elements]
+    if share_prompts and worth_sharing(model.language_model.body, prompts, completions):
+        scores = shared_scores(model, prompts, completions)
+    else:
+        repeated = [element.prompt for element in elements for _ in element.completions]
+        flat = [ids for group in completions for ids in group]
+        scores = model.scores(make_batch(repeated, flat, model.language_model.device))
+    return torch.split(scores, [len(group) for group in completions])
 
 
 @torch.no_grad()
-def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[str, Any]:
+def accuracy(
+    model: ScalarModel, rows: Dataset | None, batch_size: int, share_prompts: bool = True
+) -> dict[str, Any]:
     """Share of the pairs, ties apart, whose better completion scores higher."""
     if rows is None:
         return {"validation_accuracy": None, "validation_pairs": 0, "validation_prompts": 0}
     elements = _collate(list(rows))["elements"]
     correct = pairs = 0
     size = BatchSize("validation", batch_size)
-    for part, scores in size.map(elements, partial(score_elements, model)):
+    score = partial(score_elements, model, share_prompts=share_prompts)
+    for part, scores in size.map(elements, score):
         for rewards, element in zip(scores, part, strict=True):
             counted = kwise_ranking_loss(rewards, torch.tensor(element.ranks).to(rewards.device))
             correct += int(counted.correct)
@@ -184,6 +207,8 @@ def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Da
         }
         for ranking in rankings
     ]
+    for row in rows:  # as transformers' group_by_length looks for it
+        row["length"] = len(row["prompt"]) + sum(map(len, row["completions"]))
     limit = context.config.model.max_prompt_length
     kept = [row for row in rows if len(row["prompt"]) <= limit]
     drops = Counter({f"prompt longer than {limit} tokens": len(rows) - len(kept)})
@@ -192,7 +217,8 @@ def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Da
 
 
 def _collate(rows: list[dict[str, Any]]) -> dict[str, list[Element]]:
-    return {"elements": [Element(**row) for row in rows]}
+    elements = [Element(row["prompt"], row["completions"], row["ranks"]) for row in rows]
+    return {"elements": elements}
 
 
 @torch.no_grad()

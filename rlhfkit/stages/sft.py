@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
 from rlhfkit import data
@@ -82,6 +83,10 @@ class CompletionTrainer(InParts, SFTTrainer):  # type: ignore[misc]
         with self.accelerator.autocast():  # the trainer's own is on the model as a whole
             loss = completion_loss(LanguageModel(model), inputs, num_items_in_batch)
         return (loss, None) if return_outputs else loss
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler:
+        """The same batches at every evaluation, which transformers would draw anew."""
+        return SequentialSampler(eval_dataset)
 
     @torch.no_grad()
     def prediction_step(

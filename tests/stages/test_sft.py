@@ -1,5 +1,7 @@
 """The SFT stage's loss, masks and mix."""
 
+from functools import partial
+
 import pytest
 import torch
 from datasets import Dataset
@@ -7,7 +9,8 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 from trl import SFTConfig, SFTTrainer
 
-from rlhfkit.stages.sft import CompletionTrainer, _pretraining, _render
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.stages.sft import CompletionTrainer, _pretraining, _render, completion_loss
 from rlhfkit.text import load_text_format
 from tests import tiny
 
@@ -54,6 +57,25 @@ def test_loss_is_trls_and_the_mean_over_completion_tokens(tmp_path):
     expected.backward()
     for mine, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=2e-6)
+
+
+def test_padding_changes_no_gradient():
+    model = LanguageModel(LlamaForCausalLM(tiny.config()))
+    ids = torch.tensor([row["input_ids"] for row in ROWS[:1]])
+    mask = torch.tensor([row["completion_mask"] for row in ROWS[:1]])
+    gradients = []
+    for padding in (0, 1, 7):
+        fill = partial(torch.nn.functional.pad, pad=(0, padding))
+        inputs = {
+            "input_ids": fill(ids, value=1),
+            "attention_mask": fill(torch.ones_like(ids)),
+            "labels": fill(torch.where(mask == 1, ids, -100), value=-100),
+        }
+        loss = completion_loss(model, inputs)
+        gradients.append(torch.autograd.grad(loss, model.trainable_parameters()))
+    for other in gradients[1:]:
+        for one, plain in zip(other, gradients[0], strict=True):
+            torch.testing.assert_close(one, plain, rtol=1e-5, atol=1e-5 * float(plain.abs().max()))
 
 
 def test_completion_mask_covers_completion_and_eos(make_context, tiny_overrides):

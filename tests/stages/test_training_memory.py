@@ -1,5 +1,7 @@
 """SFT and reward model training when memory runs out: the same gradients, and one line."""
 
+from functools import partial
+
 import pytest
 import torch
 from datasets import Dataset
@@ -47,16 +49,18 @@ def sft(tmp_path):
     )
 
 
-def reward_model(tmp_path):
+def reward_model(tmp_path, share_prompts=True):
     torch.manual_seed(4)
     body = LanguageModel(LlamaForCausalLM(tiny.config()))
     options = {"remove_unused_columns": False, "label_names": ["elements"]}
-    return RankingTrainer(
+    made = RankingTrainer(
         model=_Module(ScalarModel(body, nn.Linear(16, 1))),
         args=arguments(TrainingArguments, tmp_path, **options),
         train_dataset=Dataset.from_list(RANKINGS),
         data_collator=_collate,
     )
+    made.share_prompts = share_prompts
+    return made
 
 
 def body_of(trainer):
@@ -64,7 +68,7 @@ def body_of(trainer):
     return model.body.model if isinstance(model, _Module) else model.model
 
 
-KINDS = [(sft, 1), (reward_model, 3)]
+KINDS = [(sft, 1), (reward_model, 1), (partial(reward_model, share_prompts=False), 3)]
 
 
 @pytest.mark.parametrize(("make", "each"), KINDS)
@@ -106,10 +110,11 @@ def test_the_validation_loss_too(tmp_path):
     assert max(seen) == 3
 
 
-def test_validation_accuracy_too(tmp_path):
+@pytest.mark.parametrize(("share_prompts", "each"), [(True, 1), (False, 3)])
+def test_validation_accuracy_too(tmp_path, share_prompts, each):
     whole, parts = reward_model(tmp_path), reward_model(tmp_path)
-    seen = limit_rows(body_of(parts), 3)
+    seen = limit_rows(body_of(parts), each)
     rows = Dataset.from_list(RANKINGS)
-    expected = accuracy(whole.model.scalar_model, rows, 3)
-    assert accuracy(parts.model.scalar_model, rows, 3) == expected
-    assert max(seen) == 9
+    expected = accuracy(whole.model.scalar_model, rows, 3, share_prompts)
+    assert accuracy(parts.model.scalar_model, rows, 3, share_prompts) == expected
+    assert max(seen) == 3 * each
