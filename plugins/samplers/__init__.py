@@ -8,9 +8,8 @@ from rlhfkit.component import Component
 
 
 @dataclass
-class CachedConfig:
-    """A decoding loop with a KV cache: finished sequences leave the batch, log-probabilities
-    are taken while sampling."""
+class SamplingConfig:
+    """What every sampler asks for."""
 
     response_length: int = 64
     """Longest completion in tokens, EOS included."""
@@ -21,7 +20,16 @@ class CachedConfig:
 
 
 @dataclass
-class GenerateConfig(CachedConfig):
+class CachedConfig(SamplingConfig):
+    """A decoding loop with a KV cache: finished sequences leave the batch, log-probabilities
+    are taken while sampling."""
+
+    share_prompts: bool = True
+    """Whether equal prompts of a batch are read once; the completions are the same either way."""
+
+
+@dataclass
+class GenerateConfig(SamplingConfig):
     """transformers' `generate`, plain sampling, log-probabilities by a second pass."""
 
 

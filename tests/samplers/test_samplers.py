@@ -8,6 +8,7 @@ from transformers import LlamaForCausalLM
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.planning.phases import different_prompts
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig, cached
 from rlhfkit_plugins.samplers.cached import CachedSampler, draw
 from rlhfkit_plugins.samplers.generate import GenerateSampler
@@ -122,6 +123,35 @@ def test_the_draws_are_those_of_the_plain_formula(model):
     expected = (logits - noise.log()).argmax(-1)
     assert tokens.tolist() == expected.tolist()
     torch.testing.assert_close(logprobs, torch.log_softmax(logits, -1)[range(5), expected])
+
+
+REPEATED = [prompt for prompt in PROMPTS for _ in range(3)]
+
+
+@pytest.mark.parametrize("prompts", [REPEATED, REPEATED[::2] + PROMPTS, PROMPTS])
+def test_equal_prompts_are_read_once_and_answered_the_same(model, monkeypatch, prompts):
+    read, hidden_states = [], model.hidden_states
+
+    def counted(input_ids, *rest):
+        read.append(tuple(input_ids.shape))
+        return hidden_states(input_ids, *rest)
+
+    monkeypatch.setattr(model, "hidden_states", counted)
+    options = {"batch_size": len(prompts), "temperature": 0.8}
+    apart = sample(CachedSampler, CachedConfig, model, prompts, share_prompts=False, **options)
+    assert read[0] == (len(prompts), 5)
+    read.clear()
+    shared = sample(CachedSampler, CachedConfig, model, prompts, **options)
+    assert read[0] == (len(PROMPTS), 5)
+    for one, other in zip(apart, shared, strict=True):
+        assert one.ids == other.ids
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+
+
+def test_a_plan_counts_prompts_that_cannot_be_shared():
+    prompts = different_prompts(4, 3)
+    assert len({tuple(prompt) for prompt in prompts}) == 4
+    assert [len(prompt) for prompt in prompts] == [3] * 4
 
 
 @pytest.mark.parametrize("option", ["temperature", "response_length", "batch_size"])
