@@ -1,6 +1,7 @@
 """sampler=cached: a decoding loop that stops paying for sequences once they end."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +10,7 @@ from transformers import DynamicCache
 
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.merging import merged_adapter
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.batched import BatchedSampler
@@ -23,6 +25,18 @@ class CachedSampler(BatchedSampler):
     def __init__(self, config: CachedConfig, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._share_prompts = config.share_prompts
+        self._merge_adapters = config.merge_adapters
+
+    def sample(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        eos_token_id: int,
+        generator: torch.Generator,
+    ) -> list[Response]:
+        """With the adapter merged, where that is exact."""
+        with merged_adapter(model) if self._merge_adapters else nullcontext():
+            return super().sample(model, prompts, eos_token_id, generator)
 
     def _sample_batch(
         self,
