@@ -65,25 +65,29 @@ def draw(
 ) -> tuple[Tensor, Tensor]:
     """[B] tokens from the states [B, D] before them, and [B] their log-probabilities.
 
-    The noise is drawn for all rows at once, so that chunks do not change the draws; logits and
-    what comes of them exist for a chunk of rows only.
+    One uniform number a row, drawn for all rows at once, so that chunks do not change the draws;
+    logits and what comes of them exist for a chunk of rows only.
     """
-    vocabulary = model.head.out_features
-    noise = hidden.new_empty(len(hidden), vocabulary, dtype=torch.float32)
-    noise.exponential_(generator=generator)
-    rows = max(1, CHUNK_LOGITS // vocabulary)
+    device = hidden.device
+    precision = torch.float32 if device.type == "mps" else torch.float64  # MPS has no more
+    uniform = torch.rand(len(hidden), 1, generator=generator, device=device, dtype=precision)
+    rows = max(1, CHUNK_LOGITS // model.head.out_features)
     drawn = [
-        _draw(model.logits(part).div_(temperature), part_noise)
-        for part, part_noise in zip(hidden.split(rows), noise.split(rows), strict=True)
+        _draw(model.logits(part).div_(temperature), part_uniform)
+        for part, part_uniform in zip(hidden.split(rows), uniform.split(rows), strict=True)
     ]
     tokens, logprobs = zip(*drawn, strict=True)
     return torch.cat(tokens), torch.cat(logprobs)
 
 
-def _draw(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens by the Gumbel-max trick: one pass, no sort. Overwrites the exponential noise."""
-    tokens = noise.log_().neg_().add_(logits).argmax(dim=-1)
-    return tokens, torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
+def _draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens by inverting the cumulative distribution: noise for every logit would cost as much as
+    a tenth of the model. In float64, where rare tokens at the end are not rounded away."""
+    logprobs = torch.log_softmax(logits, dim=-1)
+    cumulative = logprobs.exp().cumsum(dim=-1, dtype=uniform.dtype)
+    tokens = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    tokens = tokens.clamp(max=logits.shape[-1] - 1)  # where the product was rounded up
+    return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]
 
 
 @dataclass

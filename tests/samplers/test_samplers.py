@@ -1,5 +1,7 @@
 """Both samplers: distribution, log-probabilities, early ends, reproducibility."""
 
+import math
+
 import pytest
 import torch
 from scipy import stats
@@ -93,7 +95,7 @@ class Identity(LanguageModel):
         self._offload = self.compute_dtype = None
 
 
-def test_gumbel_max_draws_from_the_softmax():
+def test_draws_follow_the_softmax():
     logits = torch.tensor([[0.0, 1.0, 2.0]]).expand(20000, 3)
     drawn, _ = draw(Identity(3), logits, 1.0, torch.Generator().manual_seed(0))
     share = torch.bincount(drawn, minlength=3) / 20000
@@ -119,8 +121,9 @@ def test_the_draws_are_those_of_the_plain_formula(model):
     hidden = torch.randn(5, 16, generator=torch.Generator().manual_seed(1))
     tokens, logprobs = draw(model, hidden, 0.7, torch.Generator().manual_seed(2))
     logits = model.logits(hidden) / 0.7
-    noise = torch.empty_like(logits).exponential_(generator=torch.Generator().manual_seed(2))
-    expected = (logits - noise.log()).argmax(-1)
+    uniform = torch.rand(5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    below = torch.softmax(logits.double(), -1).cumsum(-1) <= uniform[:, None]
+    expected = below.sum(-1)
     assert tokens.tolist() == expected.tolist()
     torch.testing.assert_close(logprobs, torch.log_softmax(logits, -1)[range(5), expected])
 
@@ -152,6 +155,13 @@ def test_a_plan_counts_prompts_that_cannot_be_shared():
     prompts = different_prompts(4, 3)
     assert len({tuple(prompt) for prompt in prompts}) == 4
     assert [len(prompt) for prompt in prompts] == [3] * 4
+
+
+@pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (0.5, 1), (1 - 5e-10, 2), (1 - 1e-12, 3)])
+def test_rare_tokens_behind_common_ones_can_be_drawn(uniform, token):
+    logits = torch.tensor([[-torch.inf, 0.0, math.log(1e-9), math.log(1e-10)]])
+    drawn, _ = cached._draw(logits, torch.tensor([[uniform]], dtype=torch.float64))
+    assert drawn.tolist() == [token]
 
 
 @pytest.mark.parametrize("option", ["temperature", "response_length", "batch_size"])
