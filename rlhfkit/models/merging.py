@@ -23,9 +23,11 @@ def merged_adapter(model: LanguageModel) -> Iterator[None]:
     kept: list[tuple[Linear, Tensor]] = []
     try:
         for layer in _mergeable(model):
-            kept.append((layer, layer.get_base_layer().weight.data))
-            with torch.no_grad():  # PEFT's safe merge makes a new tensor, the other adds in place
-                layer.merge(safe_merge=True, adapter_names=[model.adapter])
+            base = layer.get_base_layer()
+            kept.append((layer, base.weight.data))
+            with torch.no_grad():  # into a new tensor: PEFT adds and subtracts, which leaves a rest
+                base.weight.data = base.weight.data + layer.get_delta_weight(model.adapter)
+            layer.merged_adapters.append(model.adapter)
         yield
     finally:
         for layer, weight in kept:
