@@ -10,7 +10,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.types import Response
-from rlhfkit_plugins.samplers import SamplingConfig
+from rlhfkit_plugins.samplers import BatchedConfig
 
 
 class BatchedSampler(ABC):
@@ -20,7 +20,7 @@ class BatchedSampler(ABC):
     sequences: other samples of the same distribution.
     """
 
-    def __init__(self, config: SamplingConfig, context: Context | None = None) -> None:
+    def __init__(self, config: BatchedConfig, context: Context | None = None) -> None:
         if config.temperature <= 0 or config.response_length < 1 or config.batch_size < 1:
             raise UserError("sampler: temperature, response_length and batch_size must be positive")
         self.temperature = config.temperature
