@@ -1,4 +1,4 @@
-"""Both samplers: distribution, log-probabilities, early ends, reproducibility."""
+"""All samplers of this process: distribution, log-probabilities, early ends, reproducibility."""
 
 import math
 
@@ -11,14 +11,19 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.planning.phases import different_prompts
-from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig, cached
+from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig, GenerateConfig, cached
 from rlhfkit_plugins.samplers.cached import CachedSampler, draw
+from rlhfkit_plugins.samplers.continuous import ContinuousSampler
 from rlhfkit_plugins.samplers.generate import GenerateSampler
 from tests import tiny
 
 EOS = 2
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6], [7, 7, 7, 7]]
-KINDS = [(CachedSampler, CachedConfig), (GenerateSampler, GenerateConfig)]
+KINDS = [
+    (CachedSampler, CachedConfig),
+    (GenerateSampler, GenerateConfig),
+    (ContinuousSampler, ContinuousConfig),
+]
 
 
 @pytest.fixture(scope="module")
@@ -166,5 +171,6 @@ def test_rare_tokens_behind_common_ones_can_be_drawn(uniform, token):
 
 @pytest.mark.parametrize("option", ["temperature", "response_length", "batch_size"])
 def test_options_outside_their_meaning(option):
-    with pytest.raises(UserError, match="must be positive"):
-        CachedSampler(CachedConfig(**{option: 0}))
+    for kind, config in KINDS:
+        with pytest.raises(UserError, match="must be positive"):
+            kind(config(**{option: 0}))
