@@ -7,8 +7,9 @@ import torch
 
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.merging import merged_adapter
-from rlhfkit_plugins.samplers import CachedConfig
+from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
+from rlhfkit_plugins.samplers.continuous import ContinuousSampler
 from tests import tiny
 from tests.architectures import write as write_architecture
 from tests.loaders.conftest import perturb, trained
@@ -80,6 +81,14 @@ def test_a_base_that_cannot_hold_the_sum_is_left_alone(trained, loader):
     policy = policy_of(run)
     with merged_adapter(policy):
         assert not merged_layers(policy)
+
+
+def test_continuous_batching_samples_with_the_adapter(trained):
+    policy = policy_of(trained("lora"))
+    sampler = ContinuousSampler(ContinuousConfig(response_length=8, temperature=1e-4))
+    drawn = sampler.sample(policy, PROMPTS, -1, torch.Generator().manual_seed(0))
+    likeliest = draw(policy, temperature=1e-4)
+    assert [response.ids for response in drawn] == [response.ids for response in likeliest]
 
 
 def test_a_model_without_adapters(make_context, tmp_path):
