@@ -1,5 +1,7 @@
-"""sampler=continuous: transformers' continuous batching. Made for GPUs; only ever run on a CPU here,
-where its paged cache is slower than sampler=cached."""
+"""sampler=continuous: transformers' continuous batching.
+
+It is made for GPUs; here it only ever ran on a CPU, with the tests' tiny models.
+"""
 
 from collections.abc import Sequence
 
@@ -54,8 +56,9 @@ class ContinuousSampler:
         ids = [output.generated_tokens for output in found.values() if output.error is None]
         if len(ids) < len(prompts):
             raise UserError(
-                f"sampler=continuous: {len(prompts) - len(ids)} of {len(prompts)} sequences failed, "
-                f"as transformers says above: try a smaller sampler.batch_size or sampler=cached"
+                f"sampler=continuous: {len(prompts) - len(ids)} of {len(prompts)} sequences "
+                f"failed, as transformers says above: try a smaller sampler.batch_size or "
+                f"sampler=cached"
             )
         return self._scored(model, prompts, ids, eos_token_id)
 

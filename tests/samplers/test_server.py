@@ -93,7 +93,7 @@ def test_another_model_on_the_server(setting):
 
 def test_a_name_that_the_server_does_not_know(setting):
     base = setting.run.context.build("loader").language_model(None)
-    with serving(setting.stand_in) as url, pytest.raises(UserError, match="404.*`huge`") as error:
+    with serving(setting.stand_in) as url, pytest.raises(UserError, match=r"404.*`huge`") as error:
         draw(setting.sampler(url, model="huge"), base)
     one_line(error)
 
