@@ -29,7 +29,7 @@ def test_every_variant_is_measured(tmp_path):
         assert len(row["seconds"]) == 2
         rates = sorted(4 * 3 / seconds for seconds in row["seconds"])
         assert row["tokens_per_second"] == pytest.approx(rates)
-        assert row["flop_per_second"] > 0 and row["weight_bytes_per_second"] > 0
+        assert min(row["flop_per_second"], row["weight_bytes_per_second"]) > 0
         assert row["variant"] in done.stdout
     assert min(result["limits"].values()) > 0
     assert result["settings"]["threads"] == 1
