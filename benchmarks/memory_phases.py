@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import DoesNotFit, is_out_of_memory
-from rlhfkit.planning.phases import Lengths, Rehearsal
+from rlhfkit.planning.phases import Lengths, Rehearsal, different_prompts
 
 STAGES = {
     "sft": ("sft",),
@@ -120,7 +120,8 @@ class Measured(Rehearsal):
     def _draw(self, phase: str, model: LanguageModel) -> None:
         sampler = self.context.build("sampler")
         sampler.batch_size = self.sizes.setdefault(phase, sampler.batch_size)
-        prompts = [[3] * self.lengths.prompt] * self.context.config.sampler.batch_size
+        rows = self.context.config.sampler.batch_size
+        prompts = different_prompts(rows, self.lengths.prompt)
         generator = torch.Generator(model.device).manual_seed(self.context.config.seed)
         with self.meter.phase(phase):
             sampler.sample(model, prompts, -1, generator)

@@ -38,7 +38,7 @@ _SMALL = {
     "vocab_size": 32000,
     "tie_word_embeddings": True,
 }
-_SMOLLM2_135M = {
+SMOLLM2_135M = {
     **_SMALL,
     "hidden_size": 576,
     "num_hidden_layers": 30,
@@ -53,16 +53,16 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "small-qlora": (_SMALL, ["loader=qlora", *configured(96, 32, 8)]),
     "small-checkpointing": (_SMALL, ["loader=lora", *configured(64, 64, 16, True)]),
     "small-long": (_SMALL, ["loader=lora", *configured(32, 224, 4)]),
-    "135m-lora": (_SMOLLM2_135M, ["loader=lora", *configured(64, 64, 16)]),
+    "135m-lora": (SMOLLM2_135M, ["loader=lora", *configured(64, 64, 16)]),
     "135m-lora-micro-4": (
-        _SMOLLM2_135M,
+        SMOLLM2_135M,
         ["loader=lora", *configured(64, 64, 16), "stage.rl.micro_batch_size=4"],
     ),
     "135m-upper-10": (
-        _SMOLLM2_135M,
+        SMOLLM2_135M,
         ["loader=lora", "loader.lora_last_layers=10", *configured(96, 24, 8)],
     ),
-    "quickstart": (_SMOLLM2_135M, ["recipe=quickstart", "optimizer.critic_warmup=0"]),
+    "quickstart": (SMOLLM2_135M, ["recipe=quickstart", "optimizer.critic_warmup=0"]),
 }
 """Model size, loader, batch, lengths and checkpointing varied."""
 

@@ -52,6 +52,8 @@ class OnlineOptimizer(ABC):
         self._optim = checked_optim("optimizer.optim", config.optim, context.device)
         self.pretraining: list[list[int]] = []
         self._average: list[Tensor] = []
+        self._drift: list[Tensor] = []
+        self._on_policy = True
         size = self.rl.micro_batch_size
         self._lower_size = BatchSize("the shared layers", size)
         self._reference_size = BatchSize("reference log-probabilities", size)
@@ -76,6 +78,7 @@ class OnlineOptimizer(ABC):
                 rollout = self.collect(next(self._prompt_batches))
                 collected = time.perf_counter()
                 metrics = self._rollout_metrics(rollout) | self.step(rollout)
+                metrics |= self.drift_metrics()
                 metrics["time/rollout"] = collected - started
                 metrics["time/update"] = time.perf_counter() - collected
                 self.kl.update(float(rollout.kl.sum(1).mean()), len(rollout))
@@ -87,6 +90,7 @@ class OnlineOptimizer(ABC):
 
     def collect(self, prompts: list[Messages]) -> Rollout:
         """Answer prompts with the policy and score the answers."""
+        self._on_policy, self._drift = True, []
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
         responses = self.sampler.sample(
             self.roles.policy, prompt_ids, self.text.eos_token_id, self.generator
@@ -174,8 +178,25 @@ class OnlineOptimizer(ABC):
             norms[f"{group['name']}/grad_norm"] = float(norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self._on_policy = False
         self._update_average()
         return norms
+
+    def note_drift(self, sampled: Tensor, logprobs: Tensor, mask: Tensor) -> None:
+        """Compare log-probabilities [B, T] taken while sampling with the update's own, as long as
+        it has not changed the policy: on its first mini-batch."""
+        if self._on_policy:
+            self._drift.append((logprobs.detach() - sampled)[mask].abs())
+
+    def drift_metrics(self) -> dict[str, float]:
+        """How far sampler and update are apart, in nats; nothing where the policy stood still."""
+        if not self._drift:
+            return {}
+        drift = torch.cat(self._drift)
+        return {
+            "sampling/logprob_drift": float(drift.mean()),
+            "sampling/logprob_drift_max": float(drift.max()),
+        }
 
     @torch.no_grad()
     def _update_average(self) -> None:

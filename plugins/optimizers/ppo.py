@@ -105,6 +105,7 @@ class PPO(OnlineOptimizer):
             batch = rollout.batch(rows)
             mask = batch.response_mask
             logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
+            self.note_drift(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
             found = ppo_policy_loss(
                 logprobs,
                 rollout.logprobs[rows, : mask.shape[1]],

@@ -59,6 +59,8 @@ class RLOO(OnlineOptimizer):
         for rows in rollout.micro_batches(indices, size):
             batch = rollout.batch(rows)
             logprobs, _ = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
+            mask = batch.response_mask
+            self.note_drift(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
             whole = logprobs.sum(1, keepdim=True)
             loss = ppo_policy_loss(
                 whole,

@@ -8,21 +8,70 @@ from rlhfkit.component import Component
 
 
 @dataclass
-class CachedConfig:
-    """A decoding loop with a KV cache: finished sequences leave the batch, log-probabilities
-    are taken while sampling."""
+class SamplingConfig:
+    """What every sampler asks for."""
 
     response_length: int = 64
     """Longest completion in tokens, EOS included."""
 
     temperature: float = 1.0
+
+
+@dataclass
+class BatchedConfig(SamplingConfig):
+    """What samplers in this process ask for."""
+
     batch_size: int = 32
     """Prompts decoded together."""
 
 
 @dataclass
-class GenerateConfig(CachedConfig):
+class CachedConfig(BatchedConfig):
+    """A decoding loop with a KV cache: finished sequences leave the batch, log-probabilities
+    are taken while sampling."""
+
+    share_prompts: bool = True
+    """Whether equal prompts of a batch are read once; the completions are the same either way."""
+
+    merge_adapters: bool = True
+    """Whether an adapter is added into its base while sampling, and taken out without a trace: in
+    full precision (float32) only, with a second copy of the weights that have an adapter."""
+
+
+@dataclass
+class GenerateConfig(BatchedConfig):
     """transformers' `generate`, plain sampling, log-probabilities by a second pass."""
+
+
+@dataclass
+class ContinuousConfig(BatchedConfig):
+    """transformers' continuous batching: as a sequence ends, the next prompt takes its place;
+    log-probabilities by a second pass. Made for GPUs; here only ever run on a CPU."""
+
+    page_size: int = 32
+    """Tokens in a page of the cache."""
+
+
+@dataclass
+class ServerConfig(SamplingConfig):
+    """A vLLM server: completions over HTTP, the adapter loaded anew whenever it changed. Tried
+    against a stand-in of the protocol only, never against vLLM itself."""
+
+    url: str = "http://localhost:8000"
+    """Where the server listens; started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, --enable-lora,
+    and at another temperature than 1 with --logprobs-mode processed_logprobs."""
+
+    model: str = ""
+    """What the server calls the base model."""
+
+    adapter_dir: str = ""
+    """A directory that the server reads under the same path; adapters are written there."""
+
+    timeout: float = 600.0
+    """Longest wait for an answer, in seconds."""
+
+    api_key_variable: str = "VLLM_API_KEY"
+    """The environment variable with the server's key, where it wants one."""
 
 
 @hookimpl
@@ -30,4 +79,8 @@ def samplers() -> Sequence[Component]:
     return (
         Component("cached", CachedConfig, "rlhfkit_plugins.samplers.cached:CachedSampler"),
         Component("generate", GenerateConfig, "rlhfkit_plugins.samplers.generate:GenerateSampler"),
+        Component(
+            "continuous", ContinuousConfig, "rlhfkit_plugins.samplers.continuous:ContinuousSampler"
+        ),
+        Component("server", ServerConfig, "rlhfkit_plugins.samplers.server:ServerSampler"),
     )

@@ -1,6 +1,7 @@
 """sampler=cached: a decoding loop that stops paying for sequences once they end."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -8,31 +9,24 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.models.merging import merged_adapter
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import CachedConfig
+from rlhfkit_plugins.samplers.batched import BatchedSampler
 
 CHUNK_LOGITS = 2**22
 """How many logits are held at once while tokens are drawn: 16 MiB in float32."""
 
 
-class CachedSampler:
-    """Plain sampling at a temperature, batched, with a KV cache.
-
-    After running out of memory, batches are smaller and the generator's numbers fall to other
-    sequences: other samples of the same distribution.
-    """
+class CachedSampler(BatchedSampler):
+    """Plain sampling at a temperature, batched, with a KV cache."""
 
     def __init__(self, config: CachedConfig, context: Context | None = None) -> None:
-        if config.temperature <= 0 or config.response_length < 1 or config.batch_size < 1:
-            raise UserError("sampler: temperature, response_length and batch_size must be positive")
-        self.temperature = config.temperature
-        self.response_length = config.response_length
-        self.batch_size = BatchSize("sampling", config.batch_size)
+        super().__init__(config, context)
+        self._share_prompts = config.share_prompts
+        self._merge_adapters = config.merge_adapters
 
-    @torch.no_grad()
     def sample(
         self,
         model: LanguageModel,
@@ -40,21 +34,9 @@ class CachedSampler:
         eos_token_id: int,
         generator: torch.Generator,
     ) -> list[Response]:
-        """Prompts of like length share a batch, so that little is padded."""
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        responses: list[Response | None] = [None] * len(prompts)
-        state = generator.get_state()
-
-        def of(rows: Sequence[int]) -> list[Response]:
-            generator.set_state(state)
-            batch = [prompts[row] for row in rows]
-            return self._sample_batch(model, batch, eos_token_id, generator)
-
-        for rows, drawn in self.batch_size.map(order, of):
-            state = generator.get_state()
-            for row, response in zip(rows, drawn, strict=True):
-                responses[row] = response
-        return [response for response in responses if response is not None]
+        """With the adapter merged, where that is exact."""
+        with merged_adapter(model) if self._merge_adapters else nullcontext():
+            return super().sample(model, prompts, eos_token_id, generator)
 
     def _sample_batch(
         self,
@@ -63,7 +45,7 @@ class CachedSampler:
         eos_token_id: int,
         generator: torch.Generator,
     ) -> list[Response]:
-        state = _Decoding.start(model, prompts)
+        state = _Decoding.start(model, prompts, self._share_prompts)
         for _ in range(self.response_length):
             tokens, logprobs = draw(model, state.hidden, self.temperature, generator)
             state.record(tokens, logprobs)
@@ -83,25 +65,29 @@ def draw(
 ) -> tuple[Tensor, Tensor]:
     """[B] tokens from the states [B, D] before them, and [B] their log-probabilities.
 
-    The noise is drawn for all rows at once, so that chunks do not change the draws; logits and
-    what comes of them exist for a chunk of rows only.
+    One uniform number a row, drawn for all rows at once, so that chunks do not change the draws;
+    logits and what comes of them exist for a chunk of rows only.
     """
-    vocabulary = model.head.out_features
-    noise = hidden.new_empty(len(hidden), vocabulary, dtype=torch.float32)
-    noise.exponential_(generator=generator)
-    rows = max(1, CHUNK_LOGITS // vocabulary)
+    device = hidden.device
+    precision = torch.float32 if device.type == "mps" else torch.float64  # MPS has no more
+    uniform = torch.rand(len(hidden), 1, generator=generator, device=device, dtype=precision)
+    rows = max(1, CHUNK_LOGITS // model.head.out_features)
     drawn = [
-        _draw(model.logits(part).div_(temperature), part_noise)
-        for part, part_noise in zip(hidden.split(rows), noise.split(rows), strict=True)
+        _draw(model.logits(part).div_(temperature), part_uniform)
+        for part, part_uniform in zip(hidden.split(rows), uniform.split(rows), strict=True)
     ]
     tokens, logprobs = zip(*drawn, strict=True)
     return torch.cat(tokens), torch.cat(logprobs)
 
 
-def _draw(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens by the Gumbel-max trick: one pass, no sort. Overwrites the exponential noise."""
-    tokens = noise.log_().neg_().add_(logits).argmax(dim=-1)
-    return tokens, torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
+def _draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens by inverting the cumulative distribution: noise for every logit would cost as much as
+    a tenth of the model. In float64, where rare tokens at the end are not rounded away."""
+    logprobs = torch.log_softmax(logits, dim=-1)
+    cumulative = logprobs.exp().cumsum(dim=-1, dtype=uniform.dtype)
+    tokens = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    tokens = tokens.clamp(max=logits.shape[-1] - 1)  # where the product was rounded up
+    return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]
 
 
 @dataclass
@@ -121,12 +107,18 @@ class _Decoding:
     steps: int = field(default=0)
 
     @classmethod
-    def start(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> "_Decoding":
-        """Read the prompts, padded on the left so that all end at the same position."""
-        longest = max(len(prompt) for prompt in prompts)
-        pads = [longest - len(prompt) for prompt in prompts]
+    def start(
+        cls, model: LanguageModel, prompts: Sequence[Sequence[int]], share: bool
+    ) -> "_Decoding":
+        """Read the prompts, padded on the left so that all end at the same position.
+
+        share: read equal prompts once, then copy what was made of them.
+        """
+        read = list(dict.fromkeys(map(tuple, prompts))) if share else prompts
+        longest = max(len(prompt) for prompt in read)
+        pads = [longest - len(prompt) for prompt in read]
         input_ids = torch.tensor(
-            [[0] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)],
+            [[0] * pad + list(prompt) for pad, prompt in zip(pads, read, strict=True)],
             device=model.device,
         )
         positions = torch.arange(longest, device=model.device)
@@ -136,7 +128,17 @@ class _Decoding:
         hidden = model.hidden_states(input_ids, mask, position_ids, cache)[:, -1]
         rows = list(range(len(prompts)))
         empty: list[list[int]] = [[] for _ in rows]
-        return cls(rows, cache, mask, hidden, input_ids[:, -1], empty, [[] for _ in rows])
+        state = cls(rows, cache, mask, hidden, input_ids[:, -1], empty, [[] for _ in rows])
+        if len(read) < len(prompts):
+            place = {prompt: index for index, prompt in enumerate(read)}
+            state._take([place[tuple(prompt)] for prompt in prompts])
+        return state
+
+    def _take(self, indices: Sequence[int]) -> None:
+        """Go on with these rows of the batch only, some perhaps more than once."""
+        index = torch.tensor(indices, device=self.mask.device)
+        self.mask, self.hidden, self.last = self.mask[index], self.hidden[index], self.last[index]
+        self.cache.batch_select_indices(index)
 
     def record(self, tokens: Tensor, logprobs: Tensor) -> None:
         """Append one token to every open sequence."""
@@ -148,13 +150,12 @@ class _Decoding:
 
     def drop_finished(self, tokens: Tensor, eos_token_id: int) -> None:
         """Take sequences that ended out of the batch and the cache."""
-        keep = (tokens != eos_token_id).nonzero()[:, 0]
+        keep = [index for index, token in enumerate(tokens.tolist()) if token != eos_token_id]
         if len(keep) == len(self.rows):
             return
-        self.rows = [self.rows[index] for index in keep.tolist()]
-        self.last, self.mask = self.last[keep], self.mask[keep]
-        if self.rows:
-            self.cache.batch_select_indices(keep)
+        self.rows = [self.rows[index] for index in keep]
+        if keep:
+            self._take(keep)
 
     def advance(self, model: LanguageModel) -> None:
         """Read the token drawn last."""

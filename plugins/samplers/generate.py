@@ -8,10 +8,10 @@ import torch
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.types import Response
-from rlhfkit_plugins.samplers.cached import CachedSampler
+from rlhfkit_plugins.samplers.batched import BatchedSampler
 
 
-class GenerateSampler(CachedSampler):
+class GenerateSampler(BatchedSampler):
     """`model.generate`, then the log-probabilities by one teacher-forced pass."""
 
     def _sample_batch(

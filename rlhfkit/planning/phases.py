@@ -62,6 +62,11 @@ class Lengths:
         )
 
 
+def different_prompts(count: int, length: int) -> list[list[int]]:
+    """The worst case for samplers that read equal prompts once; [count][length] token ids."""
+    return [[row] + [_TOKEN] * (length - 1) for row in range(count)]
+
+
 class Rehearsal:
     """Loads models as the stages load theirs and runs phases on them under a meter."""
 
@@ -163,7 +168,7 @@ class Rehearsal:
         for length in (n for n in SHORT if n < self.lengths.response or n == min(SHORT)):
             sampler = self._sampler(min(length, self.lengths.response))
             rows = getattr(self.context.config.sampler, "batch_size", 1)
-            prompts = [[_TOKEN] * self.lengths.prompt] * rows
+            prompts = different_prompts(rows, self.lengths.prompt)
             generator = torch.Generator(model.device).manual_seed(0)
             with self.meter.phase(f"{phase}/prompts"):
                 decoding = f"{phase}/{length}"

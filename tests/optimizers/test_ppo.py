@@ -163,6 +163,21 @@ def test_rloo_on_policy_is_reinforce_with_leave_one_out(make_context):
     torch.testing.assert_close(roles.policy.model.head.weight.grad, wanted, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", [PPO, RLOO])
+def test_drift_is_that_of_the_unchanged_policy(make_context, kind):
+    roles = make_roles()
+    rollout = make_rollout(roles, noise=0.0)
+    rollout.logprobs[:] += 0.25 * rollout.response_mask
+    config = PpoConfig(**CONFIG) if kind is PPO else RlooConfig(num_generations=2, num_ppo_epochs=2)
+    optimizer = make(kind, config, roles, make_context, 1)
+    assert optimizer.drift_metrics() == {}
+    optimizer.step(rollout)
+    assert optimizer.drift_metrics() == {
+        "sampling/logprob_drift": pytest.approx(0.25, abs=1e-6),
+        "sampling/logprob_drift_max": pytest.approx(0.25, abs=1e-6),
+    }
+
+
 def test_kl_is_measured_per_token_and_zero_off_the_mask():
     roles = make_roles()
     rollout = make_rollout(roles)

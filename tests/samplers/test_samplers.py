@@ -1,4 +1,6 @@
-"""Both samplers: distribution, log-probabilities, early ends, reproducibility."""
+"""All samplers of this process: distribution, log-probabilities, early ends, reproducibility."""
+
+import math
 
 import pytest
 import torch
@@ -8,14 +10,20 @@ from transformers import LlamaForCausalLM
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig, cached
+from rlhfkit.planning.phases import different_prompts
+from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig, GenerateConfig, cached
 from rlhfkit_plugins.samplers.cached import CachedSampler, draw
+from rlhfkit_plugins.samplers.continuous import ContinuousSampler
 from rlhfkit_plugins.samplers.generate import GenerateSampler
 from tests import tiny
 
 EOS = 2
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6], [7, 7, 7, 7]]
-KINDS = [(CachedSampler, CachedConfig), (GenerateSampler, GenerateConfig)]
+KINDS = [
+    (CachedSampler, CachedConfig),
+    (GenerateSampler, GenerateConfig),
+    (ContinuousSampler, ContinuousConfig),
+]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +100,7 @@ class Identity(LanguageModel):
         self._offload = self.compute_dtype = None
 
 
-def test_gumbel_max_draws_from_the_softmax():
+def test_draws_follow_the_softmax():
     logits = torch.tensor([[0.0, 1.0, 2.0]]).expand(20000, 3)
     drawn, _ = draw(Identity(3), logits, 1.0, torch.Generator().manual_seed(0))
     share = torch.bincount(drawn, minlength=3) / 20000
@@ -118,13 +126,51 @@ def test_the_draws_are_those_of_the_plain_formula(model):
     hidden = torch.randn(5, 16, generator=torch.Generator().manual_seed(1))
     tokens, logprobs = draw(model, hidden, 0.7, torch.Generator().manual_seed(2))
     logits = model.logits(hidden) / 0.7
-    noise = torch.empty_like(logits).exponential_(generator=torch.Generator().manual_seed(2))
-    expected = (logits - noise.log()).argmax(-1)
+    uniform = torch.rand(5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    below = torch.softmax(logits.double(), -1).cumsum(-1) <= uniform[:, None]
+    expected = below.sum(-1)
     assert tokens.tolist() == expected.tolist()
     torch.testing.assert_close(logprobs, torch.log_softmax(logits, -1)[range(5), expected])
 
 
+REPEATED = [prompt for prompt in PROMPTS for _ in range(3)]
+
+
+@pytest.mark.parametrize("prompts", [REPEATED, REPEATED[::2] + PROMPTS, PROMPTS])
+def test_equal_prompts_are_read_once_and_answered_the_same(model, monkeypatch, prompts):
+    read, hidden_states = [], model.hidden_states
+
+    def counted(input_ids, *rest):
+        read.append(tuple(input_ids.shape))
+        return hidden_states(input_ids, *rest)
+
+    monkeypatch.setattr(model, "hidden_states", counted)
+    options = {"batch_size": len(prompts), "temperature": 0.8}
+    apart = sample(CachedSampler, CachedConfig, model, prompts, share_prompts=False, **options)
+    assert read[0] == (len(prompts), 5)
+    read.clear()
+    shared = sample(CachedSampler, CachedConfig, model, prompts, **options)
+    assert read[0] == (len(PROMPTS), 5)
+    for one, other in zip(apart, shared, strict=True):
+        assert one.ids == other.ids
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+
+
+def test_a_plan_counts_prompts_that_cannot_be_shared():
+    prompts = different_prompts(4, 3)
+    assert len({tuple(prompt) for prompt in prompts}) == 4
+    assert [len(prompt) for prompt in prompts] == [3] * 4
+
+
+@pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (0.5, 1), (1 - 5e-10, 2), (1 - 1e-12, 3)])
+def test_rare_tokens_behind_common_ones_can_be_drawn(uniform, token):
+    logits = torch.tensor([[-torch.inf, 0.0, math.log(1e-9), math.log(1e-10)]])
+    drawn, _ = cached._draw(logits, torch.tensor([[uniform]], dtype=torch.float64))
+    assert drawn.tolist() == [token]
+
+
 @pytest.mark.parametrize("option", ["temperature", "response_length", "batch_size"])
 def test_options_outside_their_meaning(option):
-    with pytest.raises(UserError, match="must be positive"):
-        CachedSampler(CachedConfig(**{option: 0}))
+    for kind, config in KINDS:
+        with pytest.raises(UserError, match="must be positive"):
+            kind(config(**{option: 0}))

@@ -1,0 +1,62 @@
+"""What samplers share that draw one batch after another."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.types import Response
+from rlhfkit_plugins.samplers import BatchedConfig
+
+
+class BatchedSampler(ABC):
+    """Plain sampling at a temperature; a subclass draws a batch.
+
+    After running out of memory, batches are smaller and the generator's numbers fall to other
+    sequences: other samples of the same distribution.
+    """
+
+    def __init__(self, config: BatchedConfig, context: Context | None = None) -> None:
+        if config.temperature <= 0 or config.response_length < 1 or config.batch_size < 1:
+            raise UserError("sampler: temperature, response_length and batch_size must be positive")
+        self.temperature = config.temperature
+        self.response_length = config.response_length
+        self.batch_size = BatchSize("sampling", config.batch_size)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        eos_token_id: int,
+        generator: torch.Generator,
+    ) -> list[Response]:
+        """Prompts of like length share a batch, so that little is padded."""
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        responses: list[Response | None] = [None] * len(prompts)
+        state = generator.get_state()
+
+        def of(rows: Sequence[int]) -> list[Response]:
+            generator.set_state(state)
+            batch = [prompts[row] for row in rows]
+            return self._sample_batch(model, batch, eos_token_id, generator)
+
+        for rows, drawn in self.batch_size.map(order, of):
+            state = generator.get_state()
+            for row, response in zip(rows, drawn, strict=True):
+                responses[row] = response
+        return [response for response in responses if response is not None]
+
+    @abstractmethod
+    def _sample_batch(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        eos_token_id: int,
+        generator: torch.Generator,
+    ) -> list[Response]:
+        """A response to each prompt."""

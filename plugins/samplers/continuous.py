@@ -1,0 +1,98 @@
+"""sampler=continuous: transformers' continuous batching.
+
+It is made for GPUs; here it only ever ran on a CPU, with the tests' tiny models.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import ContinuousBatchingConfig, GenerationConfig
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit.types import Response
+from rlhfkit_plugins.samplers import ContinuousConfig
+
+
+class ContinuousSampler:
+    """`model.generate_batch` on all prompts at once, then log-probabilities by a second pass.
+
+    It computes in a thread of its own, without autocast, in the weights' precision.
+    """
+
+    def __init__(self, config: ContinuousConfig, context: Context | None = None) -> None:
+        if min(config.temperature, config.response_length, config.batch_size) <= 0:
+            raise UserError("sampler: temperature, response_length and batch_size must be positive")
+        if config.page_size < 4:
+            raise UserError(f"sampler.page_size={config.page_size}: must be at least 4")
+        if context is not None and context.planned is not None:
+            raise UserError("sampler=continuous cannot be planned: plan with sampler=cached")
+        self.temperature = config.temperature
+        self.response_length = config.response_length
+        self._rows, self._page_size = config.batch_size, config.page_size
+        self._score_size = BatchSize("log-probabilities of samples", config.batch_size)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        eos_token_id: int,
+        generator: torch.Generator,
+    ) -> list[Response]:
+        """Raises `UserError` where a sequence got no end, as when memory runs out."""
+        if not prompts:
+            return []
+        model.activate()
+        seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+        found = model.base.generate_batch(
+            inputs=[list(prompt) for prompt in prompts],
+            generation_config=self._generation(eos_token_id),
+            continuous_batching_config=self._batching(max(map(len, prompts)), seed),
+        )
+        ids = [output.generated_tokens for output in found.values() if output.error is None]
+        if len(ids) < len(prompts):
+            raise UserError(
+                f"sampler=continuous: {len(prompts) - len(ids)} of {len(prompts)} sequences "
+                f"failed, as transformers says above: try a smaller sampler.batch_size or "
+                f"sampler=cached"
+            )
+        return self._scored(model, prompts, ids, eos_token_id)
+
+    def _scored(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        ids: list[list[int]],
+        eos_token_id: int,
+    ) -> list[Response]:
+        rows = teacher_forced_logprobs(model, prompts, ids, self.temperature, self._score_size)
+        return [
+            Response(row, values.tolist(), finished=row[-1] == eos_token_id)
+            for row, values in zip(ids, rows, strict=True)
+        ]
+
+    def _generation(self, eos_token_id: int) -> GenerationConfig:
+        return GenerationConfig(
+            max_new_tokens=self.response_length,
+            do_sample=True,
+            temperature=self.temperature,
+            top_k=0,
+            top_p=1.0,
+            eos_token_id=eos_token_id,
+            pad_token_id=eos_token_id,
+        )
+
+    def _batching(self, longest: int, seed: int) -> ContinuousBatchingConfig:
+        """Room for as many of the longest sequences as are decoded together."""
+        pages = -(-(longest + self.response_length) // self._page_size)
+        return ContinuousBatchingConfig(
+            page_size=self._page_size,
+            num_blocks=self._rows * (pages + 1),
+            max_batch_tokens=self._rows * longest,
+            max_requests_per_batch=self._rows,
+            seed=seed,
+        )
