@@ -35,6 +35,7 @@ from rlhfkit.rollout import (
 )
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
+from rlhfkit.weight_average import WeightAverage
 
 T = TypeVar("T")
 
@@ -51,7 +52,6 @@ class OnlineOptimizer(ABC):
         self.seed = context.config.seed
         self._optim = checked_optim("optimizer.optim", config.optim, context.device)
         self.pretraining: list[list[int]] = []
-        self._average: list[Tensor] = []
         self._drift: list[Tensor] = []
         self._on_policy = True
         size = self.rl.micro_batch_size
@@ -85,7 +85,7 @@ class OnlineOptimizer(ABC):
                 metrics["episode"] = iteration * self.rl.batch_size
                 reporter.log(iteration, metrics)
                 bar.advance(1, _shown(metrics))
-        self._take_average()
+        self.average.take()
         self.roles.policy.save(context.stage_dir / "model")
 
     def collect(self, prompts: list[Messages]) -> Rollout:
@@ -179,7 +179,7 @@ class OnlineOptimizer(ABC):
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._on_policy = False
-        self._update_average()
+        self.average.update()
         return norms
 
     def note_drift(self, sampled: Tensor, logprobs: Tensor, mask: Tensor) -> None:
@@ -197,22 +197,6 @@ class OnlineOptimizer(ABC):
             "sampling/logprob_drift": float(drift.mean()),
             "sampling/logprob_drift_max": float(drift.max()),
         }
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Move the average of the policy's weights a step towards what they are now."""
-        if self.config.ema_decay == 0:
-            return
-        policy = self.optimizer.param_groups[0]["params"]
-        if not self._average:
-            self._average = [parameter.detach().clone() for parameter in policy]
-        torch._foreach_lerp_(self._average, policy, 1 - self.config.ema_decay)
-
-    @torch.no_grad()
-    def _take_average(self) -> None:
-        """Give the policy its averaged weights, where there is an average."""
-        if self.config.ema_decay:
-            torch._foreach_copy_(self.optimizer.param_groups[0]["params"], self._average)
 
     def prepare(self, context: Context, roles: RoleModels) -> None:
         """Everything that `collect` and `step` need of these models, apart from data."""
@@ -233,6 +217,8 @@ class OnlineOptimizer(ABC):
             eps=self.config.adam_epsilon,
             weight_decay=self.config.weight_decay,
         )
+        policy = self.optimizer.param_groups[0]["params"]
+        self.average = WeightAverage(policy, self.config.ema_decay)
         self._random = random.Random(self.seed)
         self.generator = torch.Generator(self.roles.policy.device).manual_seed(self.seed)
 

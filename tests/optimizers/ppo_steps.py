@@ -7,6 +7,7 @@ import torch
 
 from rlhfkit.rollout import Rollout
 from rlhfkit.types import Response
+from rlhfkit.weight_average import WeightAverage
 
 PROMPT_IDS = [[1, 2], [3], [4, 5, 1], [2]]
 RESPONSES = [[3, 6, 2], [1], [5, 5], [6, 1, 4, 2]]
@@ -51,6 +52,9 @@ def make(kind, config, roles, make_context, micro_batch_size):
     optimizer.accelerator = context.accelerator
     optimizer.optimizer = torch.optim.AdamW(
         optimizer.parameter_groups(), betas=(0.9, 0.95), eps=1e-5, weight_decay=0.0
+    )
+    optimizer.average = WeightAverage(
+        optimizer.optimizer.param_groups[0]["params"], config.ema_decay
     )
     optimizer._random = random.Random(SEED)
     optimizer.pretraining = TEXTS

@@ -199,5 +199,5 @@ def test_the_average_of_the_weights_is_taken(make_context):
     expected = seen[0]  # the first weights after a step start the average
     for item in seen[1:]:
         expected = 0.75 * expected + 0.25 * item
-    ppo._take_average()
+    ppo.average.take()
     torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,27 @@
+"""The moving average of the policy's weights (InstructGPT, C.4)."""
+
+import torch
+from torch import Tensor
+
+
+class WeightAverage:
+    """avg <- decay avg + (1 - decay) weights after every step; with decay 0 the last weights."""
+
+    def __init__(self, parameters: list[Tensor], decay: float) -> None:
+        self._parameters, self._decay = parameters, decay
+        self._average: list[Tensor] = []
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move a step towards what the weights are now; the first time, start there."""
+        if self._decay == 0:
+            return
+        if not self._average:
+            self._average = [parameter.detach().clone() for parameter in self._parameters]
+        torch._foreach_lerp_(self._average, self._parameters, 1 - self._decay)
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Give the parameters their averaged weights, where there is an average."""
+        if self._average:
+            torch._foreach_copy_(self._parameters, self._average)
