@@ -151,9 +151,14 @@ def prompts_of(load: str, choice: Choice, folder: Path) -> dict[str, Any]:
 
 def quickstart(choice: Choice, folder: Path, options: tuple[str, ...] = ()) -> Context:
     """A context with the quickstart's data and template; folder: of its run."""
-    lora = ("loader=lora", f"loader.lora_r={choice.lora_r}", f"loader.lora_alpha={choice.lora_alpha}")
+    lora = (
+        "loader=lora",
+        f"loader.lora_r={choice.lora_r}",
+        f"loader.lora_alpha={choice.lora_alpha}",
+    )
     return composed(
-        ["recipe=quickstart", f"model.path={choice.model}", "optimizer=ppo", *lora, *options], folder
+        ["recipe=quickstart", f"model.path={choice.model}", "optimizer=ppo", *lora, *options],
+        folder,
     )
 
 
