@@ -1,6 +1,6 @@
 """How near the training steps come to what the machine can do.
 
-    python benchmarks/roofline.py [--batch 8] [--repetitions 5] [--out DIR]
+    python benchmarks/roofline.py [--batch 4] [--repetitions 5] [--out DIR]
 
 The operations that SFT, the reward model and PPO carry out, over the time they take, against matrix
 products and a memory copy measured in turns with them. SmolLM2-135M's shape with random weights,
@@ -54,7 +54,7 @@ ATTENTION_ON_CPU = {
 def main() -> int:
     """The exit status: 0 whatever the numbers are."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--batch", type=int, default=8, help="sequences, a multiple of 4")
+    parser.add_argument("--batch", type=int, default=4, help="sequences, a multiple of 4")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ...")
     parser.add_argument("--seed", type=int, default=0)
