@@ -3,7 +3,7 @@
     python benchmarks/ppo_vs_trl.py [--repetitions 5] [--loads mixed fixed] [--out DIR]
 
 Both get the same model, reward model, prompts, adapters, lengths and batch. TRL has an environment
-of its own, which the first run makes (`trl_venv.py`). On a machine with a CUDA device both use it.
+of its own, which the first run makes (`trl_venv.py`). Where there is a CUDA device both use it.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         runs = _measure(options, choice, sides, Path(name))
     result = {
-        "hardware": in_fresh_process("hardware", "header", options.device, options.seed),
+        "hardware": in_fresh_process("hardware", "header", "cuda:0", options.seed),
         "settings": asdict(choice) | {"warm_up": options.warm_up},
         "runs": runs,
     }
@@ -59,7 +59,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=1, help="over each batch")
     parser.add_argument("--response", type=int, default=64, help="tokens at most")
     parser.add_argument("--upper-layers", type=int, default=10, help="of the third side")
-    parser.add_argument("--device", default="cuda:0", help="for the header")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     options = parser.parse_args()

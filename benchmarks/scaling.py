@@ -1,6 +1,6 @@
 """How time and memory grow, beside how they must.
 
-    python benchmarks/scaling.py [--axes batch length ...] [--repetitions 5] [--out DIR]
+    python benchmarks/scaling.py [--axes batch length ...] [--repetitions 3] [--out DIR]
 
 A small model with random weights; nothing is downloaded. Times are measured, the points of an axis
 in turns; memory is what `rlhfkit plan` counts, which is exact and needs no device. Slopes are of
@@ -22,7 +22,7 @@ from memory_setup import context_of
 from rich import box
 from rich.table import Table
 from roofline import Updates
-from scaling_axes import AXES, Axis, Point
+from scaling_axes import AXES, Axis, Point, Theory
 from summary import slope
 
 from rlhfkit.console import console
@@ -39,7 +39,7 @@ def main() -> int:
     """The exit status: 0 whatever the numbers are."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ...")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
@@ -51,6 +51,8 @@ def main() -> int:
         timed = in_fresh_process("scaling", "measure", name, options)
         found[name] = {"sizes": sizes(AXES[name]), "bytes": planned, "seconds": timed}
     console.print(table(found))
+    for name in found:
+        console.print(reasons(AXES[name]), soft_wrap=True)
     hardware = in_fresh_process("hardware", "header", options.device, options.seed)
     settings = {"repetitions": options.repetitions, "seed": options.seed}
     options.out.mkdir(parents=True, exist_ok=True)
@@ -95,20 +97,32 @@ def sizes(axis: Axis) -> list[float]:
 def table(found: dict[str, dict[str, Any]]) -> Table:
     """A row for each axis and kind of cost."""
     made = Table(title="cost ~ size ** slope", box=box.SIMPLE)
-    for column in ("size", "from", "to", "cost", "slope", "theory", "", "why"):
+    for column in ("size", "from", "to", "cost", "slope", "theory", ""):
         made.add_column(column)
     for name, item in found.items():
         axis, (low, *_, high) = AXES[name], item["sizes"]
-        costs: list[tuple[str, Any, list[float]]] = [("memory", axis.memory, item["bytes"])]
-        if axis.time is not None:
-            medians = [statistics.median(times) for times in item["seconds"]]
-            costs.append(("time", axis.time, medians))
-        for kind, theory, values in costs:
+        for cost, values in _costs(item).items():
+            theory: Theory = getattr(axis, cost)
             fitted = slope(item["sizes"], values)
             mark = "" if fitted <= theory.most + MARGIN else "faster"
-            cells = (f"{low:g}", f"{high:g}", kind, f"{fitted:.2f}", theory.text, mark, theory.why)
-            made.add_row(axis.what, *cells)
+            ends = (f"{low:.3g}", f"{high:.3g}")
+            made.add_row(axis.what, *ends, cost, f"{fitted:.2f}", theory.text, mark)
     return made
+
+
+def reasons(axis: Axis) -> str:
+    """Why costs must grow as the theory says."""
+    theories = {"memory": axis.memory, "time": axis.time}
+    whys = [f"{cost} {theory.text}, {theory.why}" for cost, theory in theories.items() if theory]
+    return f"{axis.what}: {'; '.join(whys)}"
+
+
+def _costs(item: dict[str, Any]) -> dict[str, list[float]]:
+    """Of every point: bytes, and median seconds where time was taken."""
+    costs = {"memory": item["bytes"]}
+    if item["seconds"]:
+        costs["time"] = [statistics.median(times) for times in item["seconds"]]
+    return costs
 
 
 def _seconds(point: Point, device: str) -> float:

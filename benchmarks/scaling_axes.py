@@ -121,7 +121,7 @@ AXES = {
         Theory(2, "1 to 2", "weights cost 1, attention 2"),
     ),
     "completions": Axis(
-        "completions K of a prompt",
+        "completions of a prompt",
         [_ranking(completions) for completions in (2, 4, 8)],
         _is_activation,
         Theory(1, "1", "K sequences, not K (K - 1) / 2 pairs"),
@@ -138,7 +138,7 @@ AXES = {
         "roles, loader=lora",
         _roles("lora"),
         _is_weights,
-        Theory(0.2, "0 and a little", "one base; an adapter each"),
+        Theory(0.2, "about 0", "one base, an adapter each"),
         None,
     ),
     "roles-full": Axis(
