@@ -10,8 +10,9 @@ from summary import ratios, spread
 MIB = 2**20
 
 Record = Mapping[str, Any]
+Numbers = Mapping[str, float]
 
-COLUMNS = {
+ROWS = {
     "episodes_per_second": "episodes/s",
     "tokens_per_second": "tokens/s",
     "peak_mib": "peak MiB",
@@ -21,18 +22,20 @@ COLUMNS = {
 
 
 def table(runs: Sequence[Record], warm_up: int, batch_size: int) -> Table:
-    """A row for each load and side, and below them how they compare, repetition by repetition."""
+    """A section for each load and each choice of layers with adapters in rlhfkit; TRL has them in
+    all layers."""
     made = Table(title="median [lowest, highest] of the repetitions", box=box.SIMPLE)
-    for column in ("load", "side", "adapters", *COLUMNS.values()):
+    for column in ("load, adapters", "rlhfkit", "trl", "rlhfkit / trl"):
         made.add_column(column)
     groups: dict[tuple[str, str, str], list[dict[str, float]]] = {}
     for run in runs:
-        key = run["load"], run["side"], run["layers"]
+        key = run["side"], run["load"], run["layers"]
         groups.setdefault(key, []).append(numbers(run, warm_up, batch_size))
-    for key, group in groups.items():
-        made.add_row(*key, *(spread([item[name] for item in group]) for name in COLUMNS))
-    for load in dict.fromkeys(key[0] for key in groups):
-        _add_ratios(made, {key[1:]: group for key, group in groups.items() if key[0] == load}, load)
+    trl = {load: group for (side, load, _), group in groups.items() if side == "trl"}
+    for (side, load, layers), group in groups.items():
+        if side == "rlhfkit":
+            made.add_row(f"[bold]{load}, {layers}")
+            _add_section(made, group, trl[load])
     return made
 
 
@@ -50,16 +53,9 @@ def numbers(run: Record, warm_up: int, batch_size: int) -> dict[str, float]:
     }
 
 
-def _add_ratios(
-    made: Table, groups: Mapping[tuple[str, str], Sequence[Mapping[str, float]]], load: str
-) -> None:
-    """Of rlhfkit to TRL; a reward may be 0 or negative, so it has none."""
-    others = [group for (side, _), group in groups.items() if side == "trl"]
-    for (side, layers), group in groups.items():
-        if side == "trl" or not others:
-            continue
-        cells = [
-            spread(ratios([item[name] for item in group], [item[name] for item in others[0]]))
-            for name in list(COLUMNS)[:-1]
-        ]
-        made.add_row(load, "rlhfkit / trl", layers, *cells, "")
+def _add_section(made: Table, ours: Sequence[Numbers], theirs: Sequence[Numbers]) -> None:
+    """Ratios are taken repetition by repetition; a reward may be 0 or negative and has none."""
+    for name, label in ROWS.items():
+        mine, other = ([item[name] for item in group] for group in (ours, theirs))
+        compared = "" if name == "reward_per_minute" else spread(ratios(mine, other))
+        made.add_row(f"  {label}", spread(mine), spread(other), compared)
