@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 from rlhfkit.console import console
 
 TRL = "1.12.0"
-"""The last release before PPOTrainer's successors; its trl.experimental.ppo is what is compared."""
+"""Its trl.experimental.ppo is what rlhfkit is compared with."""
 
 _CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 _READY = "ready"
