@@ -143,19 +143,18 @@ class Updates(Rehearsal):
 def table(rows: list[dict[str, Any]]) -> Table:
     """Achieved rates, and their share of the machine's in the same repetition."""
     made = Table(title="GFLOP/s, median [lowest, highest]", box=box.SIMPLE)
-    for column in ("adapters", "phase", "GFLOP", "achieved", *(f"of {name}" for name in PRODUCTS)):
+    for column in ("", "achieved", *(f"of {name}" for name in PRODUCTS)):
         made.add_column(column)
     for layers in dict.fromkeys(row["layers"] for row in rows):
         group = [row for row in rows if row["layers"] == layers]
+        made.add_row(f"[bold]adapters: {layers}")
         for phase in PHASES:
             rates = [row["flops"][phase] / row["seconds"][phase] for row in group]
             machine = [[row["machine"][name] for row in group] for name in PRODUCTS]
-            work = f"{group[0]['flops'][phase] / 1e9:.0f}"
-            achieved = spread([rate / 1e9 for rate in rates])
             shares = (spread(ratios(rates, product)) for product in machine)
-            made.add_row(layers, phase, work, achieved, *shares)
+            made.add_row(f"  {phase}", spread([rate / 1e9 for rate in rates]), *shares)
     for name in PRODUCTS:
-        made.add_row("", name, "", spread([row["machine"][name] / 1e9 for row in rows]))
+        made.add_row(name, spread([row["machine"][name] / 1e9 for row in rows]))
     copied = spread([row["machine"]["copy_bytes"] / 1e9 for row in rows])
     made.caption = f"memory copy, bytes read and written: {copied} GB/s"
     return made

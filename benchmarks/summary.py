@@ -23,4 +23,7 @@ def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 
 def _short(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """Two digits of what is below 1, three of the rest, or all before the point."""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) >= 1 else f"{value:.2g}"
