@@ -67,12 +67,16 @@ def _train(settings: Settings, context: Context) -> list[tuple[float, float, int
 def _optimizer(settings: Settings, context: Context) -> OnlineOptimizer:
     """Ready to collect and step."""
     optimizer: OnlineOptimizer = context.build("optimizer")
-    text = load_text_format(context)
-    kind, chat = (TextFormat, True) if settings["natural_ends"] else (Endless, False)
-    optimizer.text = kind(text.tokenizer, chat)
+    optimizer.text = text_format(context, settings["natural_ends"])
     roles = context.build("loader").roles(None, settings["reward_model"])
     optimizer.prepare(context, roles)
     return optimizer
+
+
+def text_format(context: Context, natural_ends: bool) -> TextFormat:
+    """The quickstart's chat, or bare texts whose answers go on to the limit."""
+    text = load_text_format(context)
+    return text if natural_ends else Endless(text.tokenizer, chat=False)
 
 
 def _context(settings: dict[str, Any], folder: Path) -> Context:
