@@ -90,13 +90,19 @@ def context_of(
 ) -> Context:
     """A context with a model of this configuration; kind: what precision is chosen by."""
     (folder / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+    planned = Planned(kind, device=device)
+    return composed([f"model.path={folder}", *options], folder, planned)
+
+
+def composed(options: list[str], folder: Path, planned: Planned | None = None) -> Context:
+    """The context of an rl stage, as the command line makes it of these options."""
     plugins = load_plugins()
     register_configs(plugins)
     with initialize_config_module("rlhfkit_conf", version_base="1.3"):
-        raw = compose("config", ["run_name=memory", f"model.path={folder}", *options])
+        raw = compose("config", ["run_name=benchmark", *options])
     config = OmegaConf.to_object(raw)
     assert isinstance(config, RunConfig)
-    return Context(config, plugins, RunDir(folder), "rl", planned=Planned(kind, device=device))
+    return Context(config, plugins, RunDir(folder), "rl", planned=planned)
 
 
 def configured(prompt: int, response: int, batch: int, checkpointing: bool = False) -> list[str]:

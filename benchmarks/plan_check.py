@@ -28,7 +28,7 @@ from rlhfkit.planning.phases import Lengths
 
 MIB = 2**20
 
-_SMALL = {
+SMALL = {
     "model_type": "llama",
     "hidden_size": 512,
     "num_hidden_layers": 8,
@@ -39,7 +39,7 @@ _SMALL = {
     "tie_word_embeddings": True,
 }
 SMOLLM2_135M = {
-    **_SMALL,
+    **SMALL,
     "hidden_size": 576,
     "num_hidden_layers": 30,
     "num_attention_heads": 9,
@@ -48,11 +48,11 @@ SMOLLM2_135M = {
 }
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "small-lora": (_SMALL, ["loader=lora", *configured(64, 64, 8)]),
-    "small-full": (_SMALL, ["loader=full", *configured(64, 64, 4)]),
-    "small-qlora": (_SMALL, ["loader=qlora", *configured(96, 32, 8)]),
-    "small-checkpointing": (_SMALL, ["loader=lora", *configured(64, 64, 16, True)]),
-    "small-long": (_SMALL, ["loader=lora", *configured(32, 224, 4)]),
+    "small-lora": (SMALL, ["loader=lora", *configured(64, 64, 8)]),
+    "small-full": (SMALL, ["loader=full", *configured(64, 64, 4)]),
+    "small-qlora": (SMALL, ["loader=qlora", *configured(96, 32, 8)]),
+    "small-checkpointing": (SMALL, ["loader=lora", *configured(64, 64, 16, True)]),
+    "small-long": (SMALL, ["loader=lora", *configured(32, 224, 4)]),
     "135m-lora": (SMOLLM2_135M, ["loader=lora", *configured(64, 64, 16)]),
     "135m-lora-micro-4": (
         SMOLLM2_135M,
