@@ -104,6 +104,7 @@ class LanguageModel:
     @torch.no_grad()
     def lower_states(self, batch: TokenBatch, depth: int) -> Tensor:
         """[B, L, D] hidden states of a batch after so many layers."""
+        self.activate()  # while all layers are in their places
         with stopped(self.body, depth) as found:
             self.states(batch)
         return found.states

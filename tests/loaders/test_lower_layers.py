@@ -83,6 +83,18 @@ def test_the_lower_layers_are_not_computed_again(roles):
     assert roles.policy.body.layers is layers
 
 
+def test_upper_layers_follow_the_role_as_ever(roles):
+    batch = make_rollout(roles).batch(range(4))
+    with torch.no_grad():
+        expected = roles.reference.response_logprobs(batch)[0]
+        policy = roles.policy.response_logprobs(batch)[0]
+        lower = roles.reference.lower_states(batch, roles.shared_depth)  # the policy was active
+        found = roles.reference.response_logprobs(batch)[0]
+    assert (policy - expected).abs().max() > 1e-3
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    assert lower.shape == (4, 5, 64)
+
+
 def test_other_states_give_other_numbers(roles):
     rollout = with_lower(roles, make_rollout(roles))
     wrong = LowerRows([row + 1 for row in rollout.lower.rows], rollout.lower.depth)
