@@ -126,7 +126,8 @@ def test_whole_steps(make_context, tmp_path, kind, config):
         assert all(
             (new - old).abs().max() > 1e-3 for new, old in zip(after[-1], before, strict=True)
         )
-    torch.testing.assert_close(after[1], after[0], rtol=1e-4, atol=1e-5)
+    # Adam divides by roots of squared gradients, which enlarges rounding; steps are of size 0.05
+    torch.testing.assert_close(after[1], after[0], rtol=1e-3, atol=1e-4)
 
 
 def test_depth(make_context, tmp_path):
