@@ -111,7 +111,7 @@ class Rehearsal:
         self._label(model.language_model, model)
         count = self.context.config.stage.sample.num_completions
         completions = [[_TOKEN] * self.lengths.ranked] * count
-        element = Element([_TOKEN] * self.lengths.prompt, completions, list(range(1, count + 1)))
+        element = Element([_TOKEN] * self.lengths.prompt, completions, [list(range(1, count + 1))])
         elements = [element] * config.per_device_train_batch_size
         rows = len(elements)
         self._train(

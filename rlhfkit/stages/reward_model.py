@@ -1,8 +1,8 @@
 """Stage reward_model: learns from K-wise rankings.
 
-1. read rankings and render them  2. hold some prompts out  3. train: all pairs of a prompt in one
-batch element, one forward pass per prompt or, where that computes more, per completion  4. measure
-validation accuracy  5. shift the bias so that demonstrations average 0  6. save
+1. read rankings and render them  2. hold some prompts out  3. train: a prompt, its K completions
+and all rankings of them are one batch element, of one forward pass  4. measure validation accuracy
+5. shift the bias so that demonstrations average 0  6. save
 
 Writes: model/ with head.safetensors, metrics.jsonl, result.json. Source: InstructGPT, section 3.5
 (equation 1) and C.2.
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from rlhfkit.models.batch import make_batch
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.models.shared_prompt import shared_scores, worth_sharing
 from rlhfkit.out_of_memory import BatchSize
-from rlhfkit.rl.losses import kwise_ranking_loss
+from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
 from rlhfkit.rollout import by_micro_batch
 from rlhfkit.run_dir import read_jsonl, write_json
 from rlhfkit.stages.label import RANKINGS_FILE
@@ -40,11 +41,12 @@ RESULT_FILE = "result.json"
 
 @dataclass(frozen=True)
 class Element:
-    """One batch element: a prompt with its K completions as tokens."""
+    """One batch element: a prompt with its K completions as tokens, and every ranking of them."""
 
     prompt: list[int]
     completions: list[list[int]]
-    ranks: list[int]
+    rankings: list[list[int]]
+    """The K ranks that each labeler gave."""
 
 
 def run(context: Context) -> None:
@@ -119,14 +121,21 @@ def ranking_loss(
     count: int | None = None,
     share_prompts: bool = True,
 ) -> Tensor:
-    """Sum over prompts of the mean over each prompt's pairs, over `count`, by default the number
-    of prompts."""
+    """Sum over elements of the mean over their rankings of the mean over each one's pairs, over
+    `count`, by default the number of elements."""
     scores = score_elements(model, elements, share_prompts)
     losses = [
-        kwise_ranking_loss(rewards, torch.tensor(element.ranks, device=rewards.device))
-        for rewards, element in zip(scores, elements, strict=True)
+        torch.stack([item.loss for item in _by_ranking(*pair)]).mean()
+        for pair in zip(scores, elements, strict=True)
     ]
-    return torch.stack([item.loss for item in losses]).sum() / (count or len(elements))
+    return torch.stack(losses).sum() / (count or len(elements))
+
+
+def _by_ranking(rewards: Tensor, element: Element) -> list[RankingLoss]:
+    return [
+        kwise_ranking_loss(rewards, torch.tensor(ranks, device=rewards.device))
+        for ranks in element.rankings
+    ]
 
 
 def score_elements(
@@ -159,8 +168,7 @@ def accuracy(
     size = BatchSize("validation", batch_size)
     score = partial(score_elements, model, share_prompts=share_prompts)
     for part, scores in size.map(elements, score):
-        for rewards, element in zip(scores, part, strict=True):
-            counted = kwise_ranking_loss(rewards, torch.tensor(element.ranks).to(rewards.device))
+        for counted in chain.from_iterable(map(_by_ranking, scores, part)):
             correct += int(counted.correct)
             pairs += int(counted.pairs)
     return {
@@ -194,30 +202,40 @@ def _split(context: Context, rankings: list[Ranking]) -> tuple[list[Ranking], li
 
 
 def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Dataset | None:
-    """Rankings as tokens; those whose prompt is too long are dropped and counted."""
-    config = context.config.stage.reward_model
-    rows: list[dict[str, Any]] = [
-        {
-            "prompt": text.prompt_ids(ranking.prompt),
-            "completions": [
-                text.completion_ids(completion, finished)[: config.max_completion_length]
-                for completion, finished in zip(ranking.completions, ranking.finished, strict=True)
-            ],
-            "ranks": ranking.ranks,
-        }
-        for ranking in rankings
-    ]
-    for row in rows:  # as transformers' group_by_length looks for it
-        row["length"] = len(row["prompt"]) + sum(map(len, row["completions"]))
+    """Rankings as tokens, those of the same completions together; those whose prompt is too long
+    are dropped and counted."""
     limit = context.config.model.max_prompt_length
-    kept = [row for row in rows if len(row["prompt"]) <= limit]
-    drops = Counter({f"prompt longer than {limit} tokens": len(rows) - len(kept)})
-    data.report_drops(context, "rankings", +drops, len(rows))
-    return Dataset.from_list(kept) if kept else None
+    rows: dict[str, dict[str, Any]] = {}
+    too_long = 0
+    for ranking in rankings:
+        prompt = text.prompt_ids(ranking.prompt)
+        if len(prompt) > limit:
+            too_long += 1
+            continue
+        completions = _completion_ids(context, text, ranking)
+        row = rows.setdefault(repr((prompt, completions)), _row(prompt, completions))
+        row["rankings"].append(ranking.ranks)
+    drops = Counter({f"prompt longer than {limit} tokens": too_long})
+    data.report_drops(context, "rankings", +drops, len(rankings))
+    return Dataset.from_list(list(rows.values())) if rows else None
+
+
+def _completion_ids(context: Context, text: TextFormat, ranking: Ranking) -> list[list[int]]:
+    limit = context.config.stage.reward_model.max_completion_length
+    return [
+        text.completion_ids(completion, finished)[:limit]
+        for completion, finished in zip(ranking.completions, ranking.finished, strict=True)
+    ]
+
+
+def _row(prompt: list[int], completions: list[list[int]]) -> dict[str, Any]:
+    """`length` is what transformers' group_by_length looks at."""
+    length = len(prompt) + sum(map(len, completions))
+    return {"prompt": prompt, "completions": completions, "rankings": [], "length": length}
 
 
 def _collate(rows: list[dict[str, Any]]) -> dict[str, list[Element]]:
-    elements = [Element(row["prompt"], row["completions"], row["ranks"]) for row in rows]
+    elements = [Element(row["prompt"], row["completions"], row["rankings"]) for row in rows]
     return {"elements": elements}
 
 

@@ -15,9 +15,9 @@ from tests import architectures
 from tests.memory import limit_rows
 
 ELEMENTS = [
-    Element([5, 6, 7, 8, 9, 10, 11], [[12, 2], [13, 14, 15, 16, 17, 2], [2], [18]], [1, 2, 2, 3]),
-    Element([19], [[20, 21, 22, 23, 24, 25, 2], [26, 2]], [2, 1]),
-    Element([27, 28, 29], [[30, 31], [30, 32], [30, 31, 33]], [3, 2, 1]),
+    Element([5, 6, 7, 8, 9, 10, 11], [[12, 2], [13, 14, 15, 16, 17, 2], [2], [18]], [[1, 2, 2, 3]]),
+    Element([19], [[20, 21, 22, 23, 24, 25, 2], [26, 2]], [[2, 1]]),
+    Element([27, 28, 29], [[30, 31], [30, 32], [30, 31, 33]], [[3, 2, 1]]),
 ]
 PARTS = [element.prompt for element in ELEMENTS], [element.completions for element in ELEMENTS]
 EXACT = {"rtol": 1e-5, "atol": 1e-5}

@@ -23,7 +23,11 @@ SFT_ROWS = [
     for a, b in LENGTHS
 ]
 RANKINGS = [
-    {"prompt": list(range(5, 5 + a)), "completions": [[7] * b, [8, 9], [10]], "ranks": [1, 2, 3]}
+    {
+        "prompt": list(range(5, 5 + a)),
+        "completions": [[7] * b, [8, 9], [10]],
+        "rankings": [[1, 2, 3]],
+    }
     for a, b in LENGTHS
 ]
 
