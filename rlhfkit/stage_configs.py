@@ -128,6 +128,9 @@ class EvaluateConfig:
     num_prompts: int = 200
     """How many held-out prompts at most."""
 
+    num_completions: int = 1
+    """How often each policy answers each prompt; intervals are over prompts all the same."""
+
     opponents: list[str] = field(default_factory=list)
     """More models to compare, by directory or hub name."""
 

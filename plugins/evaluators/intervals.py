@@ -1,15 +1,24 @@
 """Means with bootstrap intervals."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import bootstrap
 
 from rlhfkit.errors import UserError
-from rlhfkit.types import Metric
+from rlhfkit.types import Metric, PolicySamples
 
 _AT_ONCE = 500
 """Resamples in memory together."""
+
+
+def by_prompt(samples: PolicySamples, values: Sequence[float]) -> list[float]:
+    """The mean of each prompt's values: answers to one prompt are not independent."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for prompt, value in zip(samples.prompts, values, strict=True):
+        found[repr(prompt)].append(value)
+    return [sum(group) / len(group) for group in found.values()]
 
 
 def interval(values: Sequence[float], level: float, resamples: int, seed: int) -> Metric:

@@ -9,7 +9,7 @@ from rlhfkit.protocols import RewardFunction
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Metric, PolicySamples
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig
-from rlhfkit_plugins.evaluators.intervals import interval
+from rlhfkit_plugins.evaluators.intervals import by_prompt, interval
 
 
 class PolicyStatistics:
@@ -22,7 +22,10 @@ class PolicyStatistics:
     def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
         """Means over the prompts; `kl` only where it is defined."""
         return {
-            policy: {name: self._metric(values) for name, values in self._values(own).items()}
+            policy: {
+                name: self._metric(by_prompt(own, values))
+                for name, values in self._values(own).items()
+            }
             for policy, own in samples.items()
         }
 

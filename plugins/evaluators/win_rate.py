@@ -7,7 +7,7 @@ from rlhfkit.context import Context
 from rlhfkit.protocols import Labeler
 from rlhfkit.types import Judgement, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import WinRateConfig
-from rlhfkit_plugins.evaluators.intervals import interval
+from rlhfkit_plugins.evaluators.intervals import by_prompt, interval
 
 
 class WinRate:
@@ -30,13 +30,15 @@ class WinRate:
             )
             return {}
         return {
-            policy: {"win_rate": self._metric(self.preferences(own, samples["sft"]))}
+            policy: {
+                "win_rate": self._metric(by_prompt(own, self.preferences(own, samples["sft"])))
+            }
             for policy, own in samples.items()
             if policy != "sft"
         }
 
     def preferences(self, policy: PolicySamples, sft: PolicySamples) -> list[float]:
-        """Per prompt the share of labelers that prefer the policy's completion, ties as one half.
+        """Per answer the share of labelers that prefer the policy's completion, ties as one half.
 
         The same completion twice is a tie that nobody needs to be asked about.
         """

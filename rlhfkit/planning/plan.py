@@ -170,6 +170,6 @@ def _sequences(config: RunConfig, phase: str) -> tuple[float, float | None]:
         "rollout": (sampler, stage.rl.total_episodes),
         "score": (rl.micro_batch_size, stage.rl.total_episodes),
         "update": (rl.batch_size, stage.rl.total_episodes * epochs),
-        "evaluate": (sampler, 3 * stage.evaluate.num_prompts),
+        "evaluate": (sampler, 3 * stage.evaluate.num_prompts * stage.evaluate.num_completions),
     }
     return table[phase]

@@ -104,3 +104,15 @@ def test_imported_rankings_cannot_judge(make_context, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "no win rate: imported rankings cannot judge new completions" in said
     assert "stages=[evaluate,report] force_from=evaluate" in said
+
+
+def test_answers_to_one_prompt_are_one_item(win_rate):
+    asked = ["one", "one", "two", "two"]
+    drawn = {
+        "sft": samples("sft", ["aa", "aa", "aa", "aa"], prompts=asked),
+        "rl": samples("rl", ["aaa", "aaa", "aaa", "a"], prompts=asked),
+    }
+    found = win_rate.evaluate(drawn)["rl"]["win_rate"]
+    one, two = 5 / 6, (5 / 6 + 1 / 6) / 2
+    assert (found.value, found.low, found.high) == pytest.approx(((one + two) / 2, two, one))
+    assert found.count == 2
