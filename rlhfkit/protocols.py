@@ -38,7 +38,11 @@ class DataSource(Protocol):
 
 
 class ModelLoader(Protocol):
-    """Loads every model of a run, because the loader decides what they share."""
+    """Loads every model of a run, because the loader decides what they share.
+
+    A loader that keeps frozen adapters beside their base, as on quantised weights, says so with
+    `merge_frozen = False`: the plan reads it.
+    """
 
     def language_model(self, path: str | None, *, trainable: bool = False) -> "LanguageModel":
         """A causal language model: of `path` (what `LanguageModel.save` wrote, a directory or a
