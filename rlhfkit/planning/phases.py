@@ -137,6 +137,7 @@ class Rehearsal:
         if optimizer.config.ptx_coef:
             optimizer.pretraining = [[_TOKEN] * optimizer.config.ptx_length]
         self._draw("rollout", roles.policy)
+        lower = None  # a meter that goes on where memory runs out leaves it so
         with self.meter.phase("score"):
             lower = self._score(roles)
         rollout = self._rollout(lower)

@@ -82,8 +82,10 @@ def limit_rows(monkeypatch):
 def test_what_fits_is_reported_and_kept(measured, limit_rows):
     refused = limit_rows(4)
     records = measured(2)
-    assert {record["rows_at_once"] for record in records} == {4}
-    phases_that_halve = len(PHASES)
+    at_once = {record["phase"]: record["rows_at_once"] for record in records}
+    # a prompt and its four completions are one row, and two such rows fit
+    assert at_once == dict.fromkeys(PHASES, 4) | {"reward_model": 8}
+    phases_that_halve = len(PHASES) - 1
     values_of_ppo = 2  # the optimizer's own, made anew in each repetition
     assert len(refused) == phases_that_halve + values_of_ppo
 
