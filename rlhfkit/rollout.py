@@ -171,7 +171,7 @@ def score_responses(
         "prompt_ids": prompt_ids,
         "completion_ids": [response.ids for response in responses],
         "finished": [response.finished for response in responses],
-        "lower": lower,
+        **({"lower": lower} if lower else {}),
     }
     raw = {
         name: _checked(name, function(prompts, completions, **columns), len(completions))

@@ -52,7 +52,10 @@ def depth_below_adapters(body: nn.Module) -> int:
 
 @contextmanager
 def stopped(body: nn.Module, depth: int) -> Iterator["_Keep"]:
-    """A model that runs its lower layers only; their states are then in `states`."""
+    """A model that runs its lower layers only; their states are then in `states`.
+
+    Here and in `resumed` some layers are out of their places: no role may be made active inside.
+    """
     keep = _Keep()
     layers = getattr(body, _layers_name(body))
     with _replaced(body, [*layers[:depth], *[keep] * (len(layers) - depth)]):
