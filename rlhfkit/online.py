@@ -74,19 +74,24 @@ class OnlineOptimizer(ABC):
         with Reporter(context) as reporter, progress_bar("rl", iterations) as bar:
             self.accelerator = context.accelerator  # the reporter may have made arguments
             for iteration in range(1, iterations + 1):
-                started = time.perf_counter()
-                rollout = self.collect(next(self._prompt_batches))
-                collected = time.perf_counter()
-                metrics = self._rollout_metrics(rollout) | self.step(rollout)
-                metrics |= self.drift_metrics()
-                metrics["time/rollout"] = collected - started
-                metrics["time/update"] = time.perf_counter() - collected
-                self.kl.update(float(rollout.kl.sum(1).mean()), len(rollout))
+                metrics = self._iterate()
                 metrics["episode"] = iteration * self.rl.batch_size
                 reporter.log(iteration, metrics)
                 bar.advance(1, _shown(metrics))
         self.average.take()
         self.roles.policy.save(context.stage_dir / "model")
+
+    def _iterate(self) -> dict[str, float]:
+        """One batch of episodes; nothing of it is left in memory when the next one is drawn."""
+        started = time.perf_counter()
+        rollout = self.collect(next(self._prompt_batches))
+        collected = time.perf_counter()
+        metrics = self._rollout_metrics(rollout) | self.step(rollout)
+        metrics |= self.drift_metrics()
+        metrics["time/rollout"] = collected - started
+        metrics["time/update"] = time.perf_counter() - collected
+        self.kl.update(float(rollout.kl.sum(1).mean()), len(rollout))
+        return metrics
 
     def collect(self, prompts: list[Messages]) -> Rollout:
         """Answer prompts with the policy and score the answers."""

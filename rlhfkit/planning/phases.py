@@ -70,8 +70,12 @@ def different_prompts(count: int, length: int) -> list[list[int]]:
 class Rehearsal:
     """Loads models as the stages load theirs and runs phases on them under a meter."""
 
-    def __init__(self, context: Context, lengths: Lengths, meter: Meter) -> None:
+    def __init__(
+        self, context: Context, lengths: Lengths, meter: Meter, episodes: int | None = None
+    ) -> None:
+        """episodes: of a whole iteration of rl, where the context's has fewer."""
         self.context, self.lengths, self.meter = context, lengths, meter
+        self.episodes = episodes or context.config.stage.rl.batch_size
         self.loader = context.build("loader")
         self.sizes: dict[str, BatchSize] = {}
         """Rows computed at once, by phase; kept when a phase is run again."""
@@ -202,17 +206,20 @@ class Rehearsal:
             ref_logprobs=numbers.clone(),
             scores=torch.zeros(count, device=device),
             raw_scores={},
-            lower=lower and LowerRows([lower.rows[0].clone() for _ in range(count)], lower.depth),
+            lower=lower,
         )
 
     def _score(self, roles: RoleModels) -> LowerRows | None:
-        """One micro-batch; gives the states of the shared layers."""
+        """One micro-batch; gives the states of the shared layers, which all episodes keep."""
         rows = self.context.config.stage.rl.micro_batch_size
         prompts = [[_TOKEN] * self.lengths.prompt] * rows
         responses = [[_TOKEN] * self.lengths.response] * rows
         size = self._size("score", rows)
         model = roles.reference
         lower = lower_rows(model, prompts, responses, roles.shared_depth, size)
+        if lower is not None:
+            kept = [lower.rows[0].clone() for _ in range(self.episodes)]
+            lower = LowerRows(kept, lower.depth)
         teacher_forced_logprobs(model, prompts, responses, 1.0, size, lower)
         if roles.reward is not None:
             by_micro_batch(prompts, responses, size, roles.reward.scores, model.device, lower)

@@ -84,6 +84,7 @@ def _rehearse(
     context: Context, rates: Rates, stage: str, config: Any, depth: Depth
 ) -> dict[str, Reading]:
     """The readings of one stage on a shallow model."""
+    episodes = context.config.stage.rl.batch_size
     settings = _single_batches(context.config)
     if depth.last_layers is not None:
         settings.loader.lora_last_layers = depth.last_layers
@@ -92,7 +93,7 @@ def _rehearse(
     context = replace(context, config=settings, planned=planned)
     meter = MemoryMeter(config.get_text_config().vocab_size, rates)
     with fake_tensors(), meter:
-        getattr(Rehearsal(context, Lengths.of(context), meter), stage)()
+        getattr(Rehearsal(context, Lengths.of(context), meter, episodes), stage)()
     return meter.readings
 
 

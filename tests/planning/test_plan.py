@@ -110,3 +110,16 @@ def test_groups_of_completions_stay_whole(context):
 def test_optimizers_of_trls_own_have_no_phases(context):
     made = context("optimizer=dpo")
     assert set(plan_run(made, RATES, STAGES)) == {"sft", "sample", "reward_model", "evaluate"}
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_all_episodes_keep_what_the_shared_layers_gave(context, shares):
+    def peaks(batch_size):
+        options = ["loader.lora_last_layers=1", f"loader.share_lower={shares}"]
+        found = plan_run(context(*options, f"stage.rl.batch_size={batch_size}"), RATES, ["rl"])
+        return found["score"].peak, found["update"].peak
+
+    states_of_an_episode = (24 + 9) * 128 * 4
+    expected = 48 * states_of_an_episode if shares else 0
+    grown = [more - few for few, more in zip(peaks(16), peaks(64), strict=True)]
+    assert grown == [expected, expected]
