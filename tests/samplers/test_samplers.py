@@ -146,9 +146,11 @@ def test_equal_prompts_are_read_once_and_answered_the_same(model, monkeypatch, p
 
     monkeypatch.setattr(model, "hidden_states", counted)
     options = {"batch_size": len(prompts), "temperature": 0.8}
-    apart = sample(CachedSampler, CachedConfig, model, prompts, share_prompts=False, **options)
+    monkeypatch.setattr(model, "share_prompts", False)
+    apart = sample(CachedSampler, CachedConfig, model, prompts, **options)
     assert read[0] == (len(prompts), 5)
     read.clear()
+    monkeypatch.setattr(model, "share_prompts", True)
     shared = sample(CachedSampler, CachedConfig, model, prompts, **options)
     assert read[0] == (len(PROMPTS), 5)
     for one, other in zip(apart, shared, strict=True):

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit.runner import StageFailed
-from rlhfkit.stages import STAGES, reward_model
+from rlhfkit.stages import STAGES
 
 
 @pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
@@ -77,17 +76,6 @@ def test_the_reward_model_learns_the_rankings(run_tiny, tiny_files):
     assert result["validation_prompts"] == 1
     assert result["validation_pairs"] == 2
     assert result["validation_accuracy"] == 1.0
-
-
-def test_prompts_are_shared_unless_told_otherwise(run_tiny, tiny_files, monkeypatch, tmp_path):
-    """The stage takes the other way where this one is gone."""
-    settings = ["labeler=imported", f"data.files.rankings={tiny_files['rankings']}"]
-    settings.append("stages=[label,reward_model]")
-    monkeypatch.delattr(reward_model, "shared_scores")
-    run_tiny(*settings, "stage.reward_model.share_prompts=false")
-    with pytest.raises(StageFailed) as failure:
-        run_tiny(*settings, f"run_dir={tmp_path / 'shared'}")
-    assert isinstance(failure.value.__cause__, NameError)
 
 
 def test_demonstrations_average_zero_after_normalising(run_tiny, make_context, tiny_overrides):
