@@ -18,6 +18,7 @@ from rlhfkit import data
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.kl_penalty import KLPenalty
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.online_config import OnlineConfig
@@ -51,6 +52,7 @@ class OnlineOptimizer(ABC):
         self.rl = context.config.stage.rl
         self.seed = context.config.seed
         self._optim = checked_optim("optimizer.optim", config.optim, context.device)
+        self.kl_penalty = KLPenalty(config)
         self.pretraining: list[list[int]] = []
         self._drift: list[Tensor] = []
         self._on_policy = True
@@ -269,12 +271,11 @@ class OnlineOptimizer(ABC):
         return rows
 
     def _rollout_metrics(self, rollout: Rollout) -> dict[str, float]:
-        kl = rollout.kl.sum(1)
-        penalty = self.kl.coef * kl
+        penalty = self.kl.coef * self.kl_penalty.in_reward(rollout).sum(1)
         ended = [response.finished for response in rollout.responses]
         lengths = rollout.response_mask.sum(1).float()
         return {
-            "objective/kl": float(kl.mean()),
+            "objective/kl": float(rollout.kl.sum(1).mean()),
             "objective/kl_coef": self.kl.coef,
             "objective/entropy": float(-masked_mean(rollout.logprobs, rollout.response_mask)),
             "objective/scores": float(rollout.scores.mean()),

@@ -83,7 +83,8 @@ class PPO(OnlineOptimizer):
         """Advantages and returns from the penalised rewards and the values as they are now."""
         values = self._values(rollout)
         mask = rollout.response_mask
-        rewards = penalised_rewards(rollout.scores, rollout.kl, mask, self.kl.coef)
+        charged = self.kl_penalty.in_reward(rollout)
+        rewards = penalised_rewards(rollout.scores, charged, mask, self.kl.coef)
         if self.rl.whiten_rewards:
             rewards = whiten(rewards, mask, shift_mean=False)
         estimate = gae(rewards, values, mask, self.config.gamma, self.config.lam)
@@ -114,8 +115,11 @@ class PPO(OnlineOptimizer):
                 self.config.cliprange,
                 tokens,
             )
-            self.backward(found.loss)
+            ref_logprobs = rollout.ref_logprobs[rows, : mask.shape[1]]
+            kl = self.kl_penalty.in_loss(logprobs, ref_logprobs, mask).sum() / tokens
+            self.backward(found.loss + self.kl.coef * kl)
             share = float(mask.sum() / tokens)
+            averages.add("loss/kl_avg", kl.item() / share, share)
             averages.add("loss/policy_avg", found.loss.item() / share, share)
             averages.add("policy/approxkl_avg", float(found.approxkl), share)
             averages.add("policy/clipfrac_avg", float(found.clipfrac), share)

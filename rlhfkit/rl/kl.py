@@ -1,7 +1,6 @@
 """The divergence from the reference policy: estimates, the penalised reward, the coefficient."""
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +14,14 @@ from rlhfkit.rl.shapes import (
     require_positive,
 )
 
+ESTIMATORS = ("k1", "k2", "k3")
+
 
 def kl_terms(
-    logprobs_BT: Tensor, ref_logprobs_BT: Tensor, estimator: Literal["k1", "k2", "k3"]
+    logprobs_BT: Tensor,
+    ref_logprobs_BT: Tensor,
+    estimator: str,
+    clip: float | None = None,
 ) -> Tensor:
     """Estimate KL(policy || reference) at each token sampled from the policy.
 
@@ -27,20 +31,29 @@ def kl_terms(
         k3 = e^-d - 1 + d  unbiased, never negative
 
     Schulman 2020, "Approximating KL divergence" (joschu.net/blog/kl-approx.html). InstructGPT's
-    penalty is k1.
+    penalty is k1. As a term of a loss, the gradient of k2 is that of the KL, of k3 an estimate of
+    that of KL(reference || policy), and of k1 one of mean 0: Tang & Munos 2025 (arXiv 2506.09477).
 
     Args:
         logprobs_BT: log-probabilities under the policy, float32 or float64.
         ref_logprobs_BT: the same under the reference.
-        estimator: "k1", "k2" or "k3".
+        estimator: one of ESTIMATORS.
+        clip: bound on the size of a term, beyond which it has no gradient; None for none.
     Returns:
         kl_BT.
     Raises:
-        ValueError: shapes differ, a wrong dtype, or another estimator.
+        ValueError: shapes differ, a wrong dtype, another estimator, or a clip not above 0.
     """
     require_axes(logprobs_BT=logprobs_BT, ref_logprobs_BT=ref_logprobs_BT)
     require_dtype(FLOAT, logprobs_BT=logprobs_BT, ref_logprobs_BT=ref_logprobs_BT)
-    log_ratio_BT = logprobs_BT - ref_logprobs_BT
+    terms_BT = _estimates(logprobs_BT - ref_logprobs_BT, estimator)
+    if clip is None:
+        return terms_BT
+    require_positive(clip=clip)
+    return terms_BT.clamp(-clip, clip)
+
+
+def _estimates(log_ratio_BT: Tensor, estimator: str) -> Tensor:
     match estimator:
         case "k1":
             return log_ratio_BT
