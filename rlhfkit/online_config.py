@@ -29,8 +29,8 @@ class OnlineConfig:
     """Of the policy ratio (Schulman et al. 2017)."""
 
     kl_estimator: str = "k1"
-    """Of the KL that is charged for: k1, k2 or k3 (Schulman 2020); `objective/kl` and the controller
-    take k1, whatever is chosen here."""
+    """Of the KL that is charged for: k1, k2 or k3 (Schulman 2020); `objective/kl` and the
+    controller have k1, whatever is chosen here."""
 
     kl_in_loss: bool = False
     """Charge for the KL by a term of the loss, with k2 or k3, in place of the reward (GRPO, Shao et
