@@ -118,7 +118,7 @@ class LanguageModel:
         return logits
 
     def response_logprobs(
-        self, batch: TokenBatch, temperature: float = 1.0
+        self, batch: TokenBatch, temperature: float = 1.0, entropy_gradient: bool = False
     ) -> tuple[Tensor, Tensor]:
         """[B, T] log-probabilities of the response tokens and [B, T] entropies, 0 off the mask.
 
@@ -128,11 +128,15 @@ class LanguageModel:
         rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
         states = hidden[rows, batch.state_index][batch.response_mask]
         ids = batch.response_ids[batch.response_mask]
-        logprobs, entropy = self.token_logprobs(states, ids, temperature)
+        logprobs, entropy = self.token_logprobs(states, ids, temperature, entropy_gradient)
         return _scatter(logprobs, batch), _scatter(entropy, batch)
 
     def token_logprobs(
-        self, states: Tensor, ids: Tensor, temperature: float = 1.0
+        self,
+        states: Tensor,
+        ids: Tensor,
+        temperature: float = 1.0,
+        entropy_gradient: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """[N] log-probabilities of tokens and [N] entropies, from the states [N, D] before them."""
         with self.autocast():
@@ -144,6 +148,7 @@ class LanguageModel:
                 temperature,
                 max(1, CHUNK_LOGITS // len(self.head.weight)),
                 self.logit_softcap,
+                entropy_gradient,
             )
 
     def trainable_parameters(self) -> list[nn.Parameter]:
