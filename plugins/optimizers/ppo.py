@@ -146,7 +146,7 @@ class PPO(OnlineOptimizer):
             averages.add("loss/policy_avg", found.loss.item() / share, share)
             averages.add("policy/approxkl_avg", float(found.approxkl), share)
             averages.add("policy/clipfrac_avg", float(found.clipfrac), share)
-            averages.add("policy/entropy_avg", float(masked_mean(entropy, mask)), share)
+            averages.add("policy/entropy_avg", float(masked_mean(entropy.detach(), mask)), share)
             averages.add("val/ratio", float(found.ratio), share)
 
     def _value_backward(
