@@ -18,8 +18,10 @@ from rlhfkit import data
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.kl_penalty import KLPenalty
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.roles import RoleModels
+from rlhfkit.online_checks import check_loop, check_online
 from rlhfkit.online_config import OnlineConfig
 from rlhfkit.optim import build_optimizer, checked_optim
 from rlhfkit.out_of_memory import BatchSize
@@ -30,9 +32,9 @@ from rlhfkit.rollout import (
     Rollout,
     lower_rows,
     pad_rows,
-    score_responses,
     teacher_forced_logprobs,
 )
+from rlhfkit.scoring import Scorer
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
 from rlhfkit.weight_average import WeightAverage
@@ -50,7 +52,9 @@ class OnlineOptimizer(ABC):
         self.config = config
         self.rl = context.config.stage.rl
         self.seed = context.config.seed
+        check_online(config)
         self._optim = checked_optim("optimizer.optim", config.optim, context.device)
+        self.kl_penalty = KLPenalty(config)
         self.pretraining: list[list[int]] = []
         self._drift: list[Tensor] = []
         self._on_policy = True
@@ -113,9 +117,7 @@ class OnlineOptimizer(ABC):
             self._reference_size,
             lower,
         )
-        scores, raw = score_responses(
-            self.rewards, self.weights, self.rl, prompts, completions, prompt_ids, responses, lower
-        )
+        scores, raw = self.score(prompts, completions, prompt_ids, responses, lower)
         device = self.roles.policy.device
         mask = make_batch(prompt_ids, ids).response_mask.to(device)
         sampled = [torch.tensor(response.logprobs, device=device) for response in responses]
@@ -210,8 +212,8 @@ class OnlineOptimizer(ABC):
             roles.policy.checkpoint_activations()
             roles.value.language_model.checkpoint_activations()
         context = replace(context, roles=roles)
-        self.rewards = context.build_all("reward")
-        self.weights = {name: entry.weight for name, entry in context.config.reward.items()}
+        weights = {name: entry.weight for name, entry in context.config.reward.items()}
+        self.score = Scorer(context.build_all("reward"), weights, self.rl)
         self.sampler = context.build("sampler")
         self.kl = context.build("kl")
         self.accelerator = context.accelerator
@@ -228,7 +230,7 @@ class OnlineOptimizer(ABC):
         self.generator = torch.Generator(self.roles.policy.device).manual_seed(self.seed)
 
     def _set_up(self, context: Context) -> None:
-        self._check(context)
+        check_loop(context.config, self.completions_per_prompt)
         self.text = load_text_format(context)
         roles = context.build("loader").roles(
             context.model_of("sft"), context.model_of("reward_model")
@@ -236,15 +238,6 @@ class OnlineOptimizer(ABC):
         self.prepare(context, roles)
         self._prompt_batches = self._cycle(data.training_prompts(context, self.text))
         self.pretraining = self._load_pretraining(context)
-
-    def _check(self, context: Context) -> None:
-        if not context.config.reward:
-            raise UserError("reward=[]: the rl stage needs at least one reward function")
-        if self.rl.batch_size % self.completions_per_prompt:
-            raise UserError(
-                f"stage.rl.batch_size={self.rl.batch_size}: must be a multiple of the "
-                f"{self.completions_per_prompt} completions per prompt"
-            )
 
     def _cycle(self, prompts: list[Messages]) -> Iterator[list[Messages]]:
         """Batches of prompts, each repeated for its completions; reshuffled every pass."""
@@ -269,12 +262,11 @@ class OnlineOptimizer(ABC):
         return rows
 
     def _rollout_metrics(self, rollout: Rollout) -> dict[str, float]:
-        kl = rollout.kl.sum(1)
-        penalty = self.kl.coef * kl
+        penalty = self.kl.coef * self.kl_penalty.in_reward(rollout).sum(1)
         ended = [response.finished for response in rollout.responses]
         lengths = rollout.response_mask.sum(1).float()
         return {
-            "objective/kl": float(kl.mean()),
+            "objective/kl": float(rollout.kl.sum(1).mean()),
             "objective/kl_coef": self.kl.coef,
             "objective/entropy": float(-masked_mean(rollout.logprobs, rollout.response_mask)),
             "objective/scores": float(rollout.scores.mean()),

@@ -28,6 +28,17 @@ class OnlineConfig:
     cliprange: float = 0.2
     """Of the policy ratio (Schulman et al. 2017)."""
 
+    kl_estimator: str = "k1"
+    """Of the KL that is charged for: k1, k2 or k3 (Schulman 2020); `objective/kl` and the
+    controller have k1, whatever is chosen here."""
+
+    kl_in_loss: bool = False
+    """Charge for the KL by a term of the loss, with k2 or k3, in place of the reward (GRPO, Shao et
+    al. 2024); the coefficient is that of `kl=` all the same."""
+
+    kl_clip: float | None = None
+    """The charged KL of a token is clipped to plus or minus this, in nats; null leaves it."""
+
     ema_decay: float = 0.0
     """Per optimizer step, of the moving average of the policy's weights that is saved in the end
     (InstructGPT, C.4: 0.992); 0 saves the last weights."""

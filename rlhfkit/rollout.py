@@ -5,17 +5,14 @@ Shape letters: B episodes, T response tokens.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlhfkit.errors import UserError
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.out_of_memory import BatchSize, how_many_fit
-from rlhfkit.stage_configs import RlConfig
 from rlhfkit.types import Messages, Response
 
 
@@ -162,43 +159,3 @@ def pad_rows(rows: Sequence[Tensor], length: int) -> Tensor:
         torch.nn.functional.pad(row[:length], (0, length - len(row[:length]))) for row in rows
     ]
     return torch.stack(padded)
-
-
-def score_responses(
-    rewards: Mapping[str, Any],
-    weights: Mapping[str, float],
-    config: RlConfig,
-    prompts: list[Messages],
-    completions: list[str],
-    prompt_ids: list[list[int]],
-    responses: list[Response],
-    lower: LowerRows | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """[B] scores as PPO uses them, and each reward function's own numbers.
-
-    Raises `UserError` for a reward function that does not return one finite number each.
-    """
-    columns = {
-        "prompt_ids": prompt_ids,
-        "completion_ids": [response.ids for response in responses],
-        "finished": [response.finished for response in responses],
-        **({"lower": lower} if lower else {}),
-    }
-    raw = {
-        name: _checked(name, function(prompts, completions, **columns), len(completions))
-        for name, function in rewards.items()
-    }
-    total = torch.stack([weights[name] * values for name, values in raw.items()]).sum(0)
-    if config.reward_clip is not None:
-        total = total.clamp(-config.reward_clip, config.reward_clip)
-    cut = torch.tensor([not response.finished for response in responses])
-    return total - config.missing_eos_penalty * cut, raw
-
-
-def _checked(name: str, values: Sequence[float], count: int) -> Tensor:
-    if len(values) != count:
-        raise UserError(f"reward {name}: returned {len(values)} numbers for {count} completions")
-    tensor = torch.tensor([float(value) for value in values])
-    if not tensor.isfinite().all():
-        raise UserError(f"reward {name}: returned a number that is not finite")
-    return tensor

@@ -110,8 +110,15 @@ class RlConfig:
     missing_eos_penalty: float = 1.0
     """Taken off the score of a completion that did not end by itself."""
 
+    use_score_scaling: bool = False
+    """Divide scores by their running standard deviation over all episodes so far (Engstrom et al.
+    2020; the name is that of TRL's first PPO)."""
+
+    use_score_norm: bool = False
+    """With use_score_scaling: take off their running mean first."""
+
     reward_clip: float | None = None
-    """Scores are clipped to plus or minus this; null leaves them."""
+    """Scores, scaled or not, are clipped to plus or minus this; null leaves them."""
 
     whiten_rewards: bool = False
     """Scale per-token rewards to unit variance, mean kept (Ziegler et al. 2019)."""

@@ -31,10 +31,52 @@ class AdaptiveConfig:
     """Episodes over which a full deviation changes the coefficient by its size."""
 
 
+@dataclass
+class PidConfig:
+    """Holds the KL at or below a target by a PID controller (Stooke et al. 2020, algorithm 2).
+
+    ki alone is dual ascent on a Lagrange multiplier. Gains are in coefficient per nat and
+    iteration."""
+
+    target: float = 6.0
+    """The most KL to allow, in nats per completion."""
+
+    init_kl_coef: float = 0.0
+    """Where the integral starts."""
+
+    kp: float = 0.01
+    """Gain of KL - target."""
+
+    ki: float = 0.001
+    """Gain of its sum over the iterations."""
+
+    kd: float = 0.01
+    """Gain of the KL's rise since the last iteration."""
+
+
+@dataclass
+class LinearConfig:
+    """A straight line over `stage.rl.total_episodes`."""
+
+    start: float = 0.1
+    end: float = 0.0
+
+
+@dataclass
+class CosineConfig:
+    """Half a cosine over `stage.rl.total_episodes`."""
+
+    start: float = 0.1
+    end: float = 0.0
+
+
 @hookimpl
 def kl_controllers() -> Sequence[Component]:
     return (
         Component("none", NoneConfig, "rlhfkit_plugins.kl.controllers:NoKL"),
         Component("fixed", FixedConfig, "rlhfkit_plugins.kl.controllers:FixedKL"),
         Component("adaptive", AdaptiveConfig, "rlhfkit_plugins.kl.controllers:AdaptiveKL"),
+        Component("pid", PidConfig, "rlhfkit_plugins.kl.pid:PidKL"),
+        Component("linear", LinearConfig, "rlhfkit_plugins.kl.schedules:LinearKL"),
+        Component("cosine", CosineConfig, "rlhfkit_plugins.kl.schedules:CosineKL"),
     )

@@ -15,9 +15,27 @@ class PpoConfig(OnlineConfig):
     value_learning_rate: float = 1e-5
     vf_coef: float = 0.1
     cliprange_value: float | None = 0.2
+    """How far a value may move from the one at sampling; null is the plain error."""
+
+    value_huber_delta: float | None = None
+    """Huber's loss of the value from this error on, as Andrychowicz et al. 2021 compare; null is
+    the squared error."""
+
     gamma: float = 1.0
     lam: float = 0.95
     whiten_advantages: bool = True
+    """Mean 0 and variance 1 over the batch of episodes (Ziegler et al. 2019); false leaves them."""
+
+    whiten_per_mini_batch: bool = False
+    """Over each mini-batch instead (Andrychowicz et al. 2021, section 3.3)."""
+
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus (Schulman et al. 2017, equation 9)."""
+
+    target_kl: float | None = None
+    """Stop the passes over a batch before a step whose `approxkl`, the distance from the policy
+    that sampled, is above 1.5 times this, as in Spinning Up and Stable-Baselines3; null never."""
+
     critic_warmup: int = 0
     """Iterations at the start that train the value model alone: a reward model has never seen
     unfinished text, so its values of it, and the first advantages, are far off."""

@@ -1,13 +1,15 @@
 """optimizer=ppo: proximal policy optimisation as InstructGPT uses it (sections 3.5 and C.4), with
 the pretraining mix of PPO-ptx."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from rlhfkit.checks import require_above_zero, require_fractions, require_not_negative
 from rlhfkit.context import Context
+from rlhfkit.errors import UserError
 from rlhfkit.online import OnlineOptimizer
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.advantages import gae
@@ -45,6 +47,7 @@ class PPO(OnlineOptimizer):
 
     def __init__(self, config: PpoConfig, context: Context) -> None:
         super().__init__(config, context)
+        _check(config)
         self._steps_to_warm_up = config.critic_warmup
         self._value_size = BatchSize("values", self.rl.micro_batch_size)
 
@@ -53,8 +56,13 @@ class PPO(OnlineOptimizer):
         averages = Averages()
         for indices in self.mini_batches(rollout):
             texts = [] if self._warming_up else self.draw_pretraining()
-            backward = partial(self._backward, rollout, targets, indices, texts)
-            averages.merge(self.gradients(max(len(indices), len(texts)), backward))
+            aims = self._aims(targets, rollout.response_mask, indices)
+            backward = partial(self._backward, rollout, aims, indices, texts)
+            found = self.gradients(max(len(indices), len(texts)), backward)
+            averages.merge(found)
+            if self._too_far(found.means()):
+                self.optimizer.zero_grad()
+                break
             averages.add_all(self.optimizer_step())
         self._steps_to_warm_up -= 1
         return averages.means()
@@ -83,14 +91,27 @@ class PPO(OnlineOptimizer):
         """Advantages and returns from the penalised rewards and the values as they are now."""
         values = self._values(rollout)
         mask = rollout.response_mask
-        rewards = penalised_rewards(rollout.scores, rollout.kl, mask, self.kl.coef)
+        charged = self.kl_penalty.in_reward(rollout)
+        rewards = penalised_rewards(rollout.scores, charged, mask, self.kl.coef)
         if self.rl.whiten_rewards:
             rewards = whiten(rewards, mask, shift_mean=False)
         estimate = gae(rewards, values, mask, self.config.gamma, self.config.lam)
         advantages = estimate.advantages
-        if self.config.whiten_advantages:
+        if self.config.whiten_advantages and not self.config.whiten_per_mini_batch:
             advantages = whiten(advantages, mask)
         return Targets(advantages, estimate.returns, values)
+
+    def _aims(self, targets: Targets, mask: Tensor, indices: list[int]) -> Targets:
+        """The targets of a mini-batch, in the rows of the whole batch."""
+        if not self.config.whiten_per_mini_batch:
+            return targets
+        advantages = targets.advantages.clone()
+        advantages[indices] = whiten(advantages[indices], mask[indices])
+        return replace(targets, advantages=advantages)
+
+    def _too_far(self, metrics: dict[str, float]) -> bool:
+        target = self.config.target_kl
+        return target is not None and metrics.get("policy/approxkl_avg", 0.0) > 1.5 * target
 
     def _policy_backward(
         self,
@@ -104,7 +125,9 @@ class PPO(OnlineOptimizer):
         for rows in rollout.micro_batches(indices, size):
             batch = rollout.batch(rows, self.roles.policy)
             mask = batch.response_mask
-            logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
+            logprobs, entropy = self.roles.policy.response_logprobs(
+                batch, self.sampler.temperature, entropy_gradient=self.config.entropy_coef > 0
+            )
             self.note_drift(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
             found = ppo_policy_loss(
                 logprobs,
@@ -114,12 +137,16 @@ class PPO(OnlineOptimizer):
                 self.config.cliprange,
                 tokens,
             )
-            self.backward(found.loss)
+            ref_logprobs = rollout.ref_logprobs[rows, : mask.shape[1]]
+            kl = self.kl_penalty.in_loss(logprobs, ref_logprobs, mask).sum() / tokens
+            bonus = self.config.entropy_coef * entropy.sum() / tokens
+            self.backward(found.loss + self.kl.coef * kl - bonus)
             share = float(mask.sum() / tokens)
+            averages.add("loss/kl_avg", kl.item() / share, share)
             averages.add("loss/policy_avg", found.loss.item() / share, share)
             averages.add("policy/approxkl_avg", float(found.approxkl), share)
             averages.add("policy/clipfrac_avg", float(found.clipfrac), share)
-            averages.add("policy/entropy_avg", float(masked_mean(entropy, mask)), share)
+            averages.add("policy/entropy_avg", float(masked_mean(entropy.detach(), mask)), share)
             averages.add("val/ratio", float(found.ratio), share)
 
     def _value_backward(
@@ -141,6 +168,7 @@ class PPO(OnlineOptimizer):
                 mask,
                 self.config.cliprange_value,
                 tokens,
+                self.config.value_huber_delta,
             )
             self.backward(self.config.vf_coef * found.loss)
             share = float(mask.sum() / tokens)
@@ -157,3 +185,14 @@ class PPO(OnlineOptimizer):
             rollout.lower,
         )
         return pad_rows(rows, rollout.response_mask.shape[1])
+
+
+def _check(config: PpoConfig) -> None:
+    require_not_negative("optimizer", config, "value_learning_rate", "vf_coef", "entropy_coef")
+    require_not_negative("optimizer", config, "critic_warmup")
+    require_above_zero("optimizer", config, "cliprange_value", "value_huber_delta", "target_kl")
+    require_fractions("optimizer", config, "gamma", "lam")
+    if config.whiten_per_mini_batch and not config.whiten_advantages:
+        raise UserError(
+            "optimizer.whiten_per_mini_batch=true: needs optimizer.whiten_advantages=true"
+        )

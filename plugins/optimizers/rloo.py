@@ -36,7 +36,7 @@ class RLOO(OnlineOptimizer):
         return [{"name": "policy", "params": policy, "lr": self.config.learning_rate}]
 
     def step(self, rollout: Rollout) -> dict[str, float]:
-        rewards = rollout.scores - self.kl.coef * rollout.kl.sum(1)
+        rewards = rollout.scores - self.kl.coef * self.kl_penalty.in_reward(rollout).sum(1)
         advantages = leave_one_out(rewards.view(-1, self.completions_per_prompt)).view(-1, 1)
         averages = Averages()
         for indices in self.mini_batches(rollout):
@@ -70,8 +70,11 @@ class RLOO(OnlineOptimizer):
                 self.config.cliprange,
                 len(indices),
             )
-            self.backward(loss.loss)
+            ref_logprobs = rollout.ref_logprobs[rows, : mask.shape[1]]
+            kl = self.kl_penalty.in_loss(logprobs, ref_logprobs, mask).sum() / len(indices)
+            self.backward(loss.loss + self.kl.coef * kl)
             share = len(rows) / len(indices)
+            averages.add("loss/kl_avg", kl.item() / share, share)
             averages.add("loss/policy_avg", loss.loss.item() / share, share)
             averages.add("policy/approxkl_avg", float(loss.approxkl), share)
             averages.add("policy/clipfrac_avg", float(loss.clipfrac), share)

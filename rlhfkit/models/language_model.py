@@ -139,7 +139,7 @@ class LanguageModel:
         return logits
 
     def response_logprobs(
-        self, batch: TokenBatch, temperature: float = 1.0
+        self, batch: TokenBatch, temperature: float = 1.0, entropy_gradient: bool = False
     ) -> tuple[Tensor, Tensor]:
         """[N, T] log-probabilities of the response tokens and [N, T] entropies, 0 off the mask.
 
@@ -147,11 +147,15 @@ class LanguageModel:
         """
         states = batch.before_tokens(self.states(batch))[batch.response_mask]
         ids = batch.response_ids[batch.response_mask]
-        logprobs, entropy = self.token_logprobs(states, ids, temperature)
+        logprobs, entropy = self.token_logprobs(states, ids, temperature, entropy_gradient)
         return _scatter(logprobs, batch), _scatter(entropy, batch)
 
     def token_logprobs(
-        self, states: Tensor, ids: Tensor, temperature: float = 1.0
+        self,
+        states: Tensor,
+        ids: Tensor,
+        temperature: float = 1.0,
+        entropy_gradient: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """[N] log-probabilities of tokens and [N] entropies, from the states [N, D] before them."""
         with self.autocast():
@@ -163,6 +167,7 @@ class LanguageModel:
                 temperature,
                 max(1, CHUNK_LOGITS // len(self.head.weight)),
                 self.logit_softcap,
+                entropy_gradient,
             )
 
     def trainable_parameters(self) -> list[nn.Parameter]:

@@ -22,7 +22,8 @@ class TokenLogprobs(NamedTuple):
     logprobs_N: Tensor
     """Log-probability of each token."""
     entropy_N: Tensor
-    """Entropy, in nats, of the distribution each token comes from; a metric, without gradients."""
+    """Entropy, in nats, of the distribution each token comes from; without gradients unless asked
+    for."""
 
 
 def token_logprobs(logits_BTV: Tensor, ids_BT: Tensor, temperature: float = 1.0) -> Tensor:
@@ -76,6 +77,7 @@ def chunked_token_logprobs(
     temperature: float,
     chunk_size: int,
     logit_softcap: float | None = None,
+    entropy_gradient: bool = False,
 ) -> TokenLogprobs:
     """Apply the language-model head chunk by chunk; give log-probabilities and entropies.
 
@@ -96,6 +98,8 @@ def chunked_token_logprobs(
         temperature: that of the sampler; it divides the logits and so shapes the entropy too.
         chunk_size: tokens per chunk.
         logit_softcap: bound on the size of a logit, or None.
+        entropy_gradient: True where a loss has the entropy: chunks are then computed again in the
+            backward pass, also those of a frozen head.
     Returns:
         TokenLogprobs(logprobs_N, entropy_N).
     Raises:
@@ -108,7 +112,7 @@ def chunked_token_logprobs(
     require_positive(temperature=temperature, chunk_size=chunk_size)
 
     trained = weight_VD.requires_grad or (bias_V is not None and bias_V.requires_grad)
-    if torch.is_grad_enabled() and hidden_ND.requires_grad and not trained:
+    if torch.is_grad_enabled() and hidden_ND.requires_grad and not (trained or entropy_gradient):
         return TokenLogprobs(
             *_FrozenHead.apply(  # type: ignore[no-untyped-call]
                 hidden_ND, weight_VD, bias_V, ids_N, temperature, chunk_size, logit_softcap
@@ -120,7 +124,8 @@ def chunked_token_logprobs(
         logprobs_CV = _log_softmax_(
             _softcap(_widened(linear(hidden_CD, weight_VD, bias_V)), logit_softcap), temperature
         )
-        with torch.no_grad():  # kept for a loss that does not use it, it would outlive its chunk
+        # kept for a loss that does not use it, it would outlive its chunk
+        with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
             entropy_C = _entropy(logprobs_CV)
         return _pick(logprobs_CV, ids_C), entropy_C
 

@@ -119,13 +119,19 @@ def clipped_value_loss(
     mask_BT: Tensor,
     cliprange_value: float | None,
     denominator: float | Tensor | None = None,
+    huber_delta: float | None = None,
 ) -> ValueLoss:
     """Give half the squared error of the values, the worse of the clipped and the unclipped.
 
         clipped_t = clip(V_t, V_old_t - cliprange_value, V_old_t + cliprange_value)
-        loss = mean_t max((V_t - R_t)^2, (clipped_t - R_t)^2) / 2
+        loss = mean_t max(e(V_t - R_t), e(clipped_t - R_t)) / 2,   e(x) = x^2
 
-    Ziegler et al. 2019 (arXiv 1909.08593), in the code rather than the paper, and TRL.
+    Ziegler et al. 2019 (arXiv 1909.08593), in the code rather than the paper, and TRL. Without
+    cliprange_value the plain error of Schulman et al. 2017; with huber_delta
+
+        e(x) = x^2   where |x| <= huber_delta, else   huber_delta (2 |x| - huber_delta)
+
+    Huber 1964; compared as a value loss by Andrychowicz et al. 2021 (arXiv 2006.05990), sec. 3.4.
 
     Args:
         values_BT: V_t of the value model being trained.
@@ -134,6 +140,7 @@ def clipped_value_loss(
         mask_BT: the tokens of the responses.
         cliprange_value: how far V_t may move from V_old_t; None for no clipping.
         denominator: see the top of this file.
+        huber_delta: error from which on the loss grows linearly; None for squares everywhere.
     Returns:
         ValueLoss(loss, clipfrac).
     Raises:
@@ -148,8 +155,8 @@ def clipped_value_loss(
     if cliprange_value is not None:
         require_positive(cliprange_value=cliprange_value)
         clipped_BT = values_BT.clamp(old_BT - cliprange_value, old_BT + cliprange_value)
-    error_BT = (values_BT - returns_BT).square()
-    clipped_error_BT = (clipped_BT - returns_BT).square()
+    error_BT = _error(values_BT - returns_BT, huber_delta)
+    clipped_error_BT = _error(clipped_BT - returns_BT, huber_delta)
     return ValueLoss(
         loss=_mean(torch.maximum(error_BT, clipped_error_BT), mask_BT, denominator) / 2,
         clipfrac=masked_mean((clipped_error_BT > error_BT).to(error_BT.dtype), mask_BT),
@@ -232,6 +239,14 @@ def kwise_ranking_loss(rewards_K: Tensor, ranks_K: Tensor) -> RankingLoss:
         correct=((margins_KK > 0) & better_KK).sum(),
         pairs=pairs,
     )
+
+
+def _error(x_BT: Tensor, huber_delta: float | None) -> Tensor:
+    if huber_delta is None:
+        return x_BT.square()
+    require_positive(huber_delta=huber_delta)
+    linear_BT = huber_delta * (2 * x_BT.abs() - huber_delta)
+    return torch.where(x_BT.abs() <= huber_delta, x_BT.square(), linear_BT)
 
 
 def _mean(x_BT: Tensor, mask_BT: Tensor, denominator: float | Tensor | None) -> Tensor:

@@ -1,10 +1,12 @@
-"""Whitening: rewards and advantages scaled to unit variance over a batch."""
+"""Rewards and advantages to unit variance: over a batch, or over all batches so far."""
+
+import math
 
 import torch
 from torch import Tensor
 
 from rlhfkit.rl.masking import masked_mean, masked_variance, zero_masked
-from rlhfkit.rl.shapes import require_masked_floats
+from rlhfkit.rl.shapes import FLOAT, require_axes, require_dtype, require_masked_floats
 
 EPSILON = 1e-8
 """Added to the variance, as in Ziegler's code and TRL."""
@@ -34,3 +36,36 @@ def whiten(x_BT: Tensor, mask_BT: Tensor, shift_mean: bool = True) -> Tensor:
     centred_BT = centred_BT - masked_mean(centred_BT, mask_BT)
     whitened_BT = centred_BT * torch.rsqrt(masked_variance(centred_BT, mask_BT) + EPSILON)
     return zero_masked(whitened_BT if shift_mean else whitened_BT + mean, mask_BT)
+
+
+class RunningMoments:
+    """Mean and standard deviation of all numbers seen so far, in float64.
+
+        n = n_a + n_b,   d = mean_b - mean_a
+        mean = mean_a + d n_b / n
+        M2 = M2_a + M2_b + d^2 n_a n_b / n,   std = sqrt(M2 / (n - 1))
+
+    Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", eq. 2.1. Dividing
+    rewards by a running deviation: Engstrom et al. 2020 (arXiv 2005.12729).
+    """
+
+    def __init__(self) -> None:
+        self._count, self._squares = 0, 0.0
+        self.mean = 0.0
+
+    @property
+    def std(self) -> float:
+        """1 where the numbers have no spread, so that one can divide by it."""
+        return math.sqrt(self._squares / max(self._count - 1, 1)) or 1.0
+
+    def update(self, x_B: Tensor) -> None:
+        """Take in a batch, float32 or float64; ValueError for another shape or dtype."""
+        require_axes(x_B=x_B)
+        require_dtype(FLOAT, x_B=x_B)
+        x_B, before = x_B.double(), self._count
+        mean = float(x_B.mean())
+        self._count += len(x_B)
+        difference = mean - self.mean
+        self.mean += difference * len(x_B) / self._count
+        self._squares += float((x_B - mean).square().sum())
+        self._squares += difference**2 * before * len(x_B) / self._count

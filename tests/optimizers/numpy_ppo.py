@@ -11,6 +11,24 @@ def log_softmax(x):
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
 
+def kl_estimate(logprob, ref, options):
+    """Schulman's k1, k2 or k3 of each token, clipped, and its derivative by the log-probability."""
+    d = np.array(logprob) - np.array(ref)
+    kl, slope = {
+        "k1": (d, np.ones_like(d)),
+        "k2": (d**2 / 2, d),
+        "k3": (np.exp(-d) - 1 + d, 1 - np.exp(-d)),
+    }[options["kl_estimator"]]
+    most = np.inf if options["kl_clip"] is None else options["kl_clip"]
+    return np.clip(kl, -most, most), slope * (np.abs(kl) <= most)
+
+
+def whitened(rows):
+    everything = np.concatenate(rows)
+    mean, variance = everything.mean(), everything.var(ddof=1)
+    return [(row - mean) / np.sqrt(variance + 1e-8) for row in rows]
+
+
 def advantages_and_returns(p, batch, options):
     """Penalised rewards, GAE with lambda, whitened advantages; a row per episode."""
     advantages, returns, values = [], [], []
@@ -18,7 +36,9 @@ def advantages_and_returns(p, batch, options):
         batch["previous"], batch["old"], batch["ref"], batch["scores"], strict=True
     ):
         v = p["Ev"][previous] @ p["v"] + p["c"]
-        r = -options["kl_coef"] * (np.array(old) - np.array(ref))
+        r = np.zeros(len(old))
+        if not options["kl_in_loss"]:
+            r -= options["kl_coef"] * kl_estimate(old, ref, options)[0]
         r[-1] += score
         a, running = np.zeros(len(r)), 0.0
         for t in reversed(range(len(r))):
@@ -33,18 +53,34 @@ def advantages_and_returns(p, batch, options):
         advantages.append(a)
         returns.append(a + v)
         values.append(v)
-    everything = np.concatenate(advantages)
-    mean, variance = everything.mean(), everything.var(ddof=1)
-    whitened = [(a - mean) / np.sqrt(variance + 1e-8) for a in advantages]
-    return whitened, returns, values
+    if options["whiten_advantages"] and not options["whiten_per_mini_batch"]:
+        advantages = whitened(advantages)
+    return advantages, returns, values
 
 
-def policy_gradient(p, previous, ids, weights, temperature):
-    """Gradient of sum_t weights_t logprob_t, by parameter."""
+def logprobs_of(p, batch, row, options):
+    logits = p["E"][batch["previous"][row]] @ p["W"].T / options["temperature"]
+    return log_softmax(logits)[np.arange(len(batch["ids"][row])), batch["ids"][row]]
+
+
+def approxkl(p, batch, rows, options):
+    """Half the mean squared log-ratio to the policy that sampled."""
+    return np.mean(
+        np.concatenate(
+            [(logprobs_of(p, batch, row, options) - batch["old"][row]) ** 2 / 2 for row in rows]
+        )
+    )
+
+
+def policy_gradient(p, previous, ids, weights, temperature, entropy_weight=0.0):
+    """Gradient of sum_t weights_t logprob_t + entropy_weight H_t, by parameter."""
     h = p["E"][previous]
-    probabilities = np.exp(log_softmax(h @ p["W"].T / temperature))
+    logprobs = log_softmax(h @ p["W"].T / temperature)
+    probabilities = np.exp(logprobs)
+    entropy = -(probabilities * logprobs).sum(-1, keepdims=True)
     d = -probabilities * np.array(weights)[:, None]
     d[np.arange(len(ids)), ids] += weights
+    d -= entropy_weight * probabilities * (logprobs + entropy)
     d /= temperature
     gradient = {"W": d.T @ h, "E": np.zeros_like(p["E"])}
     np.add.at(gradient["E"], previous, d @ p["W"])
@@ -54,28 +90,35 @@ def policy_gradient(p, previous, ids, weights, temperature):
 def mini_batch_gradient(p, batch, targets, rows, options):
     """Gradients of the clipped policy loss and of the clipped value loss."""
     advantages, returns, old_values = targets
+    if options["whiten_per_mini_batch"]:
+        advantages = dict(zip(rows, whitened([advantages[row] for row in rows]), strict=True))
     tokens = sum(len(batch["ids"][row]) for row in rows)
     total = {name: np.zeros_like(value) for name, value in p.items()}
     for row in rows:
         previous, ids = batch["previous"][row], batch["ids"][row]
-        logits = p["E"][previous] @ p["W"].T / options["temperature"]
-        logprob = log_softmax(logits)[np.arange(len(ids)), ids]
+        logprob = logprobs_of(p, batch, row, options)
         ratio = np.exp(logprob - batch["old"][row])
         a, eps = advantages[row], options["cliprange"]
         clipped_is_worse = -a * np.clip(ratio, 1 - eps, 1 + eps) > -a * ratio
         weights = np.where(clipped_is_worse, 0.0, -a * ratio) / tokens
+        if options["kl_in_loss"]:
+            slope = kl_estimate(logprob, batch["ref"][row], options)[1]
+            weights = weights + options["kl_coef"] * slope / tokens
         for name, value in policy_gradient(
-            p, previous, ids, weights, options["temperature"]
+            p, previous, ids, weights, options["temperature"], -options["entropy_coef"] / tokens
         ).items():
             total[name] += value
 
         h = p["Ev"][previous]
         v = h @ p["v"] + p["c"]
-        clip = options["cliprange_value"]
+        clip = np.inf if options["cliprange_value"] is None else options["cliprange_value"]
         v_clipped = np.clip(v, old_values[row] - clip, old_values[row] + clip)
-        error, error_clipped = (v - returns[row]) ** 2, (v_clipped - returns[row]) ** 2
+        x, x_clipped = v - returns[row], v_clipped - returns[row]
         inside = np.abs(v - old_values[row]) <= clip
-        d = np.where(error >= error_clipped, v - returns[row], (v_clipped - returns[row]) * inside)
+        delta = np.inf if options["value_huber_delta"] is None else options["value_huber_delta"]
+        # Huber's derivative is the error, clipped; the larger error has the larger loss
+        d = np.where(np.abs(x) >= np.abs(x_clipped), x, x_clipped * inside)
+        d = np.clip(d, -delta, delta)
         d = options["vf_coef"] * d / tokens
         total["v"] += d @ h
         total["c"] += d.sum()

@@ -84,10 +84,10 @@ def arrays_of(roles):
     return {**arrays, "v": arrays["v"][0], "c": arrays["c"][0]}
 
 
-def numpy_step(roles, rollout):
-    """The whole step; returns parameters after it."""
+def numpy_step(roles, rollout, config):
+    """The whole step; returns parameters after it and the number of updates."""
     p = arrays_of(roles)
-    options = {**CONFIG, "temperature": TEMPERATURE, "kl_coef": KL_COEF}
+    options = {**vars(config), "temperature": TEMPERATURE, "kl_coef": KL_COEF}
     lengths = [len(ids) for ids in RESPONSES]
     batch = {
         "previous": [
@@ -107,6 +107,9 @@ def numpy_step(roles, rollout):
     for _ in range(CONFIG["num_ppo_epochs"]):
         order = rng.sample(range(4), 4)
         for rows in (order[:2], order[2:]):
+            approxkl = numpy_ppo.approxkl(p, batch, rows, options)
+            if config.target_kl is not None and approxkl > 1.5 * config.target_kl:
+                return p, adam.t
             gradient = numpy_ppo.mini_batch_gradient(p, batch, targets, rows, options)
             texts = rng.choices(TEXTS, k=CONFIG["ptx_batch_size"])
             for name, value in numpy_ppo.ptx_gradient(p, texts, CONFIG["ptx_coef"]).items():
@@ -114,16 +117,17 @@ def numpy_step(roles, rollout):
             numpy_ppo.clip_norm(gradient, ("E", "W"), CONFIG["max_grad_norm"])
             numpy_ppo.clip_norm(gradient, ("Ev", "v", "c"), CONFIG["max_grad_norm"])
             adam.step(p, gradient, rates)
-    return p
+    return p, adam.t
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 4])
 def test_a_whole_step_is_numpys(make_context, micro_batch_size):
     roles = make_roles()
     rollout = make_rollout(roles)
-    expected = numpy_step(roles, rollout)
+    config = PpoConfig(**CONFIG)
+    expected, _ = numpy_step(roles, rollout, config)
     before = arrays_of(roles)
-    ppo = make(PPO, PpoConfig(**CONFIG), roles, make_context, micro_batch_size)
+    ppo = make(PPO, config, roles, make_context, micro_batch_size)
     metrics = ppo.step(rollout)
     assert metrics["policy/clipfrac_avg"] > 0, "the case must exercise clipping"
     for name, value in arrays_of(roles).items():

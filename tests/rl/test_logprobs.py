@@ -106,6 +106,29 @@ def test_a_frozen_head_gives_the_same_without_a_second_pass(chunk_size, with_bia
     assert largest.numel <= N * D
 
 
+@pytest.mark.parametrize("softcap", [None, 0.7])
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("chunk_size", [1, 3, 100])
+def test_the_entropy_has_its_gradient_where_asked(chunk_size, frozen, softcap):
+    hidden, weight, bias, ids = head()
+    if frozen:
+        weight, bias = weight.detach(), bias.detach()
+    leaves = [x for x in (hidden, weight, bias) if x.requires_grad]
+    upstream, bonus = torch.linspace(-1, 2, N).double(), torch.linspace(3, 1, N).double()
+
+    logits = hidden @ weight.T + bias
+    logits = logits if softcap is None else softcap * (logits / softcap).tanh()
+    whole = token_logprobs(logits[None], ids[None], 0.8)[0], entropy((logits / 0.8)[None])[0]
+    chunked = chunked_token_logprobs(
+        hidden, weight, bias, ids, 0.8, chunk_size, softcap, entropy_gradient=True
+    )
+    gradients = [
+        torch.autograd.grad(logprobs @ upstream + entropies @ bonus, leaves)
+        for logprobs, entropies in (whole, chunked)
+    ]
+    assert_close(gradients[1], gradients[0])
+
+
 def test_a_frozen_head_never_has_more_than_a_chunk_of_logits():
     hidden, weight, bias, ids = head()
     with LargestTensor() as largest:

@@ -119,6 +119,34 @@ def test_unclipped_value_loss_of_literals():
     assert_close(values.grad, torch.tensor([[-1 / 3, -0.3, -2 / 3]]))
 
 
+@pytest.mark.parametrize(
+    ("clip", "loss", "slopes"),
+    [
+        # errors -1, -0.5 and 2 against a delta of 0.5: 0.5 (2 - 0.5), 0.25, 0.5 (4 - 0.5)
+        (None, (0.75 + 0.25 + 1.75) / 6, [-0.5 / 3, -0.5 / 3, 0.5 / 3]),
+        # clipped to 10.2, 10.2 and 9.8: errors -1.8, -0.8 and -0.2; the worse counts
+        (0.2, (1.55 + 0.55 + 1.75) / 6, [0.0, 0.0, 0.5 / 3]),
+    ],
+)
+def test_huber_value_loss_of_literals(clip, loss, slopes):
+    values = torch.tensor([[11.0, 10.5, 12.0]], requires_grad=True)
+    returns, mask = torch.tensor([[12.0, 11.0, 10.0]]), torch.ones(1, 3).bool()
+    old = torch.tensor([[10.0, 10.0, 9.6]])
+    result = clipped_value_loss(values, old, returns, mask, clip, huber_delta=0.5)
+    assert_close(result.loss, torch.tensor(loss))
+    result.loss.backward()
+    assert_close(values.grad, torch.tensor([slopes]))
+
+
+@given(batch=batches, delta=st.floats(0.1, 3))
+@settings(max_examples=30, deadline=None)
+def test_huber_value_loss_is_torchs(batch, delta):
+    values, old, returns = batch.rows(3)
+    found = clipped_value_loss(values, old, returns, batch.mask, None, huber_delta=delta)
+    wanted = torch.nn.functional.huber_loss(values[batch.mask], returns[batch.mask], delta=delta)
+    assert_close(found.loss, wanted)
+
+
 def test_reinforce_of_literals():
     logprobs = torch.tensor([[-1.0, -2.0], [-3.0, math.nan]])
     mask = torch.tensor([[1, 1], [1, 0]]).bool()
@@ -265,3 +293,5 @@ def test_wrong_advantages_and_clip_ranges():
         ppo_policy_loss(x, x, x, mask, 0.0)
     with pytest.raises(ValueError, match="cliprange_value: expected a finite number above 0"):
         clipped_value_loss(x, x, x, mask, -0.2)
+    with pytest.raises(ValueError, match="huber_delta: expected a finite number above 0"):
+        clipped_value_loss(x, x, x, mask, None, huber_delta=0.0)

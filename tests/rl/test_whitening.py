@@ -1,4 +1,4 @@
-"""rlhfkit.rl.whitening: unit variance, with the mean kept or removed."""
+"""rlhfkit.rl.whitening: unit variance, with the mean kept or removed; running moments."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from torch.testing import assert_close
 
-from rlhfkit.rl.whitening import whiten
+from rlhfkit.rl.whitening import RunningMoments, whiten
 
 from .padding import batches
 
@@ -70,3 +70,41 @@ def test_wrong_arguments():
         whiten(torch.ones(1, 2), torch.ones(1, 2))
     with pytest.raises(ValueError, match="mask: no unmasked entry"):
         whiten(torch.ones(1, 2), torch.zeros(1, 2).bool())
+
+
+def test_running_moments_of_literals():
+    moments = RunningMoments()
+    assert (moments.mean, moments.std) == (0.0, 1.0)
+    moments.update(torch.tensor([2.0, 4.0]))
+    assert moments.mean == 3.0
+    assert math.isclose(moments.std, math.sqrt(2.0))
+    moments.update(torch.tensor([6.0]))
+    assert moments.mean == 4.0
+    assert math.isclose(moments.std, 2.0)
+
+
+@pytest.mark.parametrize("numbers", [[5.0], [5.0, 5.0]])
+def test_without_spread_the_deviation_is_one(numbers):
+    moments = RunningMoments()
+    moments.update(torch.tensor(numbers))
+    assert (moments.mean, moments.std) == (5.0, 1.0)
+
+
+@given(batches)
+@settings(max_examples=30, deadline=None)
+def test_running_moments_are_those_of_all_numbers(batch):
+    moments = RunningMoments()
+    rows = [row + 100.0 for row in batch.rows(1)[0]]
+    for row in rows:
+        moments.update(row)
+    everything = torch.cat(rows)
+    assert math.isclose(moments.mean, everything.mean().item())
+    if len(everything) > 1 and everything.std() > 0:
+        assert math.isclose(moments.std, everything.std().item(), rel_tol=1e-6)
+
+
+def test_wrong_arguments_of_running_moments():
+    with pytest.raises(ValueError, match="x_B: expected the axes B"):
+        RunningMoments().update(torch.ones(2, 2))
+    with pytest.raises(ValueError, match=r"x_B: expected torch.float32"):
+        RunningMoments().update(torch.ones(2).half())

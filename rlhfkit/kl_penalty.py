@@ -1,0 +1,48 @@
+"""How an online optimizer charges for the KL: by which estimate, in the reward or in the loss.
+
+Both give KL per token before the coefficient, which is the controller's (`optimizer.kl.coef`); one
+of the two is 0. What the controller and the metrics are told is always `Rollout.kl`.
+"""
+
+from torch import Tensor
+
+from rlhfkit.checks import require_above_zero, require_one_of
+from rlhfkit.errors import UserError
+from rlhfkit.online_config import OnlineConfig
+from rlhfkit.rl.kl import ESTIMATORS, kl_terms
+from rlhfkit.rl.masking import zero_masked
+from rlhfkit.rollout import Rollout
+
+
+class KLPenalty:
+    """`optimizer.kl_estimator`, `kl_in_loss` and `kl_clip`; raises `UserError` for bad ones."""
+
+    def __init__(self, config: OnlineConfig) -> None:
+        require_one_of("optimizer.kl_estimator", config.kl_estimator, ESTIMATORS)
+        require_above_zero("optimizer", config, "kl_clip")
+        if config.kl_in_loss and config.kl_estimator == "k1":
+            raise UserError(
+                "optimizer.kl_estimator=k1: the mean of its gradient is 0, so that in the loss it "
+                "holds nothing; with optimizer.kl_in_loss=true take k2 or k3"
+            )
+        self._config = config
+
+    def in_reward(self, rollout: Rollout) -> Tensor:
+        """[B, T] what the rewards of sampled tokens pay for, 0 off the mask."""
+        mask = rollout.response_mask
+        if self._config.kl_in_loss:
+            return rollout.logprobs.new_zeros(mask.shape)
+        return zero_masked(self._terms(rollout.logprobs, rollout.ref_logprobs), mask)
+
+    def in_loss(self, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
+        """[B, T] what a loss adds per token, with the gradient of `logprobs`, 0 off the mask.
+
+        GRPO, Shao et al. 2024 (arXiv 2402.03300), section 4.1.1; how tokens are averaged is the
+        loss's own choice.
+        """
+        if not self._config.kl_in_loss:
+            return logprobs.new_zeros(mask.shape)
+        return zero_masked(self._terms(logprobs, ref_logprobs.detach()), mask)
+
+    def _terms(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+        return kl_terms(logprobs, ref_logprobs, self._config.kl_estimator, self._config.kl_clip)
