@@ -1,4 +1,5 @@
-"""Policy optimizers: PPO and RLOO on the shared rollout loop, and TRL's DPO on the rankings."""
+"""Policy optimizers: PPO, RLOO, GRPO and REINFORCE++ on the shared rollout loop, and TRL's DPO on
+the rankings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,35 @@ class RlooConfig(OnlineConfig):
 
 
 @dataclass
+class GrpoConfig(OnlineConfig):
+    """Group relative policy optimisation (Shao et al. 2024); no value model, KL in the loss."""
+
+    num_ppo_epochs: int = 1
+    """Passes over each batch of episodes (section 4.2: one update)."""
+
+    num_generations: int = 8
+    """Completions per prompt; each is compared with the group's mean."""
+
+    scale_rewards: str = "group"
+    """group divides by the standard deviation of the group's scores; none does not (Dr. GRPO)."""
+
+    loss_type: str = "grpo"
+    """grpo averages over each response, then over responses; dapo over all tokens of a mini-batch;
+    dr_grpo divides by `sampler.response_length` instead of a response's own length."""
+
+    epsilon_high: float | None = None
+    """Of the policy ratio above 1 (DAPO: 0.28); null takes `cliprange`."""
+
+
+@dataclass
+class ReinforcePpConfig(OnlineConfig):
+    """REINFORCE++ (Hu 2025): PPO without a value model, advantages normalised over the batch."""
+
+    gamma: float = 1.0
+    """Discount of the penalised rewards."""
+
+
+@dataclass
 class DpoConfig:
     """TRL's DPOTrainer on all pairs of the rankings (Rafailov et al. 2023); nothing is sampled."""
 
@@ -49,5 +79,6 @@ def policy_optimizers() -> Sequence[Component]:
     return (
         Component("ppo", PpoConfig, f"{package}.ppo:PPO"),
         Component("rloo", RlooConfig, f"{package}.rloo:RLOO"),
+        Component("grpo", GrpoConfig, f"{package}.grpo:GRPO"),
         Component("dpo", DpoConfig, f"{package}.dpo:DPO"),
     )
