@@ -80,5 +80,6 @@ def policy_optimizers() -> Sequence[Component]:
         Component("ppo", PpoConfig, f"{package}.ppo:PPO"),
         Component("rloo", RlooConfig, f"{package}.rloo:RLOO"),
         Component("grpo", GrpoConfig, f"{package}.grpo:GRPO"),
+        Component("reinforce_pp", ReinforcePpConfig, f"{package}.reinforce_pp:ReinforcePP"),
         Component("dpo", DpoConfig, f"{package}.dpo:DPO"),
     )
