@@ -30,7 +30,9 @@ def test_every_stage_with_every_loader(run_tiny, loader):
     assert "| rl |" in (root / "report" / "report.md").read_text()
 
 
-@pytest.mark.parametrize("optimizer", ["rloo", "dpo"])
+@pytest.mark.parametrize(
+    "optimizer", ["rloo", "grpo", "reinforce_pp", "trl_grpo", "trl_rloo", "dpo"]
+)
 def test_other_optimizers(run_tiny, optimizer):
     runner = run_tiny(f"optimizer={optimizer}", "stages=[sft,sample,label,reward_model,rl]")
     rows = read_jsonl(runner.run_dir.root / "rl" / "metrics.jsonl")
