@@ -57,6 +57,8 @@ class GrpoConfig(OnlineConfig):
     num_ppo_epochs: int = 1
     """Passes over each batch of episodes (section 4.2: one update)."""
 
+    kl_estimator: str = "k3"
+    kl_in_loss: bool = True
     num_generations: int = 8
     """Completions per prompt; each is compared with the group's mean."""
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.online import OnlineOptimizer
 from rlhfkit.rl.aggregation import LossType, token_weights
-from rlhfkit.rl.kl import kl_terms
 from rlhfkit.rl.losses import ppo_policy_loss
-from rlhfkit.rl.masking import masked_mean, masked_sum
+from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rollout import Rollout
 from rlhfkit_plugins.optimizers.averages import Averages
 
@@ -25,8 +24,6 @@ class CriticFree(OnlineOptimizer):
     """In tokens; only the loss type dr_grpo asks."""
 
     cliprange_high: float | None = None
-    kl_in_loss: bool = False
-    """Whether the loss has the KL to the reference as a term, by the estimator k3."""
 
     @abstractmethod
     def advantages(self, rollout: Rollout) -> Tensor:
@@ -58,7 +55,7 @@ class CriticFree(OnlineOptimizer):
         averages = Averages()
         tokens = int(rollout.response_mask[indices].sum())
         for rows in rollout.micro_batches(indices, size):
-            batch = rollout.batch(rows)
+            batch = rollout.batch(rows, self.roles.policy)
             counts = (len(indices), tokens, self.longest_response)
             weights = token_weights(batch.response_mask, self.loss_type, *counts)
             share = float(batch.response_mask.sum()) / tokens
@@ -91,12 +88,9 @@ class CriticFree(OnlineOptimizer):
             denominator=1.0,
             cliprange_high=self.cliprange_high,
         )
-        loss = found.loss
-        if self.kl_in_loss:
-            kl = masked_sum(weights * kl_terms(logprobs, rollout.ref_logprobs[part], "k3"), mask)
-            loss = loss + self.kl.coef * kl
-            averages.add("loss/kl_avg", kl.item() / share, share)
-        self.backward(loss)
+        kl = (weights * self.kl_penalty.in_loss(logprobs, rollout.ref_logprobs[part], mask)).sum()
+        self.backward(found.loss + self.kl.coef * kl)
+        averages.add("loss/kl_avg", kl.item() / share, share)
         averages.add("loss/policy_avg", found.loss.item() / share, share)
         averages.add("policy/approxkl_avg", float(found.approxkl), share)
         averages.add("policy/clipfrac_avg", float(found.clipfrac), share)

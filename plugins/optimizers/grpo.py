@@ -1,7 +1,8 @@
 """optimizer=grpo: group relative policy optimisation (DeepSeekMath, Shao et al. 2024, section 4.1).
 
 A completion's advantage is its score less the mean of its prompt's, in standard deviations; the KL
-to the reference is a term of the loss and not of the reward.
+to the reference is a term of the loss and, unless `optimizer.kl_in_loss=false`, not of the
+reward.
 """
 
 from typing import cast, get_args
@@ -23,7 +24,6 @@ class GRPO(CriticFree):
     """Completions of a prompt are each other's baseline."""
 
     config: GrpoConfig
-    kl_in_loss = True
 
     def __init__(self, config: GrpoConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -34,7 +34,8 @@ class GRPO(CriticFree):
         self.cliprange_high = config.epsilon_high
 
     def advantages(self, rollout: Rollout) -> Tensor:
-        groups = rollout.scores.view(-1, self.completions_per_prompt)
+        rewards = rollout.scores - self.kl.coef * self.kl_penalty.in_reward(rollout).sum(1)
+        groups = rewards.view(-1, self.completions_per_prompt)
         return group_relative(groups, self.config.scale_rewards == "group").view(-1, 1)
 
 

@@ -28,5 +28,6 @@ class ReinforcePP(CriticFree):
 
     def advantages(self, rollout: Rollout) -> Tensor:
         mask = rollout.response_mask
-        rewards = penalised_rewards(rollout.scores, rollout.kl, mask, self.kl.coef)
+        charged = self.kl_penalty.in_reward(rollout)
+        rewards = penalised_rewards(rollout.scores, charged, mask, self.kl.coef)
         return whiten(discounted_returns(rewards, mask, self.config.gamma), mask)

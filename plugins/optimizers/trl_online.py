@@ -17,7 +17,7 @@ from rlhfkit import data
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.protocols import KLController
-from rlhfkit.rollout import score_responses
+from rlhfkit.scoring import Scorer
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.training import train, trainer_arguments
 from rlhfkit.types import Messages, Response
@@ -98,9 +98,9 @@ class Rewards:
     """The weighted sum of the run's rewards, as `rlhfkit.online` takes it, in TRL's signature."""
 
     def __init__(self, context: Context, text: TextFormat) -> None:
-        self._functions = context.build_all("reward")
-        self._weights = {name: entry.weight for name, entry in context.config.reward.items()}
-        self._rl, self._text = context.config.stage.rl, text
+        weights = {name: entry.weight for name, entry in context.config.reward.items()}
+        self._score = Scorer(context.build_all("reward"), weights, context.config.stage.rl)
+        self._text = text
         self.batch_size = context.config.stage.rl.batch_size
         self._episodes = 0
         self.metrics: dict[str, float] = {}
@@ -112,10 +112,7 @@ class Rewards:
         """A score per completion, from its tokens up to EOS."""
         eos = self._text.eos_token_id
         responses = [Response(ids, [], finished=ids[-1] == eos) for ids in completion_ids]
-        scores, raw = score_responses(
-            self._functions,
-            self._weights,
-            self._rl,
+        scores, raw = self._score(
             messages,
             [self._text.decode(ids) for ids in completion_ids],
             [self._text.prompt_ids(prompt) for prompt in messages],

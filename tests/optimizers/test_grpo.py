@@ -46,7 +46,7 @@ def make_trainer(tmp_path):
 
 def trl_gradients(trainer, roles, rollout, advantages):
     """Loss and gradients that TRL's trainer computes from these roles' log-probabilities."""
-    batch = rollout.batch(range(4))
+    batch = rollout.batch(range(4), roles.policy)
     logprobs, entropy = roles.policy.response_logprobs(batch, TEMPERATURE)
     trainer._get_per_token_logps_and_entropies = lambda *_, **__: (logprobs, entropy, None)
     trainer.current_gradient_accumulation_steps = 1

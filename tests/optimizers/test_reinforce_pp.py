@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlhfkit.errors import UserError
-from rlhfkit_plugins.optimizers import ReinforcePpConfig
+from rlhfkit_plugins.optimizers import PpoConfig, ReinforcePpConfig
 from rlhfkit_plugins.optimizers.reinforce_pp import ReinforcePP
 from tests.optimizers import numpy_ppo
 from tests.optimizers.ppo_steps import (
@@ -32,7 +32,8 @@ def numpy_step(roles, rollout):
     model of zeros."""
     p = arrays_of(roles)
     without_values = p | {"v": np.zeros_like(p["v"]), "c": np.zeros_like(p["c"])}
-    options = {**CONFIG, "lam": 1.0, "temperature": TEMPERATURE, "kl_coef": KL_COEF}
+    plain = vars(PpoConfig(**CONFIG))
+    options = {**plain, "lam": 1.0, "temperature": TEMPERATURE, "kl_coef": KL_COEF}
     lengths = [len(ids) for ids in RESPONSES]
     batch = {
         "previous": [
