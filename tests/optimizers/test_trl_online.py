@@ -10,7 +10,7 @@ from rlhfkit_plugins.optimizers import TrlGrpoConfig
 from rlhfkit_plugins.optimizers.trl_online import TrlGRPO
 
 RUN = ["reward=[length]", "stage.sft.learning_rate=0.02", "optimizer.learning_rate=0.02"]
-FILES = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
+FILES = {"full": "model.safetensors"}
 both = pytest.mark.parametrize("optimizer", ["trl_grpo", "trl_rloo"])
 
 
@@ -23,10 +23,10 @@ def run(run_tiny, tmp_path):
             f"optimizer={optimizer}", f"loader={loader}", f"stages=[{stages}]", *RUN, *overrides
         )
         root = runner.run_dir.root
-        sft = root / "sft" / "model" / FILES[loader]
+        sft = root / "sft" / "model" / FILES.get(loader, "adapter_model.safetensors")
         before = load_file(sft) if "sft" in stages else None
         assert not (root / "rl" / "model" / "ref").exists()
-        after = load_file(root / "rl" / "model" / FILES[loader])
+        after = load_file(root / "rl" / "model" / FILES.get(loader, "adapter_model.safetensors"))
         return read_jsonl(root / "rl" / "metrics.jsonl"), before, after
 
     return make
@@ -37,7 +37,7 @@ def sampled(rows):
 
 
 @both
-@pytest.mark.parametrize("loader", ["full", "lora"])
+@pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
 def test_a_run_starts_at_the_sft_model_and_leaves_it(run, optimizer, loader):
     rows, before, after = run(optimizer, "kl=adaptive", "kl.horizon=10", loader=loader)
     first, second = sampled(rows)
