@@ -114,15 +114,16 @@ class BetaDriver(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """TRL's `kl` is a mean over tokens; times their mean number it is one over completions."""
+        if "loss" in logs:
+            logs["objective/kl_coef"] = self._coef
         if "completions/mean_length" not in logs:  # nothing was sampled in this step
             return
-        kl, coef = logs["kl"] * logs["completions/mean_length"], self._coef
+        kl = logs["kl"] * logs["completions/mean_length"]
         logs |= self._rewards.metrics
         logs |= {
             "objective/kl": kl,
-            "objective/kl_coef": coef,
-            "objective/non_score_reward": -coef * kl,
-            "objective/rlhf_reward": logs["objective/scores"] - coef * kl,
+            "objective/non_score_reward": -self._coef * kl,
+            "objective/rlhf_reward": logs["objective/scores"] - self._coef * kl,
         }
         self._kl.update(kl, self._rewards.batch_size)
 
