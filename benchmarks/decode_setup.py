@@ -44,9 +44,16 @@ def variants(options: argparse.Namespace) -> dict[str, tuple[Draw, int]]:
     shared = options.batch // options.completions * options.prompt + answers
     again = options.batch * (options.prompt + options.response)
 
-    def cached(**off: bool) -> Draw:
+    def cached(share_prompts: bool = True, **off: bool) -> Draw:
         sampler = CachedSampler(CachedConfig(**sizes, **off))
-        return lambda model, prompts, generator: sampler.sample(model, prompts, -1, generator)
+
+        def draw(
+            model: LanguageModel, prompts: list[list[int]], generator: torch.Generator
+        ) -> object:
+            model.share_prompts = share_prompts
+            return sampler.sample(model, prompts, -1, generator)
+
+        return draw
 
     reference = GenerateSampler(GenerateConfig(**sizes))
     return {

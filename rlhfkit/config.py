@@ -41,6 +41,10 @@ class ModelConfig:
     """Weights of frozen models: auto (bfloat16 on GPUs that have it, float32 on CPU), float32,
     bfloat16 or float16."""
 
+    share_prompts: bool = True
+    """Compute a prompt once for all of its completions in a batch, where that is less work; the
+    numbers are the same."""
+
     trust_remote_code: bool = False
     """Run code that comes with the model. Never set by a recipe."""
 

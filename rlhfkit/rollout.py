@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlhfkit.models.batch import TokenBatch, make_batch
+from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.out_of_memory import BatchSize, how_many_fit
@@ -51,55 +51,66 @@ class Rollout:
         """[B, T] log pi - log pi_ref of the sampled tokens (k1), 0 off the mask."""
         return (self.logprobs - self.ref_logprobs) * self.response_mask
 
-    def batch(self, indices: Sequence[int]) -> TokenBatch:
-        """Some of the episodes as padded tokens."""
-        return make_batch(
+    def batch(self, indices: Sequence[int], model: LanguageModel) -> TokenBatch:
+        """Some of the episodes as tokens for a model."""
+        return model.batch(
             [self.prompt_ids[index] for index in indices],
             [self.responses[index].ids for index in indices],
-            self.response_mask.device,
-            self.lower.batch(indices) if self.lower else None,
+            self.lower.select(indices) if self.lower else None,
         )
 
     def micro_batches(self, indices: Sequence[int], size: int) -> list[list[int]]:
         """`indices` cut into groups of episodes of like length, each with no more tokens than
-        `size` of the longest."""
-        left = sorted(indices, key=self._length)
+        `size` of the longest; completions of a prompt stand next to each other."""
+        order, lengths = by_length(
+            [self.prompt_ids[index] for index in indices],
+            [self.responses[index].ids for index in indices],
+        )
         groups = []
-        while left:
-            count = how_many_fit([self._length(index) for index in left], size)
-            groups.append(left[:count])
-            left = left[count:]
+        while order:
+            count = how_many_fit(lengths, size)
+            groups.append([indices[place] for place in order[:count]])
+            order, lengths = order[count:], lengths[count:]
         return groups
 
-    def _length(self, index: int) -> int:
-        return len(self.prompt_ids[index]) + len(self.responses[index].ids)
+
+def by_length(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> tuple[list[int], list[int]]:
+    """Indices of sequences, shorter ones first and those of equal prompts next to each other, and
+    the length that each counts with: the longest's of its prompt."""
+    first: dict[tuple[int, ...], int] = {}
+    longest: dict[int, int] = {}
+    places = [first.setdefault(tuple(prompt), index) for index, prompt in enumerate(prompts)]
+    for place, response in zip(places, responses, strict=True):
+        longest[place] = max(longest.get(place, 0), len(prompts[place]) + len(response))
+    order = sorted(range(len(prompts)), key=lambda index: (longest[places[index]], places[index]))
+    return order, [longest[places[index]] for index in order]
 
 
 @torch.no_grad()
 def by_micro_batch(
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     size: BatchSize,
-    compute: Callable[[TokenBatch], Tensor],
-    device: torch.device,
+    compute: Callable[[TokenBatch], Sequence[Tensor] | Tensor],
     lower: LowerRows | None = None,
 ) -> list[Tensor]:
     """`compute` over sequences of like length, put back in order: a row each."""
-    lengths = [len(prompt) + len(ids) for prompt, ids in zip(prompts, responses, strict=True)]
-    order = sorted(range(len(prompts)), key=lengths.__getitem__)
+    order, lengths = by_length(prompts, responses)
     results: list[Tensor | None] = [None] * len(prompts)
 
-    def of(rows: Sequence[int]) -> Tensor:
+    def of(rows: Sequence[int]) -> Sequence[Tensor] | Tensor:
         return compute(
-            make_batch(
+            model.batch(
                 [prompts[row] for row in rows],
                 [responses[row] for row in rows],
-                device,
-                lower.batch(rows) if lower else None,
+                lower.select(rows) if lower else None,
             )
         )
 
-    for rows, values in size.map(order, of, [lengths[row] for row in order]):
+    for rows, values in size.map(order, of, lengths):
         for row, value in zip(rows, values, strict=True):
             results[row] = value
     return [values for values in results if values is not None]
@@ -115,11 +126,11 @@ def teacher_forced_logprobs(
 ) -> list[Tensor]:
     """Log-probabilities [T_i] of given responses under a model, without gradients."""
     rows = by_micro_batch(
+        model,
         prompts,
         responses,
         size,
         lambda batch: model.response_logprobs(batch, temperature)[0],
-        model.device,
         lower,
     )
     return [row[: len(response)] for row, response in zip(rows, responses, strict=True)]
@@ -135,11 +146,11 @@ def lower_rows(
     """What the lower layers make of sequences, to be computed with from there on; None for 0."""
     if depth == 0:
         return None
-    rows = by_micro_batch(
-        prompts, responses, size, lambda batch: model.lower_states(batch, depth), model.device
-    )
-    lengths = [len(prompt) + len(ids) for prompt, ids in zip(prompts, responses, strict=True)]
-    return LowerRows([row[:n].clone() for row, n in zip(rows, lengths, strict=True)], depth)
+
+    def states(batch: TokenBatch) -> list[Tensor]:
+        return batch.sequences(model.lower_states(batch, depth))
+
+    return LowerRows(by_micro_batch(model, prompts, responses, size, states), depth)
 
 
 def pad_rows(rows: Sequence[Tensor], length: int) -> Tensor:

@@ -87,10 +87,6 @@ class RewardModelConfig(TrainingConfig):
     max_completion_length: int = 256
     """Completions are cut to this many tokens: a ranking needs all of its K."""
 
-    share_prompts: bool = True
-    """Compute a prompt once for all K completions, where that is less work; the numbers are the
-    same."""
-
     normalise_on: int = 64
     """The bias makes this many demonstrations average 0 (section C.2); 0 leaves it at 0."""
 

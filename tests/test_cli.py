@@ -23,7 +23,10 @@ def test_help_imports_no_torch(tmp_path):
     done = rlhfkit("--help", cwd=tmp_path, check=0)
     assert "rlhfkit recipe=quickstart" in done.stdout
     assert "\n  export    write a finished model" in done.stdout
-    assert "optimizer: consumer, dpo, ppo, quickstart, rloo" in done.stdout
+    assert (
+        "optimizer: consumer, dpo, grpo, ppo, quickstart, reinforce_pp, rloo, trl_grpo, trl_rloo"
+        in done.stdout
+    )
     code = (
         "import sys; from rlhfkit.cli import main\n"
         "try: main(['--help'])\n"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from rlhfkit.context import Context
@@ -21,25 +22,29 @@ class PolicyStatistics:
 
     def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
         """Means over the prompts; `kl` only where it is defined."""
+        scores = self._scores(samples)
         return {
             policy: {
                 name: self._metric(by_prompt(own, values))
-                for name, values in self._values(own).items()
+                for name, values in (_values(own) | scores[policy]).items()
             }
             for policy, own in samples.items()
         }
 
-    def _values(self, samples: PolicySamples) -> dict[str, Sequence[float]]:
-        values: dict[str, Sequence[float]] = {
-            "length": [len(response.ids) for response in samples.responses],
-            "eos_share": [float(response.finished) for response in samples.responses],
-        }
-        if samples.reference_kl is not None:
-            values["kl"] = samples.reference_kl
-        columns = self._columns(samples)
+    def _scores(
+        self, samples: Mapping[str, PolicySamples]
+    ) -> dict[str, dict[str, Sequence[float]]]:
+        """By policy and reward function, asked once: the policies' prompts are the same."""
+        columns = [self._columns(own) for own in samples.values()]
+        joined = {name: [row for own in columns for row in own[name]] for name in columns[0]}
+        prompts = [prompt for own in samples.values() for prompt in own.prompts]
+        completions = [text for own in samples.values() for text in own.completions]
+        found: dict[str, dict[str, Sequence[float]]] = {policy: {} for policy in samples}
         for name, reward in self._rewards.items():
-            values[f"reward/{name}"] = reward(samples.prompts, samples.completions, **columns)
-        return values
+            scores = iter(reward(prompts, completions, **joined))
+            for policy, own in samples.items():
+                found[policy][f"reward/{name}"] = [*islice(scores, len(own.completions))]
+        return found
 
     def _columns(self, samples: PolicySamples) -> dict[str, list[Any]]:
         """What reward functions get beside texts, in the run's tokens whatever the policy's."""
@@ -61,6 +66,16 @@ class PolicyStatistics:
         return interval(
             values, config.confidence_level, config.resamples, self._context.config.seed
         )
+
+
+def _values(samples: PolicySamples) -> dict[str, Sequence[float]]:
+    values: dict[str, Sequence[float]] = {
+        "length": [len(response.ids) for response in samples.responses],
+        "eos_share": [float(response.finished) for response in samples.responses],
+    }
+    if samples.reference_kl is not None:
+        values["kl"] = samples.reference_kl
+    return values
 
 
 def _rewards(context: Context) -> dict[str, RewardFunction]:

@@ -26,7 +26,10 @@ class FullLoader:
         if self._offload is not None and not trainable:
             model.to("cpu")  # until it is used
         return LanguageModel(
-            model, compute_dtype=self._context.compute_dtype, offload=self._offload
+            model,
+            compute_dtype=self._context.compute_dtype,
+            offload=self._offload,
+            share_prompts=self._context.config.model.share_prompts,
         )
 
     def scalar_model(self, path: str, *, trainable: bool = False) -> ScalarModel:

@@ -84,7 +84,8 @@ class LoraLoader:
         compute_dtype = self._context.compute_dtype
         if compute_dtype is not None:
             _keep_inputs(model)
-        return LanguageModel(model, adapter, compute_dtype)
+        share_prompts = self._context.config.model.share_prompts
+        return LanguageModel(model, adapter, compute_dtype, share_prompts=share_prompts)
 
     def _base(self, path: str | None) -> Any:
         return load_causal_lm(self._context, path)

@@ -1,4 +1,5 @@
-"""Policy optimizers: PPO and RLOO on the shared rollout loop, and TRL's DPO on the rankings."""
+"""Policy optimizers: PPO, RLOO, GRPO and REINFORCE++ on the shared rollout loop; TRL's GRPO and
+RLOO with a loop of their own; TRL's DPO on the rankings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,79 @@ class RlooConfig(OnlineConfig):
 
 
 @dataclass
+class GrpoConfig(OnlineConfig):
+    """Group relative policy optimisation (Shao et al. 2024); no value model, KL in the loss."""
+
+    num_ppo_epochs: int = 1
+    """Passes over each batch of episodes (section 4.2: one update)."""
+
+    kl_estimator: str = "k3"
+    kl_in_loss: bool = True
+    num_generations: int = 8
+    """Completions per prompt; each is compared with the group's mean."""
+
+    scale_rewards: str = "group"
+    """group divides by the standard deviation of the group's scores; none does not (Dr. GRPO)."""
+
+    loss_type: str = "grpo"
+    """grpo averages over each response, then over responses; dapo over all tokens of a mini-batch;
+    dr_grpo divides by `sampler.response_length` instead of a response's own length."""
+
+    epsilon_high: float | None = None
+    """Of the policy ratio above 1 (DAPO: 0.28); null takes `cliprange`."""
+
+
+@dataclass
+class ReinforcePpConfig(OnlineConfig):
+    """REINFORCE++ (Hu 2025): PPO without a value model, advantages normalised over the batch."""
+
+    gamma: float = 1.0
+    """Discount of the penalised rewards."""
+
+
+@dataclass
+class TrlOnlineConfig:
+    """What TRL's online trainers have in common; names as in TRL. Batches are `stage.rl`'s."""
+
+    learning_rate: float = 1e-5
+    lr_scheduler_type: str = "constant"
+    max_grad_norm: float = 1.0
+    num_generations: int = 4
+    """Completions per prompt."""
+
+    num_iterations: int = 1
+    """Passes over each batch of episodes, an optimizer step each."""
+
+    epsilon: float = 0.2
+    """Of the policy ratio."""
+
+    epsilon_high: float | None = None
+    """Of the policy ratio above 1; null takes `epsilon`."""
+
+
+@dataclass
+class TrlGrpoConfig(TrlOnlineConfig):
+    """TRL's GRPOTrainer with this run's rewards; its `beta` is the KL controller's coefficient."""
+
+    scale_rewards: str = "group"
+    """group, batch or none: whose standard deviation divides the advantages."""
+
+    loss_type: str = "grpo"
+    """grpo, dapo, dr_grpo, bnpo and what else TRL has."""
+
+    use_bias_correction_kl: bool = False
+    """Multiply the KL by the policy ratio (DeepSeek-V3.2); TRL's default, but not GRPO's paper."""
+
+
+@dataclass
+class TrlRlooConfig(TrlOnlineConfig):
+    """TRL's RLOOTrainer with this run's rewards; its `beta` is the KL controller's coefficient."""
+
+    normalize_advantages: bool = False
+    """Scale advantages to mean 0 and variance 1 over the batch."""
+
+
+@dataclass
 class DpoConfig:
     """TRL's DPOTrainer on all pairs of the rankings (Rafailov et al. 2023); nothing is sampled."""
 
@@ -67,5 +141,9 @@ def policy_optimizers() -> Sequence[Component]:
     return (
         Component("ppo", PpoConfig, f"{package}.ppo:PPO"),
         Component("rloo", RlooConfig, f"{package}.rloo:RLOO"),
+        Component("grpo", GrpoConfig, f"{package}.grpo:GRPO"),
+        Component("reinforce_pp", ReinforcePpConfig, f"{package}.reinforce_pp:ReinforcePP"),
+        Component("trl_grpo", TrlGrpoConfig, f"{package}.trl_online:TrlGRPO"),
+        Component("trl_rloo", TrlRlooConfig, f"{package}.trl_online:TrlRLOO"),
         Component("dpo", DpoConfig, f"{package}.dpo:DPO"),
     )

@@ -123,7 +123,7 @@ class PPO(OnlineOptimizer):
     ) -> None:
         tokens = rollout.response_mask[indices].sum()
         for rows in rollout.micro_batches(indices, size):
-            batch = rollout.batch(rows)
+            batch = rollout.batch(rows, self.roles.policy)
             mask = batch.response_mask
             logprobs, entropy = self.roles.policy.response_logprobs(
                 batch, self.sampler.temperature, entropy_gradient=self.config.entropy_coef > 0
@@ -159,7 +159,7 @@ class PPO(OnlineOptimizer):
     ) -> None:
         tokens = rollout.response_mask[indices].sum()
         for rows in rollout.micro_batches(indices, size):
-            batch = rollout.batch(rows)
+            batch = rollout.batch(rows, self.roles.value.language_model)
             mask = batch.response_mask
             found = clipped_value_loss(
                 self.roles.value.values(batch),
@@ -177,11 +177,11 @@ class PPO(OnlineOptimizer):
 
     def _values(self, rollout: Rollout) -> Tensor:
         rows = by_micro_batch(
+            self.roles.value.language_model,
             rollout.prompt_ids,
             [response.ids for response in rollout.responses],
             self._value_size,
             self.roles.value.values,
-            self.roles.value.language_model.device,
             rollout.lower,
         )
         return pad_rows(rows, rollout.response_mask.shape[1])

@@ -57,7 +57,7 @@ class RLOO(OnlineOptimizer):
         """Every gradient of one mini-batch, the same however it is cut into micro-batches."""
         averages = Averages()
         for rows in rollout.micro_batches(indices, size):
-            batch = rollout.batch(rows)
+            batch = rollout.batch(rows, self.roles.policy)
             logprobs, _ = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
             mask = batch.response_mask
             self.note_drift(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)

@@ -60,8 +60,9 @@ class IdsReward:
     ) -> list[float]:
         """A number per completion (token ids, at least one)."""
         model = self._model
-        device = model.language_model.device
-        rows = by_micro_batch(prompts, completions, self._batch_size, model.scores, device, lower)
+        rows = by_micro_batch(
+            model.language_model, prompts, completions, self._batch_size, model.scores, lower
+        )
         return [float(row) for row in rows]
 
 

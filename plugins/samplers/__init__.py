@@ -30,9 +30,6 @@ class CachedConfig(BatchedConfig):
     """A decoding loop with a KV cache: finished sequences leave the batch, log-probabilities
     are taken while sampling."""
 
-    share_prompts: bool = True
-    """Whether equal prompts of a batch are read once; the completions are the same either way."""
-
     merge_adapters: bool = True
     """Whether an adapter is added into its base while sampling, and taken out without a trace: in
     full precision (float32) only, with a second copy of the weights that have an adapter."""

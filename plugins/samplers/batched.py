@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import torch
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import BatchedConfig
+from rlhfkit_plugins.samplers.plain_sampling import check_sampling
 
 
 class BatchedSampler(ABC):
@@ -21,8 +21,7 @@ class BatchedSampler(ABC):
     """
 
     def __init__(self, config: BatchedConfig, context: Context | None = None) -> None:
-        if config.temperature <= 0 or config.response_length < 1 or config.batch_size < 1:
-            raise UserError("sampler: temperature, response_length and batch_size must be positive")
+        check_sampling(config)
         self.temperature = config.temperature
         self.response_length = config.response_length
         self.batch_size = BatchSize("sampling", config.batch_size)

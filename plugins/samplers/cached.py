@@ -24,7 +24,6 @@ class CachedSampler(BatchedSampler):
 
     def __init__(self, config: CachedConfig, context: Context | None = None) -> None:
         super().__init__(config, context)
-        self._share_prompts = config.share_prompts
         self._merge_adapters = config.merge_adapters
 
     def sample(
@@ -45,7 +44,7 @@ class CachedSampler(BatchedSampler):
         eos_token_id: int,
         generator: torch.Generator,
     ) -> list[Response]:
-        state = _Decoding.start(model, prompts, self._share_prompts)
+        state = _Decoding.start(model, prompts)
         for _ in range(self.response_length):
             tokens, logprobs = draw(model, state.hidden, self.temperature, generator)
             state.record(tokens, logprobs)
@@ -107,14 +106,10 @@ class _Decoding:
     steps: int = field(default=0)
 
     @classmethod
-    def start(
-        cls, model: LanguageModel, prompts: Sequence[Sequence[int]], share: bool
-    ) -> "_Decoding":
-        """Read the prompts, padded on the left so that all end at the same position.
-
-        share: read equal prompts once, then copy what was made of them.
-        """
-        read = list(dict.fromkeys(map(tuple, prompts))) if share else prompts
+    def start(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> "_Decoding":
+        """Read the prompts, padded on the left so that all end at the same position; equal ones
+        are read once, and what was made of them is copied."""
+        read = list(dict.fromkeys(map(tuple, prompts))) if model.share_prompts else prompts
         longest = max(len(prompt) for prompt in read)
         pads = [longest - len(prompt) for prompt in read]
         input_ids = torch.tensor(

@@ -6,7 +6,7 @@ It is made for GPUs; here it only ever ran on a CPU, with the tests' tiny models
 from collections.abc import Sequence
 
 import torch
-from transformers import ContinuousBatchingConfig, GenerationConfig
+from transformers import ContinuousBatchingConfig
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
@@ -15,6 +15,7 @@ from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import ContinuousConfig
+from rlhfkit_plugins.samplers.plain_sampling import check_sampling, plain_sampling
 
 
 class ContinuousSampler:
@@ -24,8 +25,7 @@ class ContinuousSampler:
     """
 
     def __init__(self, config: ContinuousConfig, context: Context | None = None) -> None:
-        if min(config.temperature, config.response_length, config.batch_size) <= 0:
-            raise UserError("sampler: temperature, response_length and batch_size must be positive")
+        check_sampling(config)
         if config.page_size < 4:
             raise UserError(f"sampler.page_size={config.page_size}: must be at least 4")
         if context is not None and context.planned is not None:
@@ -48,11 +48,13 @@ class ContinuousSampler:
             return []
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        found = model.base.generate_batch(
-            inputs=[list(prompt) for prompt in prompts],
-            generation_config=self._generation(eos_token_id),
-            continuous_batching_config=self._batching(max(map(len, prompts)), seed),
-        )
+        settings = (self.response_length, self.temperature, eos_token_id)
+        with plain_sampling(model.base, *settings) as plain:
+            found = model.base.generate_batch(
+                inputs=[list(prompt) for prompt in prompts],
+                generation_config=plain,
+                continuous_batching_config=self._batching(max(map(len, prompts)), seed),
+            )
         ids = [output.generated_tokens for output in found.values() if output.error is None]
         if len(ids) < len(prompts):
             raise UserError(
@@ -74,17 +76,6 @@ class ContinuousSampler:
             Response(row, values.tolist(), finished=row[-1] == eos_token_id)
             for row, values in zip(ids, rows, strict=True)
         ]
-
-    def _generation(self, eos_token_id: int) -> GenerationConfig:
-        return GenerationConfig(
-            max_new_tokens=self.response_length,
-            do_sample=True,
-            temperature=self.temperature,
-            top_k=0,
-            top_p=1.0,
-            eos_token_id=eos_token_id,
-            pad_token_id=eos_token_id,
-        )
 
     def _batching(self, longest: int, seed: int) -> ContinuousBatchingConfig:
         """Room for as many of the longest sequences as are decoded together."""

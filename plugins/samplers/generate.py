@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import torch
 
-from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers.batched import BatchedSampler
+from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
 
 
 class GenerateSampler(BatchedSampler):
@@ -26,22 +26,20 @@ class GenerateSampler(BatchedSampler):
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        with torch.random.fork_rng(), model.autocast():
+        settings = (self.response_length, self.temperature, eos_token_id)
+        with (
+            torch.random.fork_rng(),
+            model.autocast(),
+            plain_sampling(model.base, *settings) as plain,
+        ):
             torch.manual_seed(seed)
-            output = model.model.generate(
+            output = model.base.generate(
                 input_ids=torch.tensor(rows, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
-                max_new_tokens=self.response_length,
-                do_sample=True,
-                temperature=self.temperature,
-                top_k=0,
-                top_p=1.0,
-                eos_token_id=eos_token_id,
-                pad_token_id=eos_token_id,
+                generation_config=plain,
             )
         ids = [_until_eos(row, eos_token_id) for row in output[:, longest:].tolist()]
-        batch = make_batch(prompts, ids, model.device)
-        logprobs, _ = model.response_logprobs(batch, self.temperature)
+        logprobs, _ = model.response_logprobs(model.batch(prompts, ids), self.temperature)
         return [
             Response(row, values[: len(row)], finished=row[-1] == eos_token_id)
             for row, values in zip(ids, logprobs.tolist(), strict=True)

@@ -5,6 +5,7 @@ active one. Run `backward` before another role on the same base is called: gradi
 computes the forward pass again with whatever adapter is then active.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from rlhfkit.models.batch import TokenBatch
+from rlhfkit.models.batch import TokenBatch, make_batch
 from rlhfkit.models.checkpointing import checkpoint_layers
-from rlhfkit.models.lower_layers import LowerStates, resumed, stopped
+from rlhfkit.models.lower_layers import LowerRows, LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
+from rlhfkit.models.shared_prompt import attention_masks, worth_sharing
 from rlhfkit.rl.logprobs import chunked_token_logprobs
 
 CHUNK_LOGITS = 24 * 2**20
@@ -32,12 +34,16 @@ class LanguageModel:
         adapter: str | None = None,
         compute_dtype: torch.dtype | None = None,
         offload: IdleOffload | None = None,
+        *,
+        share_prompts: bool = True,
     ) -> None:
         """compute_dtype: of matrix products, where it is not the weights' own (autocast).
-        offload: shared with the models that leave the device for this one and the reverse."""
+        offload: shared with the models that leave the device for this one and the reverse.
+        share_prompts: whether a prompt is computed once for all of its completions in a batch."""
         self.model = model
         self.compute_dtype = compute_dtype
         self.adapter = adapter
+        self.share_prompts = share_prompts
         self._offload = offload
         self._frozen = not any(parameter.requires_grad for parameter in model.parameters())
         self.base = model.get_base_model() if isinstance(model, PeftModel) else model
@@ -82,7 +88,7 @@ class LanguageModel:
         """[B, L, D] final hidden states (after the last norm) of `input_ids` [B, L].
 
         attention_mask: [B, L], or [B, cached + L] with a cache, which is extended in place; or
-        what `rlhfkit.models.shared_prompt` makes.
+        those of shared prompts.
         lower: where the lower layers have been computed before.
         """
         self.activate()
@@ -97,13 +103,28 @@ class LanguageModel:
         hidden: Tensor = output.last_hidden_state
         return hidden
 
+    def batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        lower: LowerRows | None = None,
+    ) -> TokenBatch:
+        """Token ids for this model to compute with; equal prompts that stand next to each other
+        share a row, where that is less work."""
+        share = self.share_prompts and worth_sharing(self.body, prompts, responses)
+        return make_batch(prompts, responses, self.device, lower, share_prompts=share)
+
     def states(self, batch: TokenBatch) -> Tensor:
-        """[B, L, D] final hidden states of a batch."""
-        return self.hidden_states(batch.input_ids, batch.attention_mask, lower=batch.lower)
+        """[R, L, D] final hidden states of a batch."""
+        if batch.shared is None:
+            return self.hidden_states(batch.input_ids, batch.attention_mask, lower=batch.lower)
+        masks = attention_masks(batch.shared, self.body)
+        positions = batch.shared.position_ids
+        return self.hidden_states(batch.input_ids, masks, positions, lower=batch.lower)
 
     @torch.no_grad()
     def lower_states(self, batch: TokenBatch, depth: int) -> Tensor:
-        """[B, L, D] hidden states of a batch after so many layers."""
+        """[R, L, D] hidden states of a batch after so many layers."""
         self.activate()  # while all layers are in their places
         with stopped(self.body, depth) as found:
             self.states(batch)
@@ -120,13 +141,11 @@ class LanguageModel:
     def response_logprobs(
         self, batch: TokenBatch, temperature: float = 1.0, entropy_gradient: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """[B, T] log-probabilities of the response tokens and [B, T] entropies, 0 off the mask.
+        """[N, T] log-probabilities of the response tokens and [N, T] entropies, 0 off the mask.
 
         The LM head runs on response positions only, in chunks.
         """
-        hidden = self.states(batch)
-        rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
-        states = hidden[rows, batch.state_index][batch.response_mask]
+        states = batch.before_tokens(self.states(batch))[batch.response_mask]
         ids = batch.response_ids[batch.response_mask]
         logprobs, entropy = self.token_logprobs(states, ids, temperature, entropy_gradient)
         return _scatter(logprobs, batch), _scatter(entropy, batch)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
@@ -34,10 +35,19 @@ class LowerRows:
 
     depth: int
 
-    def batch(self, indices: Sequence[int]) -> LowerStates:
-        """Some of them, padded on the right."""
-        chosen = [self.rows[index] for index in indices]
-        return LowerStates(nn.utils.rnn.pad_sequence(chosen, batch_first=True), self.depth)
+    def select(self, indices: Sequence[int]) -> "LowerRows":
+        """Those of some sequences."""
+        return LowerRows([self.rows[index] for index in indices], self.depth)
+
+    def batch(
+        self, members: Sequence[Sequence[int]], prompts: Sequence[Sequence[int]]
+    ) -> LowerStates:
+        """Padded on the right. members: of each row, the sequences that share its prompt."""
+        rows = [
+            torch.cat([self.rows[group[0]], *(self.rows[n][len(prompts[n]) :] for n in group[1:])])
+            for group in members
+        ]
+        return LowerStates(nn.utils.rnn.pad_sequence(rows, batch_first=True), self.depth)
 
 
 def depth_below_adapters(body: nn.Module) -> int:

@@ -32,17 +32,15 @@ class ScalarModel:
         self.head = head.to(language_model.device)
 
     def values(self, batch: TokenBatch) -> Tensor:
-        """[B, T] values of the states from which each response token is chosen, 0 off the mask."""
+        """[N, T] values of the states from which each response token is chosen, 0 off the mask."""
         hidden = self.language_model.states(batch)
-        rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None]
-        values = self.head(hidden[rows, batch.state_index].float()).squeeze(-1)
+        values = self.head(batch.before_tokens(hidden).float()).squeeze(-1)
         return torch.where(batch.response_mask, values, values.new_zeros(()))
 
     def scores(self, batch: TokenBatch) -> Tensor:
-        """[B] the number at the last token of each response."""
+        """[N] the number at the last token of each response."""
         hidden = self.language_model.states(batch)
-        rows = torch.arange(hidden.shape[0], device=hidden.device)
-        scores: Tensor = self.head(hidden[rows, batch.last_index].float()).squeeze(-1)
+        scores: Tensor = self.head(batch.at_end(hidden).float()).squeeze(-1)
         return scores
 
     def trainable_parameters(self) -> list[nn.Parameter]:

@@ -115,15 +115,16 @@ class Rehearsal:
         self._label(model.language_model, model)
         count = self.context.config.stage.sample.num_completions
         completions = [[_TOKEN] * self.lengths.ranked] * count
-        element = Element([_TOKEN] * self.lengths.prompt, completions, [list(range(1, count + 1))])
-        elements = [element] * config.per_device_train_batch_size
-        rows = len(elements)
+        ranks = list(range(1, count + 1))
+        rows = config.per_device_train_batch_size
+        prompts = different_prompts(rows, self.lengths.prompt)
+        elements = [Element(prompt, completions, [ranks]) for prompt in prompts]
         self._train(
             "reward_model",
             config,
             model,
             rows,
-            lambda part: ranking_loss(model, elements[part], rows, config.share_prompts),
+            lambda part: ranking_loss(model, elements[part], rows),
         )
 
     def rl(self) -> None:
@@ -143,8 +144,8 @@ class Rehearsal:
         self._draw("rollout", roles.policy)
         lower = None  # a meter that goes on where memory runs out leaves it so
         with self.meter.phase("score"):
-            lower = self._score(roles)
-        rollout = self._rollout(lower)
+            lower = self._score(roles, optimizer.completions_per_prompt)
+        rollout = self._rollout(lower, optimizer.completions_per_prompt)
         with self._training_parts(optimizer.optimizer), self.meter.phase("update"):
             optimizer.step(rollout)
 
@@ -189,7 +190,12 @@ class Rehearsal:
             sampler.response_length = length
         return sampler
 
-    def _rollout(self, lower: LowerRows | None) -> Rollout:
+    def _prompts(self, count: int, completions: int) -> list[list[int]]:
+        """So many of the longest, each as often as it is completed."""
+        different = different_prompts(-(-count // completions), self.lengths.prompt)
+        return [prompt for prompt in different for _ in range(completions)][:count]
+
+    def _rollout(self, lower: LowerRows | None, completions: int) -> Rollout:
         """One mini-batch of the longest episodes."""
         count = self.context.config.stage.rl.batch_size
         length = self.lengths.response
@@ -198,7 +204,7 @@ class Rehearsal:
         numbers = torch.zeros(count, length, device=device)
         return Rollout(
             prompts=[[]] * count,
-            prompt_ids=[[_TOKEN] * self.lengths.prompt] * count,
+            prompt_ids=self._prompts(count, completions),
             completions=[""] * count,
             responses=responses,
             response_mask=torch.ones(count, length, dtype=torch.bool, device=device),
@@ -209,10 +215,10 @@ class Rehearsal:
             lower=lower,
         )
 
-    def _score(self, roles: RoleModels) -> LowerRows | None:
+    def _score(self, roles: RoleModels, completions: int) -> LowerRows | None:
         """One micro-batch; gives the states of the shared layers, which all episodes keep."""
         rows = self.context.config.stage.rl.micro_batch_size
-        prompts = [[_TOKEN] * self.lengths.prompt] * rows
+        prompts = self._prompts(rows, completions)
         responses = [[_TOKEN] * self.lengths.response] * rows
         size = self._size("score", rows)
         model = roles.reference
@@ -222,7 +228,7 @@ class Rehearsal:
             lower = LowerRows(kept, lower.depth)
         teacher_forced_logprobs(model, prompts, responses, 1.0, size, lower)
         if roles.reward is not None:
-            by_micro_batch(prompts, responses, size, roles.reward.scores, model.device, lower)
+            by_micro_batch(model, prompts, responses, size, roles.reward.scores, lower)
         return lower
 
     def _train(

@@ -19,6 +19,7 @@ Modules, in the order a batch meets them:
     logprobs    log-probabilities and entropies of tokens, whole or chunk by chunk
     kl          estimates of the KL divergence, the penalised reward, the adaptive coefficient
     whitening   rewards and advantages to unit variance
-    advantages  GAE, discounted returns, leave-one-out
+    advantages  GAE, discounted returns, leave-one-out, group-relative
+    aggregation how much each token weighs in a loss over responses
     losses      PPO, value, REINFORCE, pretraining and ranking losses
 """

@@ -1,4 +1,4 @@
-"""How much better than expected each token was: GAE, discounted returns, leave-one-out."""
+"""How much better than expected each token was: GAE, discounted returns, leave-one-out, GRPO."""
 
 from dataclasses import dataclass
 
@@ -93,13 +93,39 @@ def leave_one_out(scores_GK: Tensor) -> Tensor:
     Raises:
         ValueError: wrong shape or dtype, or K below 2.
     """
+    _require_groups(scores_GK)
+    others_GK = scores_GK.sum(dim=1, keepdim=True) - scores_GK
+    return scores_GK - others_GK / (scores_GK.shape[1] - 1)
+
+
+def group_relative(scores_GK: Tensor, scale: bool) -> Tensor:
+    """Compare each completion with the mean of its prompt's, in standard deviations if `scale`.
+
+        A_i = (s_i - mean(s)) / (std(s) + 1e-4)   or without scale   A_i = s_i - mean(s)
+
+    GRPO, DeepSeekMath, Shao et al. 2024 (arXiv 2402.03300), sec. 4.1.2; without scale Dr. GRPO,
+    Liu et al. 2025 (arXiv 2503.20783), sec. 3. The unbiased deviation and the 1e-4 are TRL's.
+
+    Args:
+        scores_GK: scores of the K completions of each of G prompts, float32 or float64.
+        scale: False leaves prompts whose scores differ more the larger weight.
+    Returns:
+        advantages_GK; each row sums to 0.
+    Raises:
+        ValueError: wrong shape or dtype, or K below 2.
+    """
+    _require_groups(scores_GK)
+    advantages_GK = scores_GK - scores_GK.mean(dim=1, keepdim=True)
+    if not scale:
+        return advantages_GK
+    return advantages_GK / (scores_GK.std(dim=1, keepdim=True) + 1e-4)
+
+
+def _require_groups(scores_GK: Tensor) -> None:
     require_axes(scores_GK=scores_GK)
     require_dtype(FLOAT, scores_GK=scores_GK)
-    completions = scores_GK.shape[1]
-    if completions < 2:
-        raise ValueError(f"scores_GK: expected K of 2 or more, got {completions}")
-    others_GK = scores_GK.sum(dim=1, keepdim=True) - scores_GK
-    return scores_GK - others_GK / (completions - 1)
+    if scores_GK.shape[1] < 2:
+        raise ValueError(f"scores_GK: expected K of 2 or more, got {scores_GK.shape[1]}")
 
 
 def _discounted_sums(x_BT: Tensor, factor: float) -> Tensor:

@@ -72,6 +72,7 @@ def ppo_policy_loss(
     mask_BT: Tensor,
     cliprange: float,
     denominator: float | Tensor | None = None,
+    cliprange_high: float | None = None,
 ) -> PolicyLoss:
     """Give PPO's clipped surrogate, with the sign of a loss.
 
@@ -87,6 +88,8 @@ def ppo_policy_loss(
         mask_BT: the tokens of the responses.
         cliprange: epsilon of the paper.
         denominator: see the top of this file.
+        cliprange_high: epsilon above 1 where it is not that below, DAPO's clip-higher: Yu et al.
+            2025 (arXiv 2503.14476), sec. 3.1 eq. 10.
     Returns:
         PolicyLoss(loss, clipfrac, approxkl, ratio).
     Raises:
@@ -98,12 +101,13 @@ def ppo_policy_loss(
         old_logprobs_BT=old_logprobs_BT,
         advantages_BT=advantages_BT,
     )
-    require_positive(cliprange=cliprange)
+    high = cliprange if cliprange_high is None else cliprange_high
+    require_positive(cliprange=cliprange, cliprange_high=high)
     log_ratio_BT = zero_masked(logprobs_BT - old_logprobs_BT.detach(), mask_BT)
     ratio_BT = log_ratio_BT.exp()
     weight_BT = -advantages_BT.detach()
     unclipped_BT = weight_BT * ratio_BT
-    clipped_BT = weight_BT * ratio_BT.clamp(1 - cliprange, 1 + cliprange)
+    clipped_BT = weight_BT * ratio_BT.clamp(1 - cliprange, 1 + high)
     return PolicyLoss(
         loss=_mean(torch.maximum(unclipped_BT, clipped_BT), mask_BT, denominator),
         clipfrac=masked_mean((clipped_BT > unclipped_BT).to(ratio_BT.dtype), mask_BT),

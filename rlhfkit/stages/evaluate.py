@@ -9,6 +9,7 @@ InstructGPT, sections 3.6 and 4.1 (win rate against the SFT model).
 
 import random
 from dataclasses import asdict, replace
+from itertools import islice
 
 import torch
 from rich.table import Table
@@ -75,11 +76,9 @@ def _sample_all(
         del policy
     sft = load_policy(context, "sft" if context.model_of("sft") else "base")
     answered = _answer(context, text, "sft", sft, prompts)
-    samples = {"sft": replace(answered, reference_kl=[0.0] * len(prompts))}
-    for name, drawn in others.items():
-        same = name in _OF_THIS_RUN
-        samples[name] = replace(drawn, reference_kl=_kl(context, sft, drawn)) if same else drawn
-    return samples
+    samples = {"sft": replace(answered, reference_kl=[0.0] * len(prompts)), **others}
+    comparable = [drawn for name, drawn in others.items() if name in _OF_THIS_RUN]
+    return samples | _with_kl(context, sft, comparable)
 
 
 def metrics_table(metrics: dict[str, dict[str, Metric]]) -> Table:
@@ -136,19 +135,27 @@ def _answer(
     return PolicySamples(name, prompts, completions, responses, prompt_ids, reference_kl=None)
 
 
-def _kl(context: Context, sft: LanguageModel, drawn: PolicySamples) -> list[float]:
-    """Sum of log pi - log pi_sft over each response's tokens, in nats."""
+def _with_kl(
+    context: Context, sft: LanguageModel, policies: list[PolicySamples]
+) -> dict[str, PolicySamples]:
+    """Policies with the sum of log pi - log pi_sft over each response's tokens, in nats; all at
+    once, for their prompts are the same."""
+    responses = [response for drawn in policies for response in drawn.responses]
     rows = teacher_forced_logprobs(
         sft,
-        drawn.prompt_ids,
-        [response.ids for response in drawn.responses],
+        [ids for drawn in policies for ids in drawn.prompt_ids],
+        [response.ids for response in responses],
         context.build("sampler").temperature,
         BatchSize("reference log-probabilities", context.config.stage.rl.micro_batch_size),
     )
-    return [
+    kl = iter(
         sum(response.logprobs) - float(row.sum())
-        for response, row in zip(drawn.responses, rows, strict=True)
-    ]
+        for response, row in zip(responses, rows, strict=True)
+    )
+    return {
+        drawn.policy: replace(drawn, reference_kl=[*islice(kl, len(drawn.responses))])
+        for drawn in policies
+    }
 
 
 def _write(

@@ -24,9 +24,7 @@ from transformers import Trainer, TrainingArguments
 from rlhfkit import data
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.models.batch import make_batch
 from rlhfkit.models.scalar_model import ScalarModel
-from rlhfkit.models.shared_prompt import shared_scores, worth_sharing
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
 from rlhfkit.rollout import by_micro_batch
@@ -71,11 +69,10 @@ def run(context: Context) -> None:
         train_dataset=_elements(context, text, training),
         data_collator=_collate,
     )
-    trainer.share_prompts = config.share_prompts
     train(context, trainer)
     rows, size = _elements(context, text, held_out), config.per_device_train_batch_size
     result = {
-        **accuracy(model, rows, size, config.share_prompts),
+        **accuracy(model, rows, size),
         "shift": _normalise(context, text, model),
     }
     write_json(context.stage_dir / RESULT_FILE, result)
@@ -86,7 +83,6 @@ class RankingTrainer(InParts, Trainer):  # type: ignore[misc]
     """transformers' Trainer with the K-wise loss; TRL's RewardTrainer knows pairs only."""
 
     stage = "reward_model"
-    share_prompts = True
 
     def items(self, inputs: Mapping[str, Any]) -> int:
         """The prompts."""
@@ -100,9 +96,7 @@ class RankingTrainer(InParts, Trainer):  # type: ignore[misc]
         num_items_in_batch: int | None = None,
     ) -> Tensor:
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
-        return ranking_loss(
-            model.scalar_model, inputs["elements"], num_items_in_batch, self.share_prompts
-        )
+        return ranking_loss(model.scalar_model, inputs["elements"], num_items_in_batch)
 
 
 class _Module(nn.Module):
@@ -116,14 +110,11 @@ class _Module(nn.Module):
 
 
 def ranking_loss(
-    model: ScalarModel,
-    elements: Sequence[Element],
-    count: int | None = None,
-    share_prompts: bool = True,
+    model: ScalarModel, elements: Sequence[Element], count: int | None = None
 ) -> Tensor:
     """Sum over elements of the mean over their rankings of the mean over each one's pairs, over
     `count`, by default the number of elements."""
-    scores = score_elements(model, elements, share_prompts)
+    scores = score_elements(model, elements)
     losses = [
         torch.stack([item.loss for item in _by_ranking(*pair)]).mean()
         for pair in zip(scores, elements, strict=True)
@@ -138,36 +129,23 @@ def _by_ranking(rewards: Tensor, element: Element) -> list[RankingLoss]:
     ]
 
 
-def score_elements(
-    model: ScalarModel, elements: Sequence[Element], share_prompts: bool = True
-) -> Sequence[Tensor]:
-    """A [K] tensor of scores per element, from one batch of all their completions.
-
-    share_prompts: compute each prompt once, where that is less work.
-    """
-    prompts = [element.prompt for element in elements]
-    completions = [element.completions for element in elements]
-    if share_prompts and worth_sharing(model.language_model.body, prompts, completions):
-        scores = shared_scores(model, prompts, completions)
-    else:
-        repeated = [element.prompt for element in elements for _ in element.completions]
-        flat = [ids for group in completions for ids in group]
-        scores = model.scores(make_batch(repeated, flat, model.language_model.device))
-    return torch.split(scores, [len(group) for group in completions])
+def score_elements(model: ScalarModel, elements: Sequence[Element]) -> Sequence[Tensor]:
+    """A [K] tensor of scores per element, from one batch of all their completions."""
+    prompts = [element.prompt for element in elements for _ in element.completions]
+    completions = [ids for element in elements for ids in element.completions]
+    scores = model.scores(model.language_model.batch(prompts, completions))
+    return torch.split(scores, [len(element.completions) for element in elements])
 
 
 @torch.no_grad()
-def accuracy(
-    model: ScalarModel, rows: Dataset | None, batch_size: int, share_prompts: bool = True
-) -> dict[str, Any]:
+def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[str, Any]:
     """Share of the pairs, ties apart, whose better completion scores higher."""
     if rows is None:
         return {"validation_accuracy": None, "validation_pairs": 0, "validation_prompts": 0}
     elements = _collate(list(rows))["elements"]
     correct = pairs = 0
     size = BatchSize("validation", batch_size)
-    score = partial(score_elements, model, share_prompts=share_prompts)
-    for part, scores in size.map(elements, score):
+    for part, scores in size.map(elements, partial(score_elements, model)):
         for counted in chain.from_iterable(map(_by_ranking, scores, part)):
             correct += int(counted.correct)
             pairs += int(counted.pairs)
@@ -247,11 +225,11 @@ def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> float:
     if not rows:
         return 0.0
     scores = by_micro_batch(
+        model.language_model,
         [text.prompt_ids(row.prompt) for row in rows],
         [text.completion_ids(row.completion) for row in rows],
         BatchSize("normalisation", config.per_device_train_batch_size),
         model.scores,
-        model.language_model.device,
     )
     shift = -float(torch.stack(scores).mean())
     model.shift(shift)

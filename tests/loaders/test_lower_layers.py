@@ -56,7 +56,7 @@ def test_numbers_of_every_architecture(make_context, tmp_path, name):
     plain = make_rollout(roles)
     shared = with_lower(roles, plain)
     assert [len(row) for row in shared.lower.rows] == [5, 2, 5, 5]
-    batches = plain.batch([2, 0, 3]), shared.batch([2, 0, 3])
+    batches = [item.batch([2, 0, 3], roles.policy) for item in (plain, shared)]
     for model in (roles.policy, roles.reference):
         found = [model.response_logprobs(batch, TEMPERATURE) for batch in batches]
         torch.testing.assert_close(found[1], found[0], **CLOSE)
@@ -77,14 +77,14 @@ def test_the_lower_layers_are_not_computed_again(roles):
     layers = roles.policy.body.layers
     for index, layer in enumerate(layers):
         layer.register_forward_hook(lambda *_, index=index: seen.append(index))
-    roles.policy.response_logprobs(rollout.batch([0, 1]))
-    roles.value.values(rollout.batch([0, 1]))
+    roles.policy.response_logprobs(rollout.batch([0, 1], roles.policy))
+    roles.value.values(rollout.batch([0, 1], roles.policy))
     assert seen == [1, 1]
     assert roles.policy.body.layers is layers
 
 
 def test_upper_layers_follow_the_role_as_ever(roles):
-    batch = make_rollout(roles).batch(range(4))
+    batch = make_rollout(roles).batch(range(4), roles.policy)
     with torch.no_grad():
         expected = roles.reference.response_logprobs(batch)[0]
         policy = roles.policy.response_logprobs(batch)[0]
@@ -99,7 +99,7 @@ def test_other_states_give_other_numbers(roles):
     rollout = with_lower(roles, make_rollout(roles))
     wrong = LowerRows([row + 1 for row in rollout.lower.rows], rollout.lower.depth)
     found = [
-        roles.policy.response_logprobs(item.batch(range(4)))[0]
+        roles.policy.response_logprobs(item.batch(range(4), roles.policy))[0]
         for item in (rollout, replace(rollout, lower=wrong))
     ]
     assert (found[0] - found[1]).abs().max() > 1e-3

@@ -58,7 +58,7 @@ def numbers(roles, batch):
 @torch.no_grad()
 def test_logprobs_values_and_rewards(both):
     shared, apart = both
-    batch = make_rollout(apart).batch(range(4))
+    batch = make_rollout(apart).batch(range(4), apart.policy)
     expected = numbers(apart, batch)
     assert_same(numbers(shared, batch), expected)
     assert_same(numbers(shared, batch), expected)  # also after the other adapters were active
@@ -67,7 +67,7 @@ def test_logprobs_values_and_rewards(both):
 
 
 def policy_loss(roles, rollout):
-    batch = rollout.batch(range(4))
+    batch = rollout.batch(range(4), roles.policy)
     logprobs, _ = roles.policy.response_logprobs(batch, TEMPERATURE)
     advantages = torch.linspace(-1, 1, logprobs.numel()).reshape(logprobs.shape)
     mask = batch.response_mask
@@ -75,7 +75,7 @@ def policy_loss(roles, rollout):
 
 
 def value_loss(roles, rollout):
-    batch = rollout.batch(range(4))
+    batch = rollout.batch(range(4), roles.policy)
     values = roles.value.values(batch)
     old, returns = values.detach() + 0.05, torch.linspace(-1, 1, values.numel()).view_as(values)
     mask = batch.response_mask
@@ -106,7 +106,7 @@ def parameters_of(roles):
 def test_a_whole_step_of_ppo_ptx(both, make_context, micro_batch_size):
     shared, apart = both
     rollout = make_rollout(apart)
-    batch = rollout.batch(range(4))
+    batch = rollout.batch(range(4), apart.policy)
     before = parameters_of(apart)
     frozen = [numbers(shared, batch)[name].detach() for name in ("reference", "rewards")]
     config = PpoConfig(**{**CONFIG, **RATES})

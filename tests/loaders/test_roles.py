@@ -41,6 +41,17 @@ def test_roles_start_where_they_must(trained, loader):
     torch.testing.assert_close(last, scores, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("loader", LOADERS)
+def test_models_share_prompts_as_the_run_says(trained, loader, share):
+    context, sft, reward, _ = trained(loader)
+    context.config.model.share_prompts = share
+    built = context.build("loader")
+    roles = built.roles(sft, reward)
+    models = [roles.policy, roles.reference, roles.value.language_model, built.language_model(sft)]
+    assert [model.share_prompts for model in models] == [share] * 4
+
+
 @pytest.mark.parametrize("loader", LOADERS)
 @torch.no_grad()
 def test_shared_roles_give_the_numbers_of_separate_models(trained, loader):

@@ -31,7 +31,7 @@ def make_rollout(roles, noise=0.15):
         [Response(ids, [0.0] * len(ids), False) for ids in RESPONSES],
         padded, torch.zeros(4, 4), torch.zeros(4, 4), scores, {},
     )  # fmt: skip
-    batch = rollout.batch(range(4))
+    batch = rollout.batch(range(4), roles.policy)
     with torch.no_grad():
         old = roles.policy.response_logprobs(batch, TEMPERATURE)[0]
         ref = roles.reference.response_logprobs(batch, TEMPERATURE)[0]

@@ -3,18 +3,20 @@
 import pytest
 
 from rlhfkit.errors import UserError
-from rlhfkit_plugins.optimizers import PpoConfig, RlooConfig
+from rlhfkit_plugins.optimizers import GrpoConfig, PpoConfig, RlooConfig
+from rlhfkit_plugins.optimizers.grpo import GRPO
 from rlhfkit_plugins.optimizers.ppo import PPO
 from rlhfkit_plugins.optimizers.rloo import RLOO
 from tests.memory import limit_rows
 from tests.optimizers.test_ppo import CONFIG, arrays_of, make, make_roles, make_rollout
 
-RLOO_CONFIG = {
+GROUPS = {
     name: value for name, value in CONFIG.items() if name in RlooConfig.__dataclass_fields__
-}
+} | {"ptx_batch_size": 4, "num_generations": 2}
 KINDS = {
     "ppo": (PPO, PpoConfig(**CONFIG | {"ptx_batch_size": 4})),
-    "rloo": (RLOO, RlooConfig(**RLOO_CONFIG | {"ptx_batch_size": 4, "num_generations": 2})),
+    "rloo": (RLOO, RlooConfig(**GROUPS)),
+    "grpo": (GRPO, GrpoConfig(**GROUPS)),
 }
 
 
@@ -37,6 +39,7 @@ def step(kind, make_context, **limits):
         ("ppo", {"policy": 1, "value": 2}),
         ("rloo", {"policy": 1}),
         ("rloo", {"policy": 3}),
+        ("grpo", {"policy": 1}),
     ],
 )
 def test_a_step_ends_at_the_same_parameters_and_metrics(kind, limits, make_context, capsys):

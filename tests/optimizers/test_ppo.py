@@ -54,19 +54,19 @@ class Float64Scalar(ScalarModel):
     """Values in float64, so that the comparison can be tight."""
 
     def values(self, batch):
-        hidden = self.language_model.states(batch)
-        rows = torch.arange(hidden.shape[0])[:, None]
-        values = self.head(hidden[rows, batch.state_index]).squeeze(-1)
+        states = batch.before_tokens(self.language_model.states(batch))
+        values = self.head(states).squeeze(-1)
         return torch.where(batch.response_mask, values, values.new_zeros(()))
 
 
 def make_roles():
-    value = LanguageModel(Table(2))
+    value = LanguageModel(Table(2), share_prompts=False)
     for parameter in value.head.parameters():
         parameter.requires_grad_(False)
     head = nn.Linear(D, 1).double()
     scalar = Float64Scalar(value, head)
-    return RoleModels(LanguageModel(Table(1)), LanguageModel(Table(3)), scalar, None)
+    policy, reference = (LanguageModel(Table(n), share_prompts=False) for n in (1, 3))
+    return RoleModels(policy, reference, scalar, None)
 
 
 def parameters_of(roles):
@@ -141,7 +141,7 @@ def test_first_gradient_without_drift_is_the_plain_policy_gradient(make_context)
     config = PpoConfig(**{**CONFIG, "ptx_coef": 0.0, "num_mini_batches": 1, "num_ppo_epochs": 1})
     ppo = make(PPO, config, roles, make_context, 4)
     targets = ppo.targets(rollout)
-    batch = rollout.batch(range(4))
+    batch = rollout.batch(range(4), roles.policy)
     logprobs, _ = roles.policy.response_logprobs(batch, TEMPERATURE)
     plain = -(targets.advantages * logprobs).sum() / rollout.response_mask.sum()
     wanted = torch.autograd.grad(plain, roles.policy.model.head.weight)[0]
@@ -159,7 +159,7 @@ def test_rloo_on_policy_is_reinforce_with_leave_one_out(make_context):
     rewards = rollout.scores - KL_COEF * rollout.kl.sum(1)
     r = rewards.tolist()
     advantages = torch.tensor([r[0] - r[1], r[1] - r[0], r[2] - r[3], r[3] - r[2]]).double()
-    logprobs, _ = roles.policy.response_logprobs(rollout.batch(range(4)), TEMPERATURE)
+    logprobs, _ = roles.policy.response_logprobs(rollout.batch(range(4), roles.policy), TEMPERATURE)
     plain = -(advantages * logprobs.sum(1)).mean()
     wanted = torch.autograd.grad(plain, roles.policy.model.head.weight)[0]
     rloo.optimizer_step = lambda: {}

@@ -68,7 +68,7 @@ def test_rloo_charges_in_the_loss(make_context):
     rloo = make(RLOO, config, roles, make_context, 3)
     s = rollout.scores.tolist()
     advantages = torch.tensor([s[0] - s[1], s[1] - s[0], s[2] - s[3], s[3] - s[2]]).double()
-    logprobs, _ = roles.policy.response_logprobs(rollout.batch(range(4)), TEMPERATURE)
+    logprobs, _ = roles.policy.response_logprobs(rollout.batch(range(4), roles.policy), TEMPERATURE)
     k2 = ((logprobs - rollout.ref_logprobs) * rollout.response_mask).square().sum(1) / 2
     plain = (KL_COEF * k2 - advantages * logprobs.sum(1)).mean()
     wanted = torch.autograd.grad(plain, roles.policy.model.head.weight)[0]

@@ -102,8 +102,10 @@ def test_each_option_takes_off_what_it_is_for(context):
     assert small.parts["optimizer"] < 0.4 * update("loader=full").parts["optimizer"]
 
 
-def test_groups_of_completions_stay_whole(context):
-    made = context("optimizer=rloo", "optimizer.num_generations=8", "stage.rl.micro_batch_size=1")
+@pytest.mark.parametrize("optimizer", ["rloo", "grpo"])
+def test_groups_of_completions_stay_whole(context, optimizer):
+    options = ["optimizer.num_generations=8", "stage.rl.micro_batch_size=1"]
+    made = context(f"optimizer={optimizer}", *options)
     assert set(plan_run(made, RATES, ["rl"])) == {"rollout", "score", "update"}
 
 

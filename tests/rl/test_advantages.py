@@ -1,4 +1,4 @@
-"""rlhfkit.rl.advantages: GAE with its two limits, discounted returns, leave-one-out."""
+"""rlhfkit.rl.advantages: GAE with its two limits, discounted returns, leave-one-out, GRPO."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rlhfkit.rl.advantages import discounted_returns, gae, leave_one_out
+from rlhfkit.rl.advantages import discounted_returns, gae, group_relative, leave_one_out
 
 from .padding import batches
 
@@ -110,6 +110,15 @@ def test_leave_one_out_needs_others():
         leave_one_out(torch.ones(3))
     with pytest.raises(ValueError, match=r"scores_GK: expected torch.float32"):
         leave_one_out(torch.ones(3, 2).long())
+
+
+def test_group_relative_of_literals():
+    scores = torch.tensor([[1.0, 2.0, 6.0], [5.0, 5.0, 5.0]])  # means 3 and 5, deviation sqrt(7)
+    plain = torch.tensor([[-2.0, -1.0, 3.0], [0.0, 0.0, 0.0]])
+    assert_close(group_relative(scores, scale=False), plain)
+    assert_close(group_relative(scores, scale=True), plain / (math.sqrt(7) + 1e-4))
+    with pytest.raises(ValueError, match="scores_GK: expected K of 2 or more, got 1"):
+        group_relative(torch.ones(3, 1), scale=True)
 
 
 def test_wrong_arguments():

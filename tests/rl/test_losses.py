@@ -57,6 +57,15 @@ def test_ppo_of_literals():
     assert_close(logprobs.grad, torch.tensor([[0.0, -0.1, 0.22, 0.3, 0.0, 0.0]]))
 
 
+def test_ppo_with_a_higher_bound_above():
+    ratios, advantages = torch.tensor([[1.5, 1.25, 0.5]]), torch.tensor([[1.0, 1.0, -1.0]])
+    arguments = ratios.log(), torch.zeros(1, 3), advantages, torch.ones(1, 3).bool(), 0.2
+    result = ppo_policy_loss(*arguments, denominator=1.0, cliprange_high=0.3)
+    # per token: -1.3 (clipped), -1.25, 0.8 (clipped)
+    assert_close(result.loss, torch.tensor(-1.75))
+    assert_close(result.clipfrac, torch.tensor(2 / 3))
+
+
 def test_ppo_metrics_are_detached_and_know_nothing_of_the_denominator():
     logprobs = torch.tensor([[0.5, 0.0]], requires_grad=True)
     zeros, ones, mask = torch.zeros(1, 2), torch.ones(1, 2), torch.ones(1, 2).bool()

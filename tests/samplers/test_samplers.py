@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from scipy import stats
-from transformers import LlamaForCausalLM
+from transformers import GenerationConfig, LlamaForCausalLM
 
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
@@ -44,6 +44,17 @@ def test_logprobs_are_those_of_a_teacher_forced_pass(model, kind, config, temper
     expected, _ = model.response_logprobs(batch, temperature)
     for response, row in zip(responses, expected, strict=True):
         assert response.logprobs == pytest.approx(row[: len(response.ids)].tolist(), abs=2e-5)
+
+
+@pytest.mark.parametrize(("kind", "config"), KINDS)
+def test_a_models_own_generation_settings_are_left_out(model, kind, config, monkeypatch):
+    """As those of Qwen2.5, which has a repetition penalty for chatting."""
+    plain = sample(kind, config, model)
+    own = GenerationConfig(repetition_penalty=3.0, top_k=1, min_p=0.5, no_repeat_ngram_size=2)
+    monkeypatch.setattr(model.base, "generation_config", own)
+    found = sample(kind, config, model)
+    assert [response.ids for response in found] == [response.ids for response in plain]
+    assert model.base.generation_config is own
 
 
 @pytest.mark.parametrize(("kind", "config"), KINDS)
@@ -146,9 +157,11 @@ def test_equal_prompts_are_read_once_and_answered_the_same(model, monkeypatch, p
 
     monkeypatch.setattr(model, "hidden_states", counted)
     options = {"batch_size": len(prompts), "temperature": 0.8}
-    apart = sample(CachedSampler, CachedConfig, model, prompts, share_prompts=False, **options)
+    monkeypatch.setattr(model, "share_prompts", False)
+    apart = sample(CachedSampler, CachedConfig, model, prompts, **options)
     assert read[0] == (len(prompts), 5)
     read.clear()
+    monkeypatch.setattr(model, "share_prompts", True)
     shared = sample(CachedSampler, CachedConfig, model, prompts, **options)
     assert read[0] == (len(PROMPTS), 5)
     for one, other in zip(apart, shared, strict=True):

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit.runner import StageFailed
-from rlhfkit.stages import STAGES, reward_model
+from rlhfkit.stages import STAGES
 
 
 @pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
@@ -31,7 +30,9 @@ def test_every_stage_with_every_loader(run_tiny, loader):
     assert "| rl |" in (root / "report" / "report.md").read_text()
 
 
-@pytest.mark.parametrize("optimizer", ["rloo", "dpo"])
+@pytest.mark.parametrize(
+    "optimizer", ["rloo", "grpo", "reinforce_pp", "trl_grpo", "trl_rloo", "dpo"]
+)
 def test_other_optimizers(run_tiny, optimizer):
     runner = run_tiny(f"optimizer={optimizer}", "stages=[sft,sample,label,reward_model,rl]")
     rows = read_jsonl(runner.run_dir.root / "rl" / "metrics.jsonl")
@@ -77,17 +78,6 @@ def test_the_reward_model_learns_the_rankings(run_tiny, tiny_files):
     assert result["validation_prompts"] == 1
     assert result["validation_pairs"] == 2
     assert result["validation_accuracy"] == 1.0
-
-
-def test_prompts_are_shared_unless_told_otherwise(run_tiny, tiny_files, monkeypatch, tmp_path):
-    """The stage takes the other way where this one is gone."""
-    settings = ["labeler=imported", f"data.files.rankings={tiny_files['rankings']}"]
-    settings.append("stages=[label,reward_model]")
-    monkeypatch.delattr(reward_model, "shared_scores")
-    run_tiny(*settings, "stage.reward_model.share_prompts=false")
-    with pytest.raises(StageFailed) as failure:
-        run_tiny(*settings, f"run_dir={tmp_path / 'shared'}")
-    assert isinstance(failure.value.__cause__, NameError)
 
 
 def test_demonstrations_average_zero_after_normalising(run_tiny, make_context, tiny_overrides):

@@ -24,11 +24,11 @@ SFT_ROWS = [
 ]
 RANKINGS = [
     {
-        "prompt": list(range(5, 5 + a)),
+        "prompt": list(range(start, start + a)),
         "completions": [[7] * b, [8, 9], [10]],
         "rankings": [[1, 2, 3]],
     }
-    for a, b in LENGTHS
+    for start, (a, b) in enumerate(LENGTHS, start=5)
 ]
 
 
@@ -55,16 +55,14 @@ def sft(tmp_path):
 
 def reward_model(tmp_path, share_prompts=True):
     torch.manual_seed(4)
-    body = LanguageModel(LlamaForCausalLM(tiny.config()))
+    body = LanguageModel(LlamaForCausalLM(tiny.config()), share_prompts=share_prompts)
     options = {"remove_unused_columns": False, "label_names": ["elements"]}
-    made = RankingTrainer(
+    return RankingTrainer(
         model=_Module(ScalarModel(body, nn.Linear(16, 1))),
         args=arguments(TrainingArguments, tmp_path, **options),
         train_dataset=Dataset.from_list(RANKINGS),
         data_collator=_collate,
     )
-    made.share_prompts = share_prompts
-    return made
 
 
 def body_of(trainer):
@@ -116,9 +114,9 @@ def test_the_validation_loss_too(tmp_path):
 
 @pytest.mark.parametrize(("share_prompts", "each"), [(True, 1), (False, 3)])
 def test_validation_accuracy_too(tmp_path, share_prompts, each):
-    whole, parts = reward_model(tmp_path), reward_model(tmp_path)
+    whole, parts = (reward_model(tmp_path, share_prompts) for _ in range(2))
     seen = limit_rows(body_of(parts), each)
     rows = Dataset.from_list(RANKINGS)
-    expected = accuracy(whole.model.scalar_model, rows, 3, share_prompts)
-    assert accuracy(parts.model.scalar_model, rows, 3, share_prompts) == expected
+    expected = accuracy(whole.model.scalar_model, rows, 3)
+    assert accuracy(parts.model.scalar_model, rows, 3) == expected
     assert max(seen) == 3 * each

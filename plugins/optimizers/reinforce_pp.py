@@ -1,0 +1,33 @@
+"""optimizer=reinforce_pp: REINFORCE++ (Hu 2025, arXiv 2501.03262, section 3).
+
+PPO without a value model: the advantage of a token is the sum of the penalised rewards from it on,
+normalised over the whole batch instead of a prompt's group.
+"""
+
+from torch import Tensor
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.rl.advantages import discounted_returns
+from rlhfkit.rl.kl import penalised_rewards
+from rlhfkit.rl.whitening import whiten
+from rlhfkit.rollout import Rollout
+from rlhfkit_plugins.optimizers import ReinforcePpConfig
+from rlhfkit_plugins.optimizers.critic_free import CriticFree
+
+
+class ReinforcePP(CriticFree):
+    """Returns of tokens, normalised over the batch."""
+
+    config: ReinforcePpConfig
+
+    def __init__(self, config: ReinforcePpConfig, context: Context) -> None:
+        super().__init__(config, context)
+        if not 0 <= config.gamma <= 1:
+            raise UserError(f"optimizer.gamma={config.gamma}: must be from 0 to 1")
+
+    def advantages(self, rollout: Rollout) -> Tensor:
+        mask = rollout.response_mask
+        charged = self.kl_penalty.in_reward(rollout)
+        rewards = penalised_rewards(rollout.scores, charged, mask, self.kl.coef)
+        return whiten(discounted_returns(rewards, mask, self.config.gamma), mask)

@@ -1,0 +1,190 @@
+"""optimizer=trl_grpo and optimizer=trl_rloo: TRL's GRPOTrainer and RLOOTrainer with this run's
+rewards, and this run's KL controller in the place of TRL's constant `beta`.
+
+TRL samples, measures the KL and updates. The reference is the SFT model: TRL loads the policy's
+directory a second time, or keeps a copy of the SFT adapter beside the one that it trains.
+"""
+
+import random
+from dataclasses import fields
+from typing import Any
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+from rlhfkit import data
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.protocols import KLController
+from rlhfkit.scoring import Scorer
+from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.training import train, trainer_arguments
+from rlhfkit.types import Messages, Response
+from rlhfkit_plugins.optimizers import TrlGrpoConfig, TrlOnlineConfig, TrlRlooConfig
+
+_NEXT_TO_NOTHING = 1e-30
+"""In place of a beta of 0, at which TRL would not measure the KL."""
+
+
+class TrlOnline:
+    """What the two have in common."""
+
+    needs = ("sft",)
+    trainer: type
+    arguments: type
+    options: type
+
+    def __init__(self, config: TrlOnlineConfig, context: Context) -> None:
+        self.config = config
+        _check(config, context)
+
+    def train(self, context: Context) -> None:
+        """Train on the prompts and save the policy."""
+        text = load_text_format(context)
+        sft = context.model_of("sft")
+        policy = context.build("loader").language_model(sft, trainable=True)
+        policy.model.generation_config.eos_token_id = text.eos_token_id
+        rewards = Rewards(context, text)
+        driver = BetaDriver(context.build("kl"), rewards, self.config.num_iterations)
+        trainer = self.trainer(
+            model=policy.model,
+            reward_funcs=rewards.scores,
+            args=self._arguments(context, sft),
+            train_dataset=_prompts(context, text, self.config.num_generations),
+            processing_class=text.tokenizer,
+            callbacks=[driver],
+        )
+        driver.trainer = trainer
+        train(context, trainer)
+        policy.save(context.stage_dir / "model")
+
+    def _arguments(self, context: Context, sft: str | None) -> Any:
+        rl, model = context.config.stage.rl, context.config.model
+        rows = min(rl.micro_batch_size, rl.batch_size)
+        own_revision = {"revision": model.revision} if sft is None and model.revision else None
+        return trainer_arguments(
+            context,
+            self.arguments,
+            beta=1.0,  # of any value but 0, so that there is a reference
+            num_train_epochs=1,
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=rl.batch_size // rows,
+            gradient_checkpointing=rl.gradient_checkpointing,
+            temperature=context.config.sampler.temperature,
+            max_completion_length=context.config.sampler.response_length,
+            shuffle_dataset=False,
+            disable_dropout=True,
+            logging_steps=1,
+            trust_remote_code=model.trust_remote_code,
+            model_init_kwargs=own_revision,
+            **{item.name: getattr(self.config, item.name) for item in fields(self.options)},
+        )
+
+
+class TrlGRPO(TrlOnline):
+    """The KL is a term of the loss."""
+
+    trainer, arguments, options = GRPOTrainer, GRPOConfig, TrlGrpoConfig
+
+
+class TrlRLOO(TrlOnline):
+    """The KL is taken off the reward."""
+
+    trainer, arguments, options = RLOOTrainer, RLOOConfig, TrlRlooConfig
+
+
+class Rewards:
+    """The weighted sum of the run's rewards, as `rlhfkit.online` takes it, in TRL's signature."""
+
+    def __init__(self, context: Context, text: TextFormat) -> None:
+        weights = {name: entry.weight for name, entry in context.config.reward.items()}
+        self._score = Scorer(context.build_all("reward"), weights, context.config.stage.rl)
+        self._text = text
+        self.batch_size = context.config.stage.rl.batch_size
+        self._episodes = 0
+        self.metrics: dict[str, float] = {}
+        """Of the last batch, under the names of the online optimizers."""
+
+    def scores(
+        self, completion_ids: list[list[int]], messages: list[Messages], **_: Any
+    ) -> list[float]:
+        """A score per completion, from its tokens up to EOS."""
+        eos = self._text.eos_token_id
+        responses = [Response(ids, [], finished=ids[-1] == eos) for ids in completion_ids]
+        scores, raw = self._score(
+            messages,
+            [self._text.decode(ids) for ids in completion_ids],
+            [self._text.prompt_ids(prompt) for prompt in messages],
+            responses,
+        )
+        self._episodes += len(responses)
+        self.metrics = {
+            "objective/scores": float(scores.mean()),
+            "response/length": sum(map(len, completion_ids)) / len(responses),
+            "response/eos_share": sum(item.finished for item in responses) / len(responses),
+            **{f"reward/{name}": float(values.mean()) for name, values in raw.items()},
+            "episode": self._episodes,
+        }
+        return [float(score) for score in scores]
+
+
+class BetaDriver(TrainerCallback):  # type: ignore[misc]
+    """Lets a KL controller set the trainer's beta, which stays through the updates of a batch."""
+
+    trainer: Any
+
+    def __init__(self, kl: KLController, rewards: Rewards, steps_per_batch: int) -> None:
+        """steps_per_batch: optimizer steps on each batch of completions."""
+        self._kl, self._rewards, self._steps = kl, rewards, steps_per_batch
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self._steps == 0:
+            self.trainer.beta = self._kl.coef or _NEXT_TO_NOTHING
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """TRL's `kl` is a mean over tokens; times their mean number it is one over completions."""
+        if "completions/mean_length" not in logs:  # nothing was sampled in this step
+            return
+        kl, coef = logs["kl"] * logs["completions/mean_length"], self._kl.coef
+        logs |= self._rewards.metrics
+        logs |= {
+            "objective/kl": kl,
+            "objective/kl_coef": coef,
+            "objective/non_score_reward": -coef * kl,
+            "objective/rlhf_reward": logs["objective/scores"] - coef * kl,
+        }
+        self._kl.update(kl, self._rewards.batch_size)
+
+
+def _prompts(context: Context, text: TextFormat, num_generations: int) -> Dataset:
+    """The prompts of all batches in their order, reshuffled every pass; TRL repeats each for its
+    completions. Templates are TRL's task, so a chat stays a chat."""
+    rl = context.config.stage.rl
+    batches = -(-rl.total_episodes // rl.batch_size)
+    wanted = batches * rl.batch_size // num_generations
+    prompts = data.training_prompts(context, text)
+    generator, rows = random.Random(context.config.seed), list[Messages]()
+    while len(rows) < wanted:
+        rows += generator.sample(prompts, len(prompts))
+    rows = rows[:wanted]
+    shown = rows if text.chat else [text.prompt_text(row) for row in rows]
+    return Dataset.from_dict({"prompt": shown, "messages": rows})
+
+
+def _check(config: TrlOnlineConfig, context: Context) -> None:
+    rl, count = context.config.stage.rl, config.num_generations
+    if not context.config.reward:
+        raise UserError("reward=[]: the rl stage needs at least one reward function")
+    if count < 2:
+        raise UserError("optimizer.num_generations: must be at least 2")
+    if rl.batch_size % count:
+        raise UserError(
+            f"stage.rl.batch_size={rl.batch_size}: must be a multiple of the {count} completions "
+            f"per prompt"
+        )
+    if rl.batch_size % min(rl.micro_batch_size, rl.batch_size):
+        raise UserError(
+            f"stage.rl.batch_size={rl.batch_size}: must be a multiple of "
+            f"stage.rl.micro_batch_size={rl.micro_batch_size} with a trainer of TRL's"
+        )

@@ -1,0 +1,106 @@
+"""TRL's GRPO and RLOO trainers as optimizers: this run's rewards, reference, KL and files."""
+
+import pytest
+from safetensors.torch import load_file
+
+from rlhfkit.errors import UserError
+from rlhfkit.rl.kl import adaptive_coef
+from rlhfkit.run_dir import read_jsonl
+from rlhfkit_plugins.optimizers import TrlGrpoConfig
+from rlhfkit_plugins.optimizers.trl_online import TrlGRPO
+
+RUN = ["reward=[length]", "stage.sft.learning_rate=0.02", "optimizer.learning_rate=0.02"]
+FILES = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
+both = pytest.mark.parametrize("optimizer", ["trl_grpo", "trl_rloo"])
+
+
+@pytest.fixture
+def run(run_tiny, tmp_path):
+    """`run("trl_grpo", "kl=none")`: the rows of rl's metrics and the weights before and after."""
+
+    def make(optimizer, *overrides, stages="sft,rl", loader="lora"):
+        runner = run_tiny(
+            f"optimizer={optimizer}", f"loader={loader}", f"stages=[{stages}]", *RUN, *overrides
+        )
+        root = runner.run_dir.root
+        sft = root / "sft" / "model" / FILES[loader]
+        before = load_file(sft) if "sft" in stages else None
+        assert not (root / "rl" / "model" / "ref").exists()
+        after = load_file(root / "rl" / "model" / FILES[loader])
+        return read_jsonl(root / "rl" / "metrics.jsonl"), before, after
+
+    return make
+
+
+def sampled(rows):
+    return [row for row in rows if "objective/kl" in row]
+
+
+@both
+@pytest.mark.parametrize("loader", ["full", "lora"])
+def test_a_run_starts_at_the_sft_model_and_leaves_it(run, optimizer, loader):
+    rows, before, after = run(optimizer, "kl=adaptive", "kl.horizon=10", loader=loader)
+    first, second = sampled(rows)
+    assert first["objective/kl"] == pytest.approx(0, abs=1e-5), "the reference is the SFT model"
+    assert abs(second["objective/kl"]) > 1e-2
+    assert set(before) == set(after)
+    assert any((before[name] - after[name]).abs().max() > 1e-3 for name in after)
+    assert [first["episode"], second["episode"]] == [8, 16]
+    coef = adaptive_coef(0.15, first["objective/kl"], 6.0, 8, 10)
+    assert second["objective/kl_coef"] == pytest.approx(coef)
+
+
+@both
+def test_without_sft_the_reference_is_the_base_model(run, optimizer):
+    rows, _, _ = run(optimizer, stages="rl")
+    assert sampled(rows)[0]["objective/kl"] == pytest.approx(0, abs=1e-5)
+    assert abs(sampled(rows)[1]["objective/kl"]) > 1e-2
+
+
+@both
+def test_the_controller_sets_beta(run, optimizer, tmp_path):
+    ends = []
+    for kl in (["kl=none"], ["kl=fixed", "kl.kl_coef=0"], ["kl=fixed", "kl.kl_coef=5"]):
+        rows, _, after = run(optimizer, *kl, f"run_dir={tmp_path / str(len(ends))}")
+        assert abs(sampled(rows)[1]["objective/kl"]) > 1e-2, "measured whatever it costs"
+        ends.append(after)
+    none, zero, five = ends
+    assert all((none[name] == zero[name]).all() for name in none)
+    assert any((none[name] - five[name]).abs().max() > 1e-3 for name in none)
+
+
+@both
+def test_scores_are_the_online_optimizers(run, optimizer):
+    rewards = ["reward.length.weight=3", "reward.length.min=4", "reward.length.slope=5"]
+    for row in sampled(run(optimizer, *rewards, "stage.rl.missing_eos_penalty=2")[0]):
+        expected = 3 * row["reward/length"] - 2 * (1 - row["response/eos_share"])
+        assert 0 < row["reward/length"] < 1
+        assert 0 < row["response/eos_share"] < 1
+        assert row["objective/scores"] == pytest.approx(expected, abs=1e-5)
+        assert row["reward"] == pytest.approx(expected, abs=1e-5), "what TRL was given"
+        assert 1 - row["completions/clipped_ratio"] == row["response/eos_share"]
+
+
+@both
+def test_several_passes_over_a_batch_are_one_batch_to_the_controller(run, optimizer):
+    options = ["kl=adaptive", "kl.horizon=10", "optimizer.num_iterations=2"]
+    rows, _, _ = run(optimizer, *options, "stage.rl.micro_batch_size=2")
+    assert len([row for row in rows if "loss" in row]) == 4
+    _, second = sampled(rows)
+    assert second["step"] == 3
+    assert second["objective/kl_coef"] == pytest.approx(0.15 * (1 - 0.2 * 8 / 10))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "options", "says"),
+    [
+        ([], {"num_generations": 1}, "num_generations: must be at least 2"),
+        (["stage.rl.batch_size=6"], {}, "multiple of the 4 completions per prompt"),
+        (["stage.rl.micro_batch_size=3"], {}, "multiple of stage.rl.micro_batch_size=3"),
+        (["reward=[]"], {}, "at least one reward function"),
+    ],
+)
+def test_settings_that_cannot_work(make_context, overrides, options, says):
+    context = make_context("reward=[length]", "stage.rl.batch_size=8", *overrides)
+    with pytest.raises(UserError, match=says):
+        TrlGRPO(TrlGrpoConfig(**options), context)
