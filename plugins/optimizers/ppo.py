@@ -52,7 +52,7 @@ class PPO(OnlineOptimizer):
         targets = self.targets(rollout)
         averages = Averages()
         for indices in self.mini_batches(rollout):
-            texts = [] if self._warming_up else self.draw_pretraining()
+            texts = [] if self._warming_up else self.draw_pretraining(len(indices))
             backward = partial(self._backward, rollout, targets, indices, texts)
             averages.merge(self.gradients(max(len(indices), len(texts)), backward))
             averages.add_all(self.optimizer_step())
