@@ -127,10 +127,11 @@ class Runner:
         """Every option the stage depends on, flattened, with the providers of its components."""
         settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
         _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
-        for name in stage.groups:
+        groups = stage.groups_with(getattr(self.config.stage, stage.name))
+        for name in groups:
             _flatten(name, self.raw[name], settings)
         for group in GROUPS:
-            if group.name in stage.groups:
+            if group.name in groups:
                 chosen = getattr(self.config, group.name)
                 for config in chosen.values() if group.many else [chosen]:
                     provider = self.plugins.find(group, config.name).provider

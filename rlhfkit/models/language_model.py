@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.checkpointing import checkpoint_layers
+from rlhfkit.models.dropout import drop_residuals
 from rlhfkit.models.lower_layers import LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
 from rlhfkit.rl.logprobs import chunked_token_logprobs
@@ -70,6 +71,11 @@ class LanguageModel:
     def checkpoint_activations(self) -> None:
         """Trade time for memory wherever gradients are taken."""
         checkpoint_layers(self.body)
+
+    def drop_residuals(self, rate: float) -> None:
+        """Residual dropout in train mode; 0 leaves the model as it is."""
+        if rate:
+            drop_residuals(self.body, rate)
 
     def hidden_states(
         self,

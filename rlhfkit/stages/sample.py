@@ -81,11 +81,11 @@ def _sample_model(
 
 
 def load_policy(context: Context, name: str) -> LanguageModel:
-    """A frozen model by its name in a run (`base`, `sft`, `rl`), by directory or by hub name."""
+    """A frozen model by its name in a run (`base`, `sft`, `rl_sft`, `rl`), directory or hub name."""
     path: str | None = name
     if name == "base":
         path = None
-    elif name in ("sft", "rl"):
+    elif name in ("sft", "rl_sft", "rl"):
         path = str(context.output_of(name, "model"))
     model: LanguageModel = context.build("loader").language_model(path)
     return model
