@@ -99,6 +99,10 @@ class LabelConfig:
 class RewardModelConfig(TrainingConfig):
     """The reward model learns from K-wise rankings (InstructGPT, section 3.5, equation 1)."""
 
+    start: str | None = None
+    """Directory or hub name of the model it starts from; null is the SFT model. One of another size
+    (InstructGPT, C.2) has the run's tokenizer and needs loader=full; value models are as large."""
+
     validation_fraction: float = 0.15
     """Share of the prompts, never of pairs, kept for validation accuracy."""
 

@@ -81,7 +81,7 @@ def _sample_model(
 
 
 def load_policy(context: Context, name: str) -> LanguageModel:
-    """A frozen model by its name in a run (`base`, `sft`, `rl_sft`, `rl`), directory or hub name."""
+    """A frozen model of the run (`base`, `sft`, `rl_sft`, `rl`), of a directory or the hub."""
     path: str | None = name
     if name == "base":
         path = None

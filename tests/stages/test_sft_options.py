@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BloomConfig, OPTConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhfkit.errors import UserError
@@ -19,6 +19,11 @@ from rlhfkit.stages import find_stage
 from tests.architectures import ARCHITECTURES, SHAPE
 
 IDS = torch.tensor([[5, 6, 7, 8]])
+OTHERS = {
+    "opt": (OPTConfig, {"ffn_dim": 64, "word_embed_proj_dim": 64}),
+    "bloom": (BloomConfig, {"n_layer": 2, "n_head": 2}),
+}
+"""That have the dropout in ways of their own."""
 
 
 def weights(runner, stage="sft"):
@@ -29,10 +34,10 @@ def same(one, other):
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "opt", "bloom"])
 def test_residual_dropout_is_in_every_layer_in_train_mode_alone(name):
     torch.manual_seed(0)
-    kind, options = ARCHITECTURES[name]
+    kind, options = {**ARCHITECTURES, **OTHERS}[name]
     made = AutoModelForCausalLM.from_config(kind(**{**SHAPE, **options})).eval()
     for module in made.modules():
         if isinstance(module, nn.Dropout):
