@@ -2,19 +2,10 @@
 
 import torch
 
-from rlhfkit.errors import UserError, nearest
 from rlhfkit.online_config import OnlineConfig
 
-SCHEDULES = ("constant", "linear")
 _START = 0.1
 """Of the peak, where a warmup begins (InstructGPT, C.4)."""
-
-
-def check_schedule(config: OnlineConfig) -> None:
-    """`UserError` for a schedule that is none."""
-    kind = config.lr_scheduler_type
-    if kind not in SCHEDULES:
-        raise UserError(f"optimizer.lr_scheduler_type={kind}: {nearest(kind, SCHEDULES)}")
 
 
 def set_rates(

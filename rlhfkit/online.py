@@ -18,7 +18,7 @@ from rlhfkit import data
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.learning_rate import check_schedule, set_rates
+from rlhfkit.learning_rate import set_rates
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.online_config import OnlineConfig
@@ -51,7 +51,6 @@ class OnlineOptimizer(ABC):
         self.config = config
         self.rl = context.config.stage.rl
         self.seed = context.config.seed
-        check_schedule(config)
         self._optim = checked_optim("optimizer.optim", config.optim, context.device)
         self.pretraining: list[list[int]] = []
         self._drift: list[Tensor] = []
@@ -266,10 +265,7 @@ class OnlineOptimizer(ABC):
         rows = [self.text.text_ids(item) for item in data.pretraining_texts(context)]
         rows = [row[: self.config.ptx_length] for row in rows if len(row) > 1]
         if not rows:
-            raise UserError(
-                f"optimizer.ptx_coef={self.config.ptx_coef} needs pretraining texts: give "
-                f"data.<source>.pretraining"
-            )
+            raise UserError("data.<source>.pretraining: no text is longer than a token")
         return rows
 
     def _rollout_metrics(self, rollout: Rollout) -> dict[str, float]:

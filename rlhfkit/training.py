@@ -11,7 +11,6 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from rlhfkit.console import ProgressBar, progress_bar
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.optim import checked_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
@@ -29,23 +28,11 @@ def training_arguments(
     if shared.pop("group_by_length"):
         shared["train_sampling_strategy"] = "group_by_length"
     if floor := shared.pop("min_lr_rate"):
-        shared |= _floored(context.stage, config.lr_scheduler_type, floor)
+        shared["lr_scheduler_type"] = "cosine_with_min_lr"
+        shared["lr_scheduler_kwargs"] = {"min_lr_rate": floor}
     del shared["gradient_checkpointing"]  # the stages' own: `rlhfkit.models.checkpointing`
     shared["activation_checkpointing"] = False  # the trainers' own, which TRL's have on by default
     return trainer_arguments(context, kind, **shared, **options)
-
-
-def _floored(stage: str, kind: str, floor: float) -> dict[str, Any]:
-    """transformers' cosine that ends at a share of the peak."""
-    if kind != "cosine":
-        raise UserError(
-            f"stage.{stage}.min_lr_rate={floor}: needs stage.{stage}.lr_scheduler_type=cosine, "
-            f"not {kind}"
-        )
-    return {
-        "lr_scheduler_type": "cosine_with_min_lr",
-        "lr_scheduler_kwargs": {"min_lr_rate": floor},
-    }
 
 
 def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:

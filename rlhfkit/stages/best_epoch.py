@@ -8,7 +8,7 @@ import torch
 from transformers import TrainerCallback
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.rollout import score_responses
 from rlhfkit.run_dir import write_json
@@ -17,7 +17,6 @@ from rlhfkit.text import TextFormat
 from rlhfkit.types import Messages
 
 EPOCHS_FILE = "epochs.json"
-WAYS = ("last", "loss", "reward")
 
 
 class BestEpoch(TrainerCallback):  # type: ignore[misc]
@@ -53,8 +52,6 @@ def best_epoch(
     prompts: of the validation rows. Raises `UserError` where there are none to choose by.
     """
     option = f"stage.{context.stage}.select_by={config.select_by}"
-    if config.select_by not in WAYS:
-        raise UserError(f"{option}: {nearest(config.select_by, WAYS)}")
     if config.select_by == "last":
         return None
     if not prompts:

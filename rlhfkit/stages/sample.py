@@ -30,11 +30,6 @@ PROMPTS_AT_ONCE = 64
 def run(context: Context) -> None:
     """Sample and write completions."""
     config = context.config.stage.sample
-    if not 2 <= config.num_completions <= 16:
-        raise UserError(
-            f"stage.sample.num_completions={config.num_completions}: K must be from 2 to 16, "
-            f"a ranking needs at least two completions"
-        )
     text = load_text_format(context)
     prompts = data.training_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)

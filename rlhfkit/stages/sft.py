@@ -180,16 +180,11 @@ def _pretraining(
     context: Context, config: SftConfig, text: TextFormat, demonstrations: int
 ) -> list[Tokens]:
     """As many pretraining texts as make up the wanted share of the mix (section C.3)."""
-    option = f"stage.{context.stage}.pretraining_fraction"
     share = config.pretraining_fraction
-    if not 0 <= share < 1:
-        raise UserError(f"{option}={share}: must be at least 0 and below 1")
     wanted = round(demonstrations * share / (1 - share))
     if wanted == 0:
         return []
     texts = data.pretraining_texts(context)
-    if not texts:
-        raise UserError(f"{option} needs pretraining texts: give data.<source>.pretraining")
     chosen = random.Random(context.config.seed).choices(texts, k=wanted)
     rows = [text.text_ids(item)[: config.pretraining_length] for item in chosen]
     return [{"input_ids": row, "completion_mask": [1] * len(row)} for row in rows]
