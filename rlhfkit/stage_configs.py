@@ -18,6 +18,9 @@ class TrainingConfig:
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
     lr_scheduler_type: str = "cosine"
+    min_lr_rate: float = 0.0
+    """Share of the peak at which a cosine ends (InstructGPT, C.1 and C.2: 0.1)."""
+
     warmup_steps: int = 0
     weight_decay: float = 0.0
     adam_beta1: float = 0.9
@@ -36,6 +39,15 @@ class TrainingConfig:
 class SftConfig(TrainingConfig):
     """Supervised fine-tuning on demonstrations (InstructGPT, section 3.5)."""
 
+    residual_dropout: float = 0.0
+    """Of what attention and MLP add to the residual stream, while training (InstructGPT, C.1: 0.2),
+    on adapters' bases too; 0 leaves a model's own dropout as it is."""
+
+    select_by: str = "last"
+    """Which epoch's model is kept: `last`, `loss` (lowest on the validation rows), or `reward`: the
+    run's reward functions score answers to the validation prompts (InstructGPT, C.1), so that
+    reward.reward_model.path must name a reward model that is there already."""
+
     max_completion_length: int = 256
     """Demonstrations with longer completions, in tokens, are dropped and counted."""
 
@@ -50,6 +62,15 @@ class SftConfig(TrainingConfig):
 
 
 @dataclass
+class RlSftConfig(SftConfig):
+    """The model that RL starts from and measures its KL against, where it is not the SFT model:
+    two epochs with a tenth of pretraining texts (InstructGPT, C.3). Not in `stages` by default."""
+
+    num_train_epochs: float = 2.0
+    pretraining_fraction: float = 0.1
+
+
+@dataclass
 class SampleConfig:
     """K completions per prompt, to be ranked."""
 
@@ -60,7 +81,7 @@ class SampleConfig:
     """How many training prompts; null takes all."""
 
     models: list[str] = field(default_factory=lambda: ["sft"])
-    """Whose completions: `base`, `sft`, `rl`, a directory or a hub name; they take turns."""
+    """Whose completions: `base`, `sft`, `rl_sft`, `rl`, directories or hub names, in turns."""
 
 
 @dataclass
@@ -77,6 +98,10 @@ class LabelConfig:
 @dataclass
 class RewardModelConfig(TrainingConfig):
     """The reward model learns from K-wise rankings (InstructGPT, section 3.5, equation 1)."""
+
+    start: str | None = None
+    """Directory or hub name of the model it starts from; null is the SFT model. One of another size
+    (InstructGPT, C.2) has the run's tokenizer and needs loader=full; value models are as large."""
 
     validation_fraction: float = 0.15
     """Share of the prompts, never of pairs, kept for validation accuracy."""
@@ -151,6 +176,7 @@ class StageConfigs:
     """Options by stage."""
 
     sft: SftConfig = field(default_factory=SftConfig)
+    rl_sft: RlSftConfig = field(default_factory=RlSftConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     label: LabelConfig = field(default_factory=LabelConfig)
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)

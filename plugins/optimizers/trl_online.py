@@ -42,7 +42,7 @@ class TrlOnline:
     def train(self, context: Context) -> None:
         """Train on the prompts and save the policy."""
         text = load_text_format(context)
-        sft = context.model_of("sft")
+        sft = context.rl_start
         policy = context.build("loader").language_model(sft, trainable=True)
         policy.model.generation_config.eos_token_id = text.eos_token_id
         # on a 4-bit base TRL rounds the adapter to bfloat16, but not its copy, the reference

@@ -145,6 +145,7 @@ def _evaluate(path: Path) -> str:
 
 _DESCRIBE = {
     "sft": _sft,
+    "rl_sft": _sft,
     "sample": _sample,
     "label": _label,
     "reward_model": _reward_model,

@@ -59,8 +59,8 @@ def run(context: Context) -> None:
         remove_unused_columns=False,
         label_names=["elements"],
     )
-    sft = context.model_of("sft") or context.config.model.path
-    model = context.build("loader").scalar_model(sft, trainable=True)
+    start = config.start or context.model_of("sft") or context.config.model.path
+    model = context.build("loader").scalar_model(start, trainable=True)
     if config.gradient_checkpointing:
         model.language_model.checkpoint_activations()
     trainer = RankingTrainer(
