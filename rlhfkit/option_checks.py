@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rlhfkit.config import RunConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.online_config import OnlineConfig
 
 
 class Rule(NamedTuple):
@@ -48,11 +49,9 @@ RULES = {
 }  # fmt: skip
 """By an option's last name, or by its whole name where that has a rule of its own; null is none."""
 
-CHOICES = {
-    "select_by": ("last", "loss", "reward"),
-    "optimizer.lr_scheduler_type": ("constant", "linear"),
-}
-"""The values of options that are words; as in `RULES`."""
+SELECT_BY = ("last", "loss", "reward")
+SCHEDULES = ("constant", "linear")
+"""Of the shared loop's optimizers; trainers have transformers' own."""
 
 
 def check_options(config: RunConfig) -> None:
@@ -62,10 +61,9 @@ def check_options(config: RunConfig) -> None:
         rule = RULES.get(name) or RULES.get(last)
         if rule is not None and value is not None and not rule.holds(value):
             raise UserError(f"{name}={value}: {rule.words}")
-        choices = CHOICES.get(name) or CHOICES.get(last)
-        if choices is not None and value not in choices:
-            raise UserError(f"{name}={value}: {nearest(value, choices)}")
-    _check_floors(config)
+        if last == "select_by" and value not in SELECT_BY:
+            raise UserError(f"{name}={value}: {nearest(value, SELECT_BY)}")
+    _check_schedules(config)
 
 
 def check_pretraining(context: Context, stages: list[str]) -> None:
@@ -96,8 +94,12 @@ def _options(config: RunConfig) -> Iterator[tuple[str, Any]]:
                 yield f"{prefix}.{item.name}", getattr(part, item.name)
 
 
-def _check_floors(config: RunConfig) -> None:
-    """A floor is a cosine's."""
+def _check_schedules(config: RunConfig) -> None:
+    """RL has two of its own; a floor is a cosine's."""
+    optimizer = config.optimizer
+    if isinstance(optimizer, OnlineConfig) and optimizer.lr_scheduler_type not in SCHEDULES:
+        kind = optimizer.lr_scheduler_type
+        raise UserError(f"optimizer.lr_scheduler_type={kind}: {nearest(kind, SCHEDULES)}")
     for stage in ("sft", "rl_sft", "reward_model"):
         options = getattr(config.stage, stage)
         if options.min_lr_rate and options.lr_scheduler_type != "cosine":

@@ -3,7 +3,7 @@
 import pytest
 
 from rlhfkit.errors import UserError
-from rlhfkit.option_checks import CHOICES, RULES, _options
+from rlhfkit.option_checks import RULES, _options
 from rlhfkit.runner import Runner
 
 
@@ -43,7 +43,7 @@ def test_nothing_is_trained_before_it_is_told(plugins, make_raw, tiny_overrides,
 def test_every_rule_is_of_an_option(make_context):
     names = {name for name, _ in _options(make_context().config)}
     known = names | {name.rpartition(".")[2] for name in names}
-    assert set(RULES) | set(CHOICES) <= known
+    assert set(RULES) <= known
 
 
 def test_an_optimizer_without_a_pretraining_mix_needs_no_texts(run_tiny):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from rlhfkit.errors import UserError
 from rlhfkit.learning_rate import set_rates
 from rlhfkit.online_config import OnlineConfig
 from rlhfkit.run_dir import read_jsonl
@@ -47,11 +46,6 @@ def test_the_loop_sets_them(run_tiny):
     runner = run_tiny("stages=[sft,rl]", "reward=[length]", "optimizer.warmup_iterations=4")
     rows = read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")
     assert [row["lr"] for row in rows] == pytest.approx([1e-6, 1e-5 * (0.1 + 0.9 / 4)])
-
-
-def test_a_schedule_that_is_none(run_tiny):
-    with pytest.raises(UserError, match=r"lr_scheduler_type=linaer: .*did you mean 'linear'"):
-        run_tiny("stages=[rl]", "reward=[length]", "optimizer.lr_scheduler_type=linaer")
 
 
 @pytest.mark.parametrize(("options", "drawn"), [({}, 2), ({"ptx_per_episode": 3}, 6)])
