@@ -69,6 +69,7 @@ class Runner:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
         self._set_aside()
         self._check_memory()
+        self._check_leaks()
         for stage in self.chosen:
             status = self.status(stage)
             if status.state is State.FINISHED:
@@ -122,6 +123,12 @@ class Runner:
         if card is not None:  # the planner imports all of the stages' libraries
             planning = import_module("rlhfkit.planning.command")
             planning.refuse_misfit(self.context("plan"), card, waiting)
+
+    def _check_leaks(self) -> None:
+        """Refuse held-out data that is trained on, before anything is trained."""
+        waiting = [stage for stage in self.chosen if self.status(stage).state.next_step == "run"]
+        if any(stage.splits for stage in waiting):  # reading data imports the stages' libraries
+            import_module("rlhfkit.leaks").refuse_leaks(self.context("check"))
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """Every option the stage depends on, flattened, with the providers of its components."""

@@ -33,6 +33,44 @@ class TrainingConfig:
 
 
 @dataclass
+class PrepareConfig:
+    """Filters and splits of the data before anything is trained (InstructGPT, sections 3.2 and A);
+    every one is off unless it is set."""
+
+    max_prompt_length: int | None = None
+    """Longest prompt in tokens (the paper: 1000); rows with longer ones are dropped."""
+
+    max_completion_length: int | None = None
+    """Longest completion of demonstrations and rankings in tokens (the paper: 1000)."""
+
+    dedup_prefix: int | None = None
+    """Of the prompts that begin with the same so many characters only the first is kept. Take more
+    than the longest system prompt or task description that prompts have in common."""
+
+    max_per_user: int | None = None
+    """Most rows of one `user` in each kind of data (the paper: 200); needs rows with `user`."""
+
+    validation_fraction: float = 0.0
+    """Share of the users whose rows validate sft and reward_model, in place of those stages' own
+    share of the rows. Where rows have no `user` it is a share of the prompts."""
+
+    test_fraction: float = 0.0
+    """Share of the users whose prompts are the held-out ones, in place of `eval_fraction`."""
+
+    pii: list[str] = field(default_factory=list)
+    """Kinds of personal data: EMAIL, PHONE, SSN, CREDIT_CARD, IP_ADDRESS, DATE, ZIP_CODE. Training
+    rows that hold one are dropped. Patterns find them: names of people are not found."""
+
+    mix: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Shares of each `source` in the training rows of a kind of data, the surplus left out, as in
+    {prompts: {labeler: 0.2, customer: 0.8}}."""
+
+    few_shot: int = 0
+    """How many other demonstrations of its `instruction` stand before each demonstration that has
+    one (section A.1: all of them), while they fit model.max_prompt_length."""
+
+
+@dataclass
 class SftConfig(TrainingConfig):
     """Supervised fine-tuning on demonstrations (InstructGPT, section 3.5)."""
 
@@ -147,6 +185,7 @@ class ReportConfig:
 class StageConfigs:
     """Options by stage."""
 
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
     sft: SftConfig = field(default_factory=SftConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     label: LabelConfig = field(default_factory=LabelConfig)

@@ -34,23 +34,44 @@ class Stage:
 _MODELS = ("seed", "model", "loader")
 
 STAGES = (
-    Stage("sft", _MODELS, ("demonstrations", "pretraining")),
-    Stage("sample", (*_MODELS, "sampler", "eval_fraction"), ("prompts",), ("sft",)),
-    Stage("label", ("seed", "labeler"), ("rankings",), ("sample",)),
-    Stage("reward_model", _MODELS, ("demonstrations",), ("sft", "label")),
+    Stage("prepare", ("seed", "model"), ("demonstrations", "prompts", "eval_prompts", "rankings")),
+    Stage(
+        "sft",
+        (*_MODELS, "eval_fraction"),
+        ("demonstrations", "prompts", "pretraining"),
+        ("prepare",),
+    ),
+    Stage("sample", (*_MODELS, "sampler", "eval_fraction"), ("prompts",), ("prepare", "sft")),
+    Stage(
+        "label",
+        ("seed", "labeler", "eval_fraction"),
+        ("rankings", "prompts"),
+        ("prepare", "sample"),
+    ),
+    Stage(
+        "reward_model",
+        (*_MODELS, "eval_fraction"),
+        ("demonstrations", "prompts"),
+        ("prepare", "sft", "label"),
+    ),
     Stage(
         "rl",
         (*_MODELS, "sampler", "reward", "optimizer", "kl", "eval_fraction"),
         ("prompts", "pretraining"),
-        ("sft", "label", "reward_model"),
+        ("prepare", "sft", "label", "reward_model"),
     ),
     Stage(
         "evaluate",
         (*_MODELS, "sampler", "labeler", "evaluator", "reward", "eval_fraction"),
         ("prompts", "eval_prompts"),
-        ("sft", "reward_model", "rl"),
+        ("prepare", "sft", "reward_model", "rl"),
     ),
-    Stage("report", (), (), ("sft", "sample", "label", "reward_model", "rl", "evaluate")),
+    Stage(
+        "report",
+        (),
+        (),
+        ("prepare", "sft", "sample", "label", "reward_model", "rl", "evaluate"),
+    ),
 )
 
 _BY_NAME = {stage.name: stage for stage in STAGES}

@@ -36,7 +36,7 @@ def run(context: Context) -> None:
             f"a ranking needs at least two completions"
         )
     text = load_text_format(context)
-    prompts = data.training_prompts(context, text)
+    prompts = data.training_prompts(context, text) + data.validation_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)
     prompts = prompts[: config.num_prompts]
     rows = [_empty_row(prompt) for prompt in prompts]

@@ -33,10 +33,8 @@ def run(context: Context) -> None:
     """Train the SFT model."""
     config = context.config.stage.sft
     text = load_text_format(context)
-    rows = _render(context, text)
-    random.Random(context.config.seed).shuffle(rows)
-    held_out = int(len(rows) * config.validation_fraction)
-    training = rows[held_out:] + _pretraining(context, text, len(rows) - held_out)
+    rows, held_out = _split(context, text)
+    training = rows + _pretraining(context, text, len(rows))
 
     arguments = training_arguments(
         context,
@@ -53,7 +51,7 @@ def run(context: Context) -> None:
         model=model.model,
         args=arguments,
         train_dataset=Dataset.from_list(training),
-        eval_dataset=Dataset.from_list(rows[:held_out]) if held_out else None,
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
         processing_class=text.tokenizer,
     )
     for parameter in model.trainable_parameters():
@@ -119,11 +117,24 @@ def completion_loss(
     return -logprobs.sum() / torch.as_tensor(wanted.sum() if count is None else count).clamp(min=1)
 
 
-def _render(context: Context, text: TextFormat) -> list[Tokens]:
-    """Demonstrations as tokens; those too long are dropped and counted."""
+def _split(context: Context, text: TextFormat) -> tuple[list[Tokens], list[Tokens]]:
+    """Demonstrations to train and to validate on: as the stage prepare split them, or at random."""
     demonstrations = data.demonstrations(context)
     if not demonstrations:
         raise UserError("stage sft needs demonstrations: give data.<source>.demonstrations")
+    rows = _render(context, text, demonstrations)
+    random.Random(context.config.seed).shuffle(rows)
+    prepared = data.validation_demonstrations(context)
+    if prepared:
+        return rows, _render(context, text, prepared)
+    held_out = int(len(rows) * context.config.stage.sft.validation_fraction)
+    return rows[held_out:], rows[:held_out]
+
+
+def _render(
+    context: Context, text: TextFormat, demonstrations: list[Demonstration]
+) -> list[Tokens]:
+    """Demonstrations as tokens; those too long are dropped and counted."""
     kept, drops = [], Counter[str]()
     for demonstration in demonstrations:
         try:
