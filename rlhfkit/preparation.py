@@ -108,7 +108,7 @@ def mixed(rows: Rows, shares: Mapping[str, float], seed: int) -> Rows:
     for source in wanted:
         if source not in having:
             near = nearest(source, map(str, having))
-            raise UserError(f"stage.prepare.mix: no row of source '{source}'; {near}")
+            raise UserError(f"stage.prepare.labeler_share: no row of source '{source}'; {near}")
     total = min(len(having[source]) / share for source, share in wanted.items())
     draw = random.Random(seed)
     kept = {

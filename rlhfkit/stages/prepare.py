@@ -14,7 +14,7 @@ from rich.table import Table
 from rlhfkit import data, preparation
 from rlhfkit.console import console
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import UserError
 from rlhfkit.held_out import user_of
 from rlhfkit.preparation import Row, Rows
 from rlhfkit.prepared import COUNTS_FILE, TEST, TRAIN, VALIDATION, path
@@ -80,11 +80,9 @@ def check_options(context: Context) -> None:
             f"stage.prepare.validation_fraction={held_out[0]} and test_fraction={held_out[1]}: "
             f"must not be negative, and their sum must be below 1"
         )
-    for kind, shares in config.mix.items():
-        if kind not in KINDS[:3]:
-            raise UserError(f"stage.prepare.mix.{kind}: {nearest(kind, KINDS[:3])}")
-        if min(shares.values(), default=0) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
-            raise UserError(f"stage.prepare.mix.{kind}={shares}: shares must add up to 1")
+    for kind, share in _labeler_shares(context).items():
+        if not 0 <= share <= 1:
+            raise UserError(f"stage.prepare.labeler_share.{kind}={share}: must be from 0 to 1")
     if config.pii:
         preparation.pii_finder(config.pii)
 
@@ -169,16 +167,24 @@ def _split(context: Context, rows: ByKind, counts: Counts) -> dict[str, ByKind]:
 
 
 def _filter_training(context: Context, rows: ByKind, counts: Counts) -> ByKind:
-    """Personal data, and the mix of sources."""
+    """Personal data, and the mix of labelers and customers."""
     config = context.config.stage.prepare
     if config.pii:
         rows = {kind: preparation.without_pii(items, config.pii) for kind, items in rows.items()}
         counts.after("train: personal data", rows)
-    if config.mix:
-        for kind, shares in config.mix.items():
-            rows[kind] = preparation.mixed(rows[kind], shares, context.config.seed)
-        counts.after("train: mix of sources", rows)
+    shares = _labeler_shares(context)
+    if shares:
+        for kind, share in shares.items():
+            mix = {"labeler": share, "customer": 1 - share}
+            rows[kind] = preparation.mixed(rows[kind], mix, context.config.seed)
+        counts.after("train: labelers and customers mixed", rows)
     return rows
+
+
+def _labeler_shares(context: Context) -> dict[str, float]:
+    """By the kinds of data that are mixed."""
+    chosen = vars(context.config.stage.prepare.labeler_share)
+    return {kind: share for kind, share in chosen.items() if share is not None}
 
 
 def _add_examples(context: Context, parts: dict[str, ByKind], counts: Counts) -> None:
