@@ -46,8 +46,8 @@ class LabelerShareConfig:
 
 @dataclass
 class PrepareConfig:
-    """Filters and splits of the data before anything is trained (InstructGPT, sections 3.2 and A);
-    every one is off unless it is set."""
+    """Filters and splits of the data before anything is trained (InstructGPT, sections 3.2, A and
+    C); every one is off unless it is set."""
 
     max_prompt_length: int | None = None
     """Longest prompt in tokens (the paper: 1000); rows with longer ones are dropped."""
