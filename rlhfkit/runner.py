@@ -73,6 +73,7 @@ class Runner:
         waiting = self._waiting()
         check_pretraining(self.context("checks"), waiting)
         self._check_memory(waiting)
+        self._check_leaks(waiting)
         for stage in self.chosen:
             status = self.status(stage)
             if status.state is State.FINISHED:
@@ -129,6 +130,11 @@ class Runner:
         if card is not None:  # the planner imports all of the stages' libraries
             planning = import_module("rlhfkit.planning.command")
             planning.refuse_misfit(self.context("plan"), card, waiting)
+
+    def _check_leaks(self, waiting: list[str]) -> None:
+        """Refuse held-out data that is trained on, before anything is trained."""
+        if any(find_stage(name).splits for name in waiting):  # reading imports stages' libraries
+            import_module("rlhfkit.leaks").refuse_leaks(self.context("check"))
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """Every option the stage depends on, flattened, with the providers of its components."""

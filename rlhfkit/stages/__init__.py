@@ -39,28 +39,54 @@ class Stage:
 _MODELS = ("seed", "model", "loader")
 
 STAGES = (
-    Stage("sft", _MODELS, ("demonstrations", "pretraining")),
-    Stage("rl_sft", _MODELS, ("demonstrations", "pretraining")),
-    Stage("sample", (*_MODELS, "sampler", "eval_fraction"), ("prompts",), ("sft", "rl_sft")),
-    Stage("label", ("seed", "labeler"), ("rankings",), ("sample",)),
-    Stage("reward_model", _MODELS, ("demonstrations",), ("sft", "label")),
+    Stage("prepare", ("seed", "model"), ("demonstrations", "prompts", "eval_prompts", "rankings")),
+    Stage(
+        "sft",
+        (*_MODELS, "eval_fraction"),
+        ("demonstrations", "prompts", "pretraining"),
+        ("prepare",),
+    ),
+    Stage(
+        "rl_sft",
+        (*_MODELS, "eval_fraction"),
+        ("demonstrations", "prompts", "pretraining"),
+        ("prepare",),
+    ),
+    Stage(
+        "sample",
+        (*_MODELS, "sampler", "eval_fraction"),
+        ("prompts",),
+        ("prepare", "sft", "rl_sft"),
+    ),
+    Stage(
+        "label",
+        ("seed", "labeler", "eval_fraction"),
+        ("rankings", "prompts"),
+        ("prepare", "sample"),
+    ),
+    Stage(
+        "reward_model",
+        (*_MODELS, "eval_fraction"),
+        ("demonstrations", "prompts"),
+        ("prepare", "sft", "label"),
+    ),
     Stage(
         "rl",
         (*_MODELS, "sampler", "reward", "optimizer", "kl", "eval_fraction"),
         ("prompts", "pretraining"),
-        ("sft", "rl_sft", "label", "reward_model"),
+        ("prepare", "sft", "rl_sft", "label", "reward_model"),
     ),
     Stage(
         "evaluate",
         (*_MODELS, "sampler", "labeler", "evaluator", "reward", "eval_fraction"),
         ("prompts", "eval_prompts"),
-        ("sft", "reward_model", "rl"),
+        ("prepare", "sft", "reward_model", "rl"),
     ),
     Stage(
         "report",
         (),
         (),
-        ("sft", "rl_sft", "sample", "label", "reward_model", "rl", "evaluate"),
+        ("prepare", "sft", "rl_sft", "sample", "label", "reward_model", "rl", "evaluate"),
     ),
 )
 

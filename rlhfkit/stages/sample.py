@@ -31,7 +31,7 @@ def run(context: Context) -> None:
     """Sample and write completions."""
     config = context.config.stage.sample
     text = load_text_format(context)
-    prompts = data.training_prompts(context, text)
+    prompts = data.training_prompts(context, text) + data.validation_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)
     prompts = prompts[: config.num_prompts]
     rows = [_empty_row(prompt) for prompt in prompts]

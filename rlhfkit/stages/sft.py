@@ -46,11 +46,9 @@ def run(context: Context) -> None:
 def train_sft(context: Context, config: SftConfig) -> None:
     """Train a model with these options, and save that of the chosen epoch."""
     text = load_text_format(context)
-    rows = _render(context, config, text)
-    random.Random(context.config.seed).shuffle(rows)
-    held_out = int(len(rows) * config.validation_fraction)
-    validation, demonstrations = rows[:held_out], [row.tokens for row in rows[held_out:]]
-    training = demonstrations + _pretraining(context, config, text, len(demonstrations))
+    demonstrations, validation = _split(context, config, text)
+    training = [row.tokens for row in demonstrations]
+    training += _pretraining(context, config, text, len(demonstrations))
 
     arguments = training_arguments(
         context,
@@ -58,7 +56,7 @@ def train_sft(context: Context, config: SftConfig) -> None:
         SFTConfig,
         completion_only_loss=True,
         max_length=None,
-        eval_strategy="epoch" if held_out else "no",
+        eval_strategy="epoch" if validation else "no",
     )
     model = context.build("loader").language_model(None, trainable=True)
     model.drop_residuals(config.residual_dropout)
@@ -68,7 +66,7 @@ def train_sft(context: Context, config: SftConfig) -> None:
         model=model.model,
         args=arguments,
         train_dataset=Dataset.from_list(training),
-        eval_dataset=Dataset.from_list([row.tokens for row in validation]) if held_out else None,
+        eval_dataset=Dataset.from_list([row.tokens for row in validation]) if validation else None,
         processing_class=text.tokenizer,
     )
     trainer.stage = context.stage
@@ -139,13 +137,26 @@ def completion_loss(
     return -logprobs.sum() / torch.as_tensor(wanted.sum() if count is None else count).clamp(min=1)
 
 
-def _render(context: Context, config: SftConfig, text: TextFormat) -> list[_Row]:
-    """Demonstrations as tokens; those too long are dropped and counted."""
+def _split(context: Context, config: SftConfig, text: TextFormat) -> tuple[list[_Row], list[_Row]]:
+    """Demonstrations to train and to validate on: as the stage prepare split them, or at random."""
     demonstrations = data.demonstrations(context)
     if not demonstrations:
         raise UserError(
             f"stage {context.stage} needs demonstrations: give data.<source>.demonstrations"
         )
+    rows = _render(context, config, text, demonstrations)
+    random.Random(context.config.seed).shuffle(rows)
+    prepared = data.validation_demonstrations(context)
+    if prepared:
+        return rows, _render(context, config, text, prepared)
+    held_out = int(len(rows) * config.validation_fraction)
+    return rows[held_out:], rows[:held_out]
+
+
+def _render(
+    context: Context, config: SftConfig, text: TextFormat, demonstrations: list[Demonstration]
+) -> list[_Row]:
+    """Demonstrations as tokens; those too long are dropped and counted."""
     kept, drops = [], Counter[str]()
     for demonstration in demonstrations:
         try:
