@@ -122,6 +122,11 @@ class Context:
         path = self.run_dir.stage_dir(stage) / "model"
         return str(path) if self.run_dir.record(stage) is not None else None
 
+    @property
+    def rl_start(self) -> str | None:
+        """The model that RL starts from and is compared with: of stage rl_sft, else of sft."""
+        return self.model_of("rl_sft") or self.model_of("sft")
+
     def _make(self, group: str, config: Any) -> Any:
         provided = self.plugins.find(_GROUPS[group], config.name)
         try:

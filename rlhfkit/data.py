@@ -3,19 +3,23 @@
 Rows that cannot be used are dropped and counted; a split without usable rows is an error.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
+from rlhfkit import prepared
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.held_out import Key, keys, position
 from rlhfkit.text import TextFormat, plain_text
 from rlhfkit.types import Demonstration, Messages, Ranking, Split
 
 Row = Mapping[str, Any]
-T = TypeVar("T")
+LABELS = ("user", "source", "instruction")
+"""Columns that rows of any split may have: who wrote the prompt, where it is from (the paper's
+labelers and customers), and the instruction that several demonstrations have in common."""
 
 
 class Unusable(ValueError):
@@ -23,37 +27,80 @@ class Unusable(ValueError):
 
 
 def demonstrations(context: Context) -> list[Demonstration]:
-    """The demonstrations, or none when no source has them."""
-    return _read(context, "demonstrations", _demonstration)
+    """The demonstrations, or none when no source has them; not those of held-out prompts."""
+    return _not_held_out(context, "demonstrations")
+
+
+def validation_demonstrations(context: Context) -> list[Demonstration]:
+    """Those that the stage prepare set aside by user; none where it did not."""
+    rows = prepared.rows(context, prepared.VALIDATION, "demonstrations")
+    return [_demonstration(row) for row in rows]
 
 
 def pretraining_texts(context: Context) -> list[str]:
     """The texts of the pretraining mix, or none when no source has them."""
-    return _read(context, "pretraining", _text)
+    return [text for _, text in _read(context, "pretraining")]
 
 
 def rankings(context: Context) -> list[Ranking]:
-    """Rankings that came with the data; pairs are the case K = 2."""
-    return _read(context, "rankings", _ranking)
+    """Rankings that came with the data; pairs are the case K = 2. Not those of held-out prompts."""
+    return _not_held_out(context, "rankings")
 
 
 def training_prompts(context: Context, text: TextFormat) -> list[Messages]:
     """Prompts for sampling and RL that fit the model; the held-out ones are not among them."""
-    prompts = _read(context, "prompts", _prompt)
-    if not prompts:
-        prompts = [row.prompt for row in demonstrations(context)]
-    if _source(context, "eval_prompts") is None:
-        prompts = [row for row in prompts if not _held_out(row, context.config.eval_fraction)]
+    found: list[tuple[Row, Messages]] = _read(context, "prompts")
+    if not found:
+        found = [(row, item.prompt) for row, item in _read(context, "demonstrations")]
+    held_out = _held_out_keys(context, found)
+    prompts = [prompt for row, prompt in found if not keys(row, prompt) & held_out]
     return _fitting(context, "prompts", prompts, text)
+
+
+def validation_prompts(context: Context, text: TextFormat) -> list[Messages]:
+    """Prompts that the stage prepare set aside by user and that fit the model, for the reward
+    model's validation; none where it did not."""
+    rows = prepared.rows(context, prepared.VALIDATION, "prompts")
+    return _fitting(context, "prompts", [row["prompt"] for row in rows], text) if rows else []
+
+
+def validation_texts(context: Context) -> set[str]:
+    """All prompts that validate the reward model, those of `rankings` too, as plain texts."""
+    rows = [
+        row
+        for kind in ("prompts", "rankings")
+        for row in prepared.rows(context, prepared.VALIDATION, kind)
+    ]
+    return {plain_text(row["prompt"]) for row in rows}
 
 
 def held_out_prompts(context: Context, text: TextFormat) -> list[Messages]:
     """Prompts for evaluation: the `eval_prompts` split, or a fixed share of the prompts."""
-    prompts = _read(context, "eval_prompts", _prompt)
+    prompts = [prompt for _, prompt in _read(context, "eval_prompts")]
     if not prompts:
-        everything = _read(context, "prompts", _prompt)
-        prompts = [row for row in everything if _held_out(row, context.config.eval_fraction)]
+        everything = _read(context, "prompts")
+        prompts = [prompt for row, prompt in everything if _held_out(context, row, prompt)]
     return _fitting(context, "eval_prompts", prompts, text)
+
+
+def rows_of(context: Context, split: Split) -> list[dict[str, Any]]:
+    """A split's usable rows in one form: `prompt` as messages, the columns of its kind, and the
+    labels that they have."""
+    return [_plain(row, item) for row, item in _read(context, split)]
+
+
+def keys_of(context: Context, split: Split) -> set[Key]:
+    """Prompts and users of a split, by which a leak is told."""
+    found = _read(context, split, quiet=True)
+    return set[Key]().union(*(keys(row, getattr(item, "prompt", item)) for row, item in found))
+
+
+def option_of(context: Context, split: Split) -> str | None:
+    """What gives a split, as in `data.files.prompts`; None when nothing does."""
+    if prepared.exists(context):
+        return f"{split} of the stage prepare" if prepared.training_rows(context, split) else None
+    source = _source(context, split)
+    return f"data.{source[0]}.{split}" if source else None
 
 
 def to_messages(prompt: Any) -> Messages:
@@ -77,23 +124,67 @@ def report_drops(context: Context, what: str, drops: Counter[str], total: int) -
         console.print(f"  [yellow]{what}: dropped {reasons} of {total}[/yellow]")
 
 
-def _read(context: Context, split: Split, convert: Callable[[Row], T]) -> list[T]:
-    source = _source(context, split)
-    if source is None:
+def _plain(row: Row, item: Any) -> dict[str, Any]:
+    columns = {"prompt": item} if isinstance(item, list) else asdict(item)
+    return columns | {name: row[name] for name in LABELS if row.get(name) is not None}
+
+
+def _read(context: Context, split: Split, quiet: bool = False) -> list[tuple[Row, Any]]:
+    """The usable rows of a split, each with what it was converted to."""
+    loaded = _load(context, split)
+    if loaded is None:
         return []
-    name, loader = source
-    rows = loader.load(split)
-    _check_columns(name, split, rows.column_names)
+    name, rows = loaded
     kept, drops = [], Counter[str]()
     for row in rows:
         try:
-            kept.append(convert(row))
+            kept.append((row, _CONVERT[split](row)))
         except Unusable as error:
             drops[str(error)] += 1
-    report_drops(context, split, drops, len(rows))
+    if not quiet:
+        report_drops(context, split, drops, len(rows))
     if not kept:
         raise UserError(f"data {name}: no usable row in {split} ({len(rows)} rows read)")
     return kept
+
+
+def _load(context: Context, split: Split) -> tuple[str, Sequence[Row]] | None:
+    """Where a split's rows come from, and the rows: of the stage prepare when it has run."""
+    if split != "pretraining" and prepared.exists(context):
+        rows = prepared.training_rows(context, split)
+        return ("prepare", rows) if rows else None
+    source = _source(context, split)
+    if source is None:
+        return None
+    name, loader = source
+    dataset = loader.load(split)
+    _check_columns(name, split, dataset.column_names)
+    return name, dataset
+
+
+def _not_held_out(context: Context, split: Split) -> list[Any]:
+    """Items of rows that share neither prompt nor user with a held-out prompt."""
+    found, held_out = _read(context, split), _held_out_keys(context)
+    kept = [item for row, item in found if not keys(row, item.prompt) & held_out]
+    drops = Counter({"prompt or user held out by eval_fraction": len(found) - len(kept)})
+    report_drops(context, split, +drops, len(found))
+    if found and not kept:
+        raise UserError(f"eval_fraction={context.config.eval_fraction}: holds out all of {split}")
+    return kept
+
+
+def _held_out_keys(context: Context, prompts: list[tuple[Row, Messages]] | None = None) -> set[Key]:
+    """Of the prompts that `eval_fraction` holds out; none when `eval_prompts` are given."""
+    if option_of(context, "eval_prompts") is not None:
+        return set()
+    prompts = _read(context, "prompts", quiet=True) if prompts is None else prompts
+    held_out = (keys(row, prompt) for row, prompt in prompts if _held_out(context, row, prompt))
+    return set[Key]().union(*held_out)
+
+
+def _held_out(context: Context, row: Row, prompt: Messages) -> bool:
+    """A fixed pseudo-random share, the same in every stage and run."""
+    return position(row, prompt) < context.config.eval_fraction
 
 
 def _source(context: Context, split: Split) -> tuple[str, Any] | None:
@@ -183,10 +274,13 @@ def _completion(value: Any) -> str:
     return value.strip()
 
 
-def _held_out(prompt: Messages, fraction: float) -> bool:
-    """A fixed pseudo-random share of prompts, the same in every stage and run."""
-    digest = hashlib.sha256(plain_text(prompt).encode()).digest()
-    return int.from_bytes(digest[:4], "big") < fraction * 2**32
+_CONVERT: dict[Split, Callable[[Row], Any]] = {
+    "demonstrations": _demonstration,
+    "prompts": _prompt,
+    "eval_prompts": _prompt,
+    "pretraining": _text,
+    "rankings": _ranking,
+}
 
 
 def _fitting(

@@ -19,6 +19,7 @@ from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.kl_penalty import KLPenalty
+from rlhfkit.learning_rate import set_rates
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.online_checks import check_loop, check_online
@@ -78,7 +79,9 @@ class OnlineOptimizer(ABC):
         with Reporter(context) as reporter, progress_bar("rl", iterations) as bar:
             self.accelerator = context.accelerator  # the reporter may have made arguments
             for iteration in range(1, iterations + 1):
+                set_rates(self.optimizer, self.config, iteration, iterations)
                 metrics = self._iterate()
+                metrics["lr"] = self.optimizer.param_groups[0]["lr"]
                 metrics["episode"] = iteration * self.rl.batch_size
                 reporter.log(iteration, metrics)
                 bar.advance(1, _shown(metrics))
@@ -150,11 +153,13 @@ class OnlineOptimizer(ABC):
         """
         return self.update_size.run(rows, backward, undo=self.optimizer.zero_grad)
 
-    def draw_pretraining(self) -> list[list[int]]:
-        """Pretraining texts for one optimizer step of PPO-ptx."""
+    def draw_pretraining(self, episodes: int) -> list[list[int]]:
+        """Pretraining texts for one optimizer step of PPO-ptx, of a mini-batch of episodes."""
         if self.config.ptx_coef == 0:
             return []
-        return self._random.choices(self.pretraining, k=self.config.ptx_batch_size)
+        each = self.config.ptx_per_episode
+        count = self.config.ptx_batch_size if each is None else each * episodes
+        return self._random.choices(self.pretraining, k=count)
 
     def ptx_backward(self, texts: list[list[int]], size: int) -> float:
         """Add the pretraining gradients to the policy's (InstructGPT, equation 2, second term).
@@ -232,9 +237,7 @@ class OnlineOptimizer(ABC):
     def _set_up(self, context: Context) -> None:
         check_loop(context.config, self.completions_per_prompt)
         self.text = load_text_format(context)
-        roles = context.build("loader").roles(
-            context.model_of("sft"), context.model_of("reward_model")
-        )
+        roles = context.build("loader").roles(context.rl_start, context.model_of("reward_model"))
         self.prepare(context, roles)
         self._prompt_batches = self._cycle(data.training_prompts(context, self.text))
         self.pretraining = self._load_pretraining(context)
@@ -255,10 +258,7 @@ class OnlineOptimizer(ABC):
         rows = [self.text.text_ids(item) for item in data.pretraining_texts(context)]
         rows = [row[: self.config.ptx_length] for row in rows if len(row) > 1]
         if not rows:
-            raise UserError(
-                f"optimizer.ptx_coef={self.config.ptx_coef} needs pretraining texts: give "
-                f"data.<source>.pretraining"
-            )
+            raise UserError("data.<source>.pretraining: no text is longer than a token")
         return rows
 
     def _rollout_metrics(self, rollout: Rollout) -> dict[str, float]:

@@ -10,6 +10,13 @@ class OnlineConfig:
     learning_rate: float = 1e-5
     """Of the policy, AdamW."""
 
+    lr_scheduler_type: str = "constant"
+    """`constant`, or `linear`: all models' rates fall to 0 over the run (Huang et al. 2024)."""
+
+    warmup_iterations: int = 0
+    """Iterations over which the policy's rate rises from a tenth (InstructGPT, C.4: 10); that of
+    values has no warmup."""
+
     optim: str = "adamw_torch"
     """As in `stage.sft.optim`: adamw_torch, adamw_torch_fused, adamw_8bit, paged_adamw_8bit or
     paged_adamw_32bit."""
@@ -48,6 +55,10 @@ class OnlineConfig:
 
     ptx_batch_size: int = 8
     """Pretraining texts per optimizer step."""
+
+    ptx_per_episode: int | None = None
+    """Pretraining texts per episode of a mini-batch (InstructGPT, C.4: 8), in place of
+    `ptx_batch_size`."""
 
     ptx_length: int = 64
     """Tokens of each pretraining text."""

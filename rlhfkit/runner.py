@@ -14,6 +14,7 @@ from rlhfkit.config import RunConfig, check_entries
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.option_checks import check_options, check_pretraining
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.run_dir import RunDir, StageRecord
 from rlhfkit.stages import STAGES, Stage, find_stage
@@ -67,8 +68,12 @@ class Runner:
 
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
+        check_options(self.config)
         self._set_aside()
-        self._check_memory()
+        waiting = self._waiting()
+        check_pretraining(self.context("checks"), waiting)
+        self._check_memory(waiting)
+        self._check_leaks(waiting)
         for stage in self.chosen:
             status = self.status(stage)
             if status.state is State.FINISHED:
@@ -113,24 +118,33 @@ class Runner:
         """What a stage of this run is given."""
         return Context(self.config, self.plugins, self.run_dir, stage)
 
-    def _check_memory(self) -> None:
-        """Refuse what will not fit the card, before anything is loaded or downloaded."""
-        waiting = [
+    def _waiting(self) -> list[str]:
+        """The chosen stages that are not finished."""
+        return [
             stage.name for stage in self.chosen if self.status(stage).state is not State.FINISHED
         ]
+
+    def _check_memory(self, waiting: list[str]) -> None:
+        """Refuse what will not fit the card, before anything is loaded or downloaded."""
         card = import_module("rlhfkit.planning.card").card_of(self.config) if waiting else None
         if card is not None:  # the planner imports all of the stages' libraries
             planning = import_module("rlhfkit.planning.command")
             planning.refuse_misfit(self.context("plan"), card, waiting)
 
+    def _check_leaks(self, waiting: list[str]) -> None:
+        """Refuse held-out data that is trained on, before anything is trained."""
+        if any(find_stage(name).splits for name in waiting):  # reading imports stages' libraries
+            import_module("rlhfkit.leaks").refuse_leaks(self.context("check"))
+
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """Every option the stage depends on, flattened, with the providers of its components."""
         settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
         _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
-        for name in stage.groups:
+        groups = stage.groups_with(getattr(self.config.stage, stage.name))
+        for name in groups:
             _flatten(name, self.raw[name], settings)
         for group in GROUPS:
-            if group.name in stage.groups:
+            if group.name in groups:
                 chosen = getattr(self.config, group.name)
                 for config in chosen.values() if group.many else [chosen]:
                     provider = self.plugins.find(group, config.name).provider

@@ -18,6 +18,9 @@ class TrainingConfig:
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
     lr_scheduler_type: str = "cosine"
+    min_lr_rate: float = 0.0
+    """Share of the peak at which a cosine ends (InstructGPT, C.1 and C.2: 0.1)."""
+
     warmup_steps: int = 0
     weight_decay: float = 0.0
     adam_beta1: float = 0.9
@@ -33,8 +36,65 @@ class TrainingConfig:
 
 
 @dataclass
+class LabelerShareConfig:
+    """Share of the labelers' rows (`source` labeler) in the training part of each kind of data, the
+    rest of it customers' (`source` customer). The surplus and rows of neither are left out; null
+    takes all rows. The paper: 0.89 of the demonstrations, 0.2 of the rankings, 0 of the prompts
+    for RL (section A.3)."""
+
+    demonstrations: float | None = None
+    prompts: float | None = None
+    rankings: float | None = None
+
+
+@dataclass
+class PrepareConfig:
+    """Filters and splits of the data before anything is trained (InstructGPT, sections 3.2, A and
+    C); every one is off unless it is set."""
+
+    max_prompt_length: int | None = None
+    """Longest prompt in tokens (the paper: 1000); rows with longer ones are dropped."""
+
+    max_completion_length: int | None = None
+    """Longest completion of demonstrations and rankings in tokens (the paper: 1000)."""
+
+    dedup_prefix: int | None = None
+    """Of the prompts that begin with the same so many characters only the first is kept. Take more
+    than the longest system prompt or task description that prompts have in common."""
+
+    max_per_user: int | None = None
+    """Most rows of one `user` in each kind of data (the paper: 200); needs rows with `user`."""
+
+    validation_fraction: float = 0.0
+    """Share of the users whose rows validate sft and reward_model, in place of those stages' own
+    share of the rows. Where rows have no `user` it is a share of the prompts."""
+
+    test_fraction: float = 0.0
+    """Share of the users whose prompts are the held-out ones, in place of `eval_fraction`."""
+
+    pii: list[str] = field(default_factory=list)
+    """Kinds of personal data: EMAIL, PHONE, SSN, CREDIT_CARD, IP_ADDRESS, DATE, ZIP_CODE. Training
+    rows that hold one are dropped. Patterns find them: names of people are not found."""
+
+    labeler_share: LabelerShareConfig = field(default_factory=LabelerShareConfig)
+
+    few_shot: int = 0
+    """How many other demonstrations of its `instruction` stand before each demonstration that has
+    one (section A.1: all of them), while they fit model.max_prompt_length."""
+
+
+@dataclass
 class SftConfig(TrainingConfig):
     """Supervised fine-tuning on demonstrations (InstructGPT, section 3.5)."""
+
+    residual_dropout: float = 0.0
+    """Of what attention and MLP add to the residual stream, while training (InstructGPT, C.1: 0.2),
+    on adapters' bases too; 0 leaves a model's own dropout as it is."""
+
+    select_by: str = "last"
+    """Which epoch's model is kept: `last`, `loss` (lowest on the validation rows), or `reward`: the
+    run's reward functions score answers to the validation prompts (InstructGPT, C.1), so that
+    reward.reward_model.path must name a reward model that is there already."""
 
     max_completion_length: int = 256
     """Demonstrations with longer completions, in tokens, are dropped and counted."""
@@ -50,6 +110,15 @@ class SftConfig(TrainingConfig):
 
 
 @dataclass
+class RlSftConfig(SftConfig):
+    """The model that RL starts from and measures its KL against, where it is not the SFT model:
+    two epochs with a tenth of pretraining texts (InstructGPT, C.3). Not in `stages` by default."""
+
+    num_train_epochs: float = 2.0
+    pretraining_fraction: float = 0.1
+
+
+@dataclass
 class SampleConfig:
     """K completions per prompt, to be ranked."""
 
@@ -60,7 +129,7 @@ class SampleConfig:
     """How many training prompts; null takes all."""
 
     models: list[str] = field(default_factory=lambda: ["sft"])
-    """Whose completions: `base`, `sft`, `rl`, a directory or a hub name; they take turns."""
+    """Whose completions: `base`, `sft`, `rl_sft`, `rl`, directories or hub names, in turns."""
 
 
 @dataclass
@@ -77,6 +146,10 @@ class LabelConfig:
 @dataclass
 class RewardModelConfig(TrainingConfig):
     """The reward model learns from K-wise rankings (InstructGPT, section 3.5, equation 1)."""
+
+    start: str | None = None
+    """Directory or hub name of the model it starts from; null is the SFT model. One of another size
+    (InstructGPT, C.2) has the run's tokenizer and needs loader=full; value models are as large."""
 
     validation_fraction: float = 0.15
     """Share of the prompts, never of pairs, kept for validation accuracy."""
@@ -150,7 +223,9 @@ class ReportConfig:
 class StageConfigs:
     """Options by stage."""
 
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
     sft: SftConfig = field(default_factory=SftConfig)
+    rl_sft: RlSftConfig = field(default_factory=RlSftConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     label: LabelConfig = field(default_factory=LabelConfig)
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)

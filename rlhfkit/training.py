@@ -27,6 +27,9 @@ def training_arguments(
     shared["optim"] = checked_optim(f"stage.{context.stage}.optim", config.optim, context.device)
     if shared.pop("group_by_length"):
         shared["train_sampling_strategy"] = "group_by_length"
+    if floor := shared.pop("min_lr_rate"):
+        shared["lr_scheduler_type"] = "cosine_with_min_lr"
+        shared["lr_scheduler_kwargs"] = {"min_lr_rate": floor}
     del shared["gradient_checkpointing"]  # the stages' own: `rlhfkit.models.checkpointing`
     shared["activation_checkpointing"] = False  # the trainers' own, which TRL's have on by default
     return trainer_arguments(context, kind, **shared, **options)

@@ -37,7 +37,7 @@ class CriticFree(OnlineOptimizer):
         advantages = self.advantages(rollout).expand_as(rollout.response_mask)
         averages = Averages()
         for indices in self.mini_batches(rollout):
-            texts = self.draw_pretraining()
+            texts = self.draw_pretraining(len(indices))
             backward = partial(self._backward, rollout, advantages, indices, texts)
             averages.merge(self.gradients(max(len(indices), len(texts)), backward))
             averages.add_all(self.optimizer_step())

@@ -28,8 +28,8 @@ class DPO:
         config = self.config
         text = load_text_format(context)
         loader = context.build("loader")
-        policy = loader.language_model(context.model_of("sft"), trainable=True)
-        reference = loader.language_model(context.model_of("sft"))
+        policy = loader.language_model(context.rl_start, trainable=True)
+        reference = loader.language_model(context.rl_start)
         arguments = trainer_arguments(
             context,
             DPOConfig,

@@ -55,7 +55,7 @@ class PPO(OnlineOptimizer):
         targets = self.targets(rollout)
         averages = Averages()
         for indices in self.mini_batches(rollout):
-            texts = [] if self._warming_up else self.draw_pretraining()
+            texts = [] if self._warming_up else self.draw_pretraining(len(indices))
             aims = self._aims(targets, rollout.response_mask, indices)
             backward = partial(self._backward, rollout, aims, indices, texts)
             found = self.gradients(max(len(indices), len(texts)), backward)

@@ -40,7 +40,7 @@ class RLOO(OnlineOptimizer):
         advantages = leave_one_out(rewards.view(-1, self.completions_per_prompt)).view(-1, 1)
         averages = Averages()
         for indices in self.mini_batches(rollout):
-            texts = self.draw_pretraining()
+            texts = self.draw_pretraining(len(indices))
             backward = partial(self._backward, rollout, advantages, indices, texts)
             averages.merge(self.gradients(max(len(indices), len(texts)), backward))
             averages.add_all(self.optimizer_step())

@@ -17,11 +17,11 @@ from rlhfkit import data
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.protocols import KLController
-from rlhfkit.scoring import Scorer
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.training import train, trainer_arguments
-from rlhfkit.types import Messages, Response
+from rlhfkit.types import Messages
 from rlhfkit_plugins.optimizers import TrlGrpoConfig, TrlOnlineConfig, TrlRlooConfig
+from rlhfkit_plugins.optimizers.trl_rewards import Rewards
 
 _NEXT_TO_NOTHING = 1e-30
 """In place of a beta of 0, at which TRL would not measure the KL."""
@@ -42,9 +42,11 @@ class TrlOnline:
     def train(self, context: Context) -> None:
         """Train on the prompts and save the policy."""
         text = load_text_format(context)
-        sft = context.model_of("sft")
+        sft = context.rl_start
         policy = context.build("loader").language_model(sft, trainable=True)
         policy.model.generation_config.eos_token_id = text.eos_token_id
+        # on a 4-bit base TRL rounds the adapter to bfloat16, but not its copy, the reference
+        weights = [(parameter, parameter.data) for parameter in policy.trainable_parameters()]
         rewards = Rewards(context, text)
         driver = BetaDriver(context.build("kl"), rewards, self.config.num_iterations)
         trainer = self.trainer(
@@ -56,6 +58,8 @@ class TrlOnline:
             callbacks=[driver],
         )
         driver.trainer = trainer
+        for parameter, values in weights:
+            parameter.data = values
         train(context, trainer)
         policy.save(context.stage_dir / "model")
 
@@ -94,41 +98,6 @@ class TrlRLOO(TrlOnline):
     trainer, arguments, options = RLOOTrainer, RLOOConfig, TrlRlooConfig
 
 
-class Rewards:
-    """The weighted sum of the run's rewards, as `rlhfkit.online` takes it, in TRL's signature."""
-
-    def __init__(self, context: Context, text: TextFormat) -> None:
-        weights = {name: entry.weight for name, entry in context.config.reward.items()}
-        self._score = Scorer(context.build_all("reward"), weights, context.config.stage.rl)
-        self._text = text
-        self.batch_size = context.config.stage.rl.batch_size
-        self._episodes = 0
-        self.metrics: dict[str, float] = {}
-        """Of the last batch, under the names of the online optimizers."""
-
-    def scores(
-        self, completion_ids: list[list[int]], messages: list[Messages], **_: Any
-    ) -> list[float]:
-        """A score per completion, from its tokens up to EOS."""
-        eos = self._text.eos_token_id
-        responses = [Response(ids, [], finished=ids[-1] == eos) for ids in completion_ids]
-        scores, raw = self._score(
-            messages,
-            [self._text.decode(ids) for ids in completion_ids],
-            [self._text.prompt_ids(prompt) for prompt in messages],
-            responses,
-        )
-        self._episodes += len(responses)
-        self.metrics = {
-            "objective/scores": float(scores.mean()),
-            "response/length": sum(map(len, completion_ids)) / len(responses),
-            "response/eos_share": sum(item.finished for item in responses) / len(responses),
-            **{f"reward/{name}": float(values.mean()) for name, values in raw.items()},
-            "episode": self._episodes,
-        }
-        return [float(score) for score in scores]
-
-
 class BetaDriver(TrainerCallback):  # type: ignore[misc]
     """Lets a KL controller set the trainer's beta, which stays through the updates of a batch."""
 
@@ -140,19 +109,21 @@ class BetaDriver(TrainerCallback):  # type: ignore[misc]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self._steps == 0:
-            self.trainer.beta = self._kl.coef or _NEXT_TO_NOTHING
+            self._coef = self._kl.coef
+            self.trainer.beta = self._coef or _NEXT_TO_NOTHING
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """TRL's `kl` is a mean over tokens; times their mean number it is one over completions."""
+        if "loss" in logs:
+            logs["objective/kl_coef"] = self._coef
         if "completions/mean_length" not in logs:  # nothing was sampled in this step
             return
-        kl, coef = logs["kl"] * logs["completions/mean_length"], self._kl.coef
+        kl = logs["kl"] * logs["completions/mean_length"]
         logs |= self._rewards.metrics
         logs |= {
             "objective/kl": kl,
-            "objective/kl_coef": coef,
-            "objective/non_score_reward": -coef * kl,
-            "objective/rlhf_reward": logs["objective/scores"] - coef * kl,
+            "objective/non_score_reward": -self._coef * kl,
+            "objective/rlhf_reward": logs["objective/scores"] - self._coef * kl,
         }
         self._kl.update(kl, self._rewards.batch_size)
 

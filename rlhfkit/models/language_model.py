@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rlhfkit.models.batch import TokenBatch, make_batch
 from rlhfkit.models.checkpointing import checkpoint_layers
+from rlhfkit.models.dropout import drop_residuals
 from rlhfkit.models.lower_layers import LowerRows, LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.shared_prompt import attention_masks, worth_sharing
@@ -76,6 +77,11 @@ class LanguageModel:
     def checkpoint_activations(self) -> None:
         """Trade time for memory wherever gradients are taken."""
         checkpoint_layers(self.body)
+
+    def drop_residuals(self, rate: float) -> None:
+        """Residual dropout in train mode; 0 leaves the model as it is."""
+        if rate:
+            drop_residuals(self.body, rate)
 
     def hidden_states(
         self,

@@ -35,6 +35,8 @@ def show_plan(context: Context) -> None:
     console.print(_about_time(rates, assumed), soft_wrap=True)
     if "update" not in plan and "rl" in config.stages:
         console.print(f"optimizer={config.optimizer.name}: a trainer of TRL's, not planned")
+    if config.stage.reward_model.start is not None:
+        console.print("stage.reward_model.start: counted as if of the policy's size")
     card = card_of(config)
     if card is not None:
         console.print(_verdict(context, plan, card, rates), markup=False, soft_wrap=True)

@@ -27,7 +27,7 @@ from rlhfkit.optim import build_optimizer
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.planning.meter import Meter
 from rlhfkit.rollout import Rollout, by_micro_batch, lower_rows, teacher_forced_logprobs
-from rlhfkit.stage_configs import TrainingConfig
+from rlhfkit.stage_configs import SftConfig, TrainingConfig
 from rlhfkit.stages.reward_model import Element, ranking_loss
 from rlhfkit.stages.sft import completion_loss
 from rlhfkit.types import Response
@@ -44,7 +44,6 @@ class Lengths:
     """The most tokens of each kind that the configuration lets through."""
 
     prompt: int
-    demonstration: int
     response: int
     ranked: int
 
@@ -56,7 +55,6 @@ class Lengths:
         ranked = config.stage.reward_model.max_completion_length
         return cls(
             prompt=config.model.max_prompt_length,
-            demonstration=config.stage.sft.max_completion_length,
             response=response,
             ranked=min(ranked, response) if "sample" in config.stages else ranked,
         )
@@ -82,11 +80,20 @@ class Rehearsal:
 
     def sft(self) -> None:
         """A batch of the longest demonstrations."""
-        config = self.context.config.stage.sft
+        self._sft("sft", self.context.config.stage.sft)
+
+    def rl_sft(self) -> None:
+        """The same with the options of stage rl_sft."""
+        self._sft("rl_sft", self.context.config.stage.rl_sft)
+
+    def _sft(self, phase: str, config: SftConfig) -> None:
         with self.meter.counting_as("base"):
             model = self.loader.language_model(None, trainable=True)
         self._label(model)
-        length = self.lengths.prompt + self.lengths.demonstration
+        model.drop_residuals(config.residual_dropout)
+        if config.residual_dropout:
+            model.model.train()
+        length = self.lengths.prompt + config.max_completion_length
         rows = config.per_device_train_batch_size
         ids = torch.tensor([[_TOKEN] * length] * rows, device=model.device)
         labels = ids.clone()
@@ -98,7 +105,7 @@ class Rehearsal:
             chosen = {name: values[part] for name, values in inputs.items()}
             return completion_loss(model, chosen, count)
 
-        self._train("sft", config, model, rows, loss)
+        self._train(phase, config, model, rows, loss)
 
     def sample(self) -> None:
         """A batch of the sample stage."""

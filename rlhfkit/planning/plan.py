@@ -18,6 +18,7 @@ from rlhfkit.stage_configs import TrainingConfig
 
 STAGE_PHASES = {
     "sft": ("sft",),
+    "rl_sft": ("rl_sft",),
     "sample": ("sample",),
     "reward_model": ("reward_model",),
     "rl": ("rollout", "score", "update"),
@@ -107,8 +108,11 @@ def _single_batches(config: RunConfig) -> RunConfig:
         group = getattr(optimizer, "num_generations", 1)
         rl.batch_size = -(-min(minibatch, 2 * rl.micro_batch_size) // group) * group
         optimizer.num_ppo_epochs = optimizer.num_mini_batches = 1
-        optimizer.ptx_batch_size = min(optimizer.ptx_batch_size, rl.micro_batch_size)
-    for options in (optimizer, settings.stage.sft, settings.stage.reward_model):
+        texts = minibatch * (optimizer.ptx_per_episode or 0) or optimizer.ptx_batch_size
+        optimizer.ptx_batch_size = min(texts, rl.micro_batch_size)
+        optimizer.ptx_per_episode = None
+    stages = settings.stage
+    for options in (optimizer, stages.sft, stages.rl_sft, stages.reward_model):
         if hasattr(options, "optim"):  # pages are counted as if they stayed on the card
             options.optim = UNPAGED.get(options.optim, options.optim)
     if hasattr(optimizer, "critic_warmup"):
@@ -163,6 +167,7 @@ def _sequences(config: RunConfig, phase: str) -> tuple[float, float | None]:
     epochs = getattr(config.optimizer, "num_ppo_epochs", 1)
     table: dict[str, tuple[float, float | None]] = {
         "sft": (_batch(stage.sft), None),
+        "rl_sft": (_batch(stage.rl_sft), None),
         "sample": (sampler, answers),
         "reward_model": (
             _batch(stage.reward_model) * stage.sample.num_completions,

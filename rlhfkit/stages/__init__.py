@@ -23,6 +23,11 @@ class Stage:
     after: tuple[str, ...] = ()
     """Earlier stages whose results it reads, when they are part of the run."""
 
+    def groups_with(self, options: Any) -> tuple[str, ...]:
+        """`groups`, and what an SFT model is chosen by: its answers. options: `stage.<name>`."""
+        by_reward = getattr(options, "select_by", None) == "reward"
+        return (*self.groups, "sampler", "reward") if by_reward else self.groups
+
     def run(self, context: Any) -> None:
         """Run the stage's module; every stage starts from the run's seed, whatever ran before."""
         from accelerate.utils import set_seed
@@ -34,23 +39,55 @@ class Stage:
 _MODELS = ("seed", "model", "loader")
 
 STAGES = (
-    Stage("sft", _MODELS, ("demonstrations", "pretraining")),
-    Stage("sample", (*_MODELS, "sampler", "eval_fraction"), ("prompts",), ("sft",)),
-    Stage("label", ("seed", "labeler"), ("rankings",), ("sample",)),
-    Stage("reward_model", _MODELS, ("demonstrations",), ("sft", "label")),
+    Stage("prepare", ("seed", "model"), ("demonstrations", "prompts", "eval_prompts", "rankings")),
+    Stage(
+        "sft",
+        (*_MODELS, "eval_fraction"),
+        ("demonstrations", "prompts", "pretraining"),
+        ("prepare",),
+    ),
+    Stage(
+        "rl_sft",
+        (*_MODELS, "eval_fraction"),
+        ("demonstrations", "prompts", "pretraining"),
+        ("prepare",),
+    ),
+    Stage(
+        "sample",
+        (*_MODELS, "sampler", "eval_fraction"),
+        ("prompts",),
+        ("prepare", "sft", "rl_sft"),
+    ),
+    Stage(
+        "label",
+        ("seed", "labeler", "eval_fraction"),
+        ("rankings", "prompts"),
+        ("prepare", "sample"),
+    ),
+    Stage(
+        "reward_model",
+        (*_MODELS, "eval_fraction"),
+        ("demonstrations", "prompts"),
+        ("prepare", "sft", "label"),
+    ),
     Stage(
         "rl",
         (*_MODELS, "sampler", "reward", "optimizer", "kl", "eval_fraction"),
         ("prompts", "pretraining"),
-        ("sft", "label", "reward_model"),
+        ("prepare", "sft", "rl_sft", "label", "reward_model"),
     ),
     Stage(
         "evaluate",
         (*_MODELS, "sampler", "labeler", "evaluator", "reward", "eval_fraction"),
         ("prompts", "eval_prompts"),
-        ("sft", "reward_model", "rl"),
+        ("prepare", "sft", "reward_model", "rl"),
     ),
-    Stage("report", (), (), ("sft", "sample", "label", "reward_model", "rl", "evaluate")),
+    Stage(
+        "report",
+        (),
+        (),
+        ("prepare", "sft", "rl_sft", "sample", "label", "reward_model", "rl", "evaluate"),
+    ),
 )
 
 _BY_NAME = {stage.name: stage for stage in STAGES}

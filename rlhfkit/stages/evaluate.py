@@ -17,7 +17,6 @@ from rich.table import Table
 from rlhfkit import data
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
@@ -38,10 +37,6 @@ def run(context: Context) -> None:
     prompts = data.held_out_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)
     config = context.config.stage.evaluate
-    if config.num_completions < 1:
-        raise UserError(
-            f"stage.evaluate.num_completions={config.num_completions}: must be positive"
-        )
     prompts = [
         item for item in prompts[: config.num_prompts] for _ in range(config.num_completions)
     ]

@@ -11,9 +11,10 @@ import matplotlib
 
 from rlhfkit.console import console
 from rlhfkit.context import Context
+from rlhfkit.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
 from rlhfkit.run_dir import read_jsonl
 from rlhfkit.stages.evaluate import metrics_table, shown
-from rlhfkit.types import Metric
+from rlhfkit.types import SPLITS, Metric
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -26,6 +27,7 @@ def run(context: Context) -> None:
     metrics = _evaluation(context)
     pictures = _plot(context)
     lines = [f"# {context.config.run_name}", "", *_header(context), "", *_stages(context)]
+    lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
     lines += [f"\n![reward against KL]({picture.name})" for picture in pictures]
@@ -95,6 +97,27 @@ def _stage_table(context: Context) -> Any:
     return table
 
 
+def _prepared(context: Context) -> list[str]:
+    """The rows that each step of the stage prepare left."""
+    path = context.run_dir.stage_dir(STAGE) / COUNTS_FILE
+    if not path.exists():
+        return []
+    steps = json.loads(path.read_text(encoding="utf-8"))
+    kinds = [kind for kind in SPLITS if any(kind in step for step in steps)]
+    lines = ["", "## Data", "", f"| rows after | {' | '.join(kinds)} |"]
+    lines.append("|---" * (len(kinds) + 1) + "|")
+    for step in steps:
+        cells = " | ".join(str(step.get(kind, "")) for kind in kinds)
+        lines.append(f"| {step['step']} | {cells} |")
+    return lines
+
+
+def _prepare(path: Path) -> str:
+    parts = {part: (path / part).glob("*.jsonl") for part in PARTS}
+    counts = {part: sum(len(read_jsonl(file)) for file in files) for part, files in parts.items()}
+    return ", ".join(f"{count} rows to {_USES[part]}" for part, count in counts.items() if count)
+
+
 def _sft(path: Path) -> str:
     losses = [row["eval_loss"] for row in read_jsonl(path / "metrics.jsonl") if "eval_loss" in row]
     return f"validation loss {losses[-1]:.3f}" if losses else "trained"
@@ -143,8 +166,11 @@ def _evaluate(path: Path) -> str:
     return f"policy preferred to SFT: {shown(Metric(**metrics['rl']['win_rate']))}"
 
 
+_USES = {TRAIN: "train on", VALIDATION: "validate on", TEST: "test on"}
 _DESCRIBE = {
+    "prepare": _prepare,
     "sft": _sft,
+    "rl_sft": _sft,
     "sample": _sample,
     "label": _label,
     "reward_model": _reward_model,

@@ -59,8 +59,8 @@ def run(context: Context) -> None:
         remove_unused_columns=False,
         label_names=["elements"],
     )
-    sft = context.model_of("sft") or context.config.model.path
-    model = context.build("loader").scalar_model(sft, trainable=True)
+    start = config.start or context.model_of("sft") or context.config.model.path
+    model = context.build("loader").scalar_model(start, trainable=True)
     if config.gradient_checkpointing:
         model.language_model.checkpoint_activations()
     trainer = RankingTrainer(
@@ -169,11 +169,12 @@ def _read(context: Context) -> list[Ranking]:
 
 
 def _split(context: Context, rankings: list[Ranking]) -> tuple[list[Ranking], list[Ranking]]:
-    """By prompt, never by pair: the pairs of a prompt share it and would leak."""
+    """By prompt, never by pair: the pairs of a prompt share it and would leak. The held-out prompts
+    are those of the stage prepare, or drawn at random."""
     prompts = sorted({plain_text(ranking.prompt) for ranking in rankings})
     random.Random(context.config.seed).shuffle(prompts)
     count = int(len(prompts) * context.config.stage.reward_model.validation_fraction)
-    held_out = set(prompts[:count])
+    held_out = data.validation_texts(context).intersection(prompts) or set(prompts[:count])
     inside = [ranking for ranking in rankings if plain_text(ranking.prompt) not in held_out]
     outside = [ranking for ranking in rankings if plain_text(ranking.prompt) in held_out]
     return inside, outside

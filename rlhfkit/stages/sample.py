@@ -30,13 +30,8 @@ PROMPTS_AT_ONCE = 64
 def run(context: Context) -> None:
     """Sample and write completions."""
     config = context.config.stage.sample
-    if not 2 <= config.num_completions <= 16:
-        raise UserError(
-            f"stage.sample.num_completions={config.num_completions}: K must be from 2 to 16, "
-            f"a ranking needs at least two completions"
-        )
     text = load_text_format(context)
-    prompts = data.training_prompts(context, text)
+    prompts = data.training_prompts(context, text) + data.validation_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)
     prompts = prompts[: config.num_prompts]
     rows = [_empty_row(prompt) for prompt in prompts]
@@ -81,11 +76,11 @@ def _sample_model(
 
 
 def load_policy(context: Context, name: str) -> LanguageModel:
-    """A frozen model by its name in a run (`base`, `sft`, `rl`), by directory or by hub name."""
+    """A frozen model of the run (`base`, `sft`, `rl_sft`, `rl`), of a directory or the hub."""
     path: str | None = name
     if name == "base":
         path = None
-    elif name in ("sft", "rl"):
+    elif name in ("sft", "rl_sft", "rl"):
         path = str(context.output_of(name, "model"))
     model: LanguageModel = context.build("loader").language_model(path)
     return model

@@ -1,7 +1,7 @@
 """Stage sft: supervised fine-tuning on demonstrations, with TRL's SFTTrainer.
 
 1. read demonstrations and render them  2. hold some out  3. mix pretraining texts in
-4. train on completions only  5. save the model
+4. train on completions only  5. save the model, of the epoch that `select_by` chooses
 
 Writes: model/, metrics.jsonl. Source: InstructGPT, sections 3.5 and C.1.
 """
@@ -9,7 +9,7 @@ Writes: model/, metrics.jsonl. Source: InstructGPT, sections 3.5 and C.1.
 import random
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -21,22 +21,34 @@ from rlhfkit import data
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.stage_configs import SftConfig
+from rlhfkit.stages.best_epoch import best_epoch
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.training import InParts, train, training_arguments
-from rlhfkit.types import Demonstration
+from rlhfkit.types import Demonstration, Messages
 
 Tokens = dict[str, list[int]]
 """`input_ids`, and `completion_mask` with 1 where the loss is taken."""
 
 
+class _Row(NamedTuple):
+    """A demonstration with its tokens."""
+
+    prompt: Messages
+    tokens: Tokens
+
+
 def run(context: Context) -> None:
     """Train the SFT model."""
-    config = context.config.stage.sft
+    train_sft(context, context.config.stage.sft)
+
+
+def train_sft(context: Context, config: SftConfig) -> None:
+    """Train a model with these options, and save that of the chosen epoch."""
     text = load_text_format(context)
-    rows = _render(context, text)
-    random.Random(context.config.seed).shuffle(rows)
-    held_out = int(len(rows) * config.validation_fraction)
-    training = rows[held_out:] + _pretraining(context, text, len(rows) - held_out)
+    demonstrations, validation = _split(context, config, text)
+    training = [row.tokens for row in demonstrations]
+    training += _pretraining(context, config, text, len(demonstrations))
 
     arguments = training_arguments(
         context,
@@ -44,22 +56,28 @@ def run(context: Context) -> None:
         SFTConfig,
         completion_only_loss=True,
         max_length=None,
-        eval_strategy="epoch" if held_out else "no",
+        eval_strategy="epoch" if validation else "no",
     )
     model = context.build("loader").language_model(None, trainable=True)
+    model.drop_residuals(config.residual_dropout)
     if config.gradient_checkpointing:
         model.checkpoint_activations()
     trainer = CompletionTrainer(
         model=model.model,
         args=arguments,
         train_dataset=Dataset.from_list(training),
-        eval_dataset=Dataset.from_list(rows[:held_out]) if held_out else None,
+        eval_dataset=Dataset.from_list([row.tokens for row in validation]) if validation else None,
         processing_class=text.tokenizer,
     )
+    trainer.stage = context.stage
     for parameter in model.trainable_parameters():
         parameter.data = parameter.data.float()  # TRL's bfloat16 on 4-bit bases would round steps
+    best = best_epoch(context, config, text, model, [row.prompt for row in validation])
+    if best is not None:
+        trainer.add_callback(best)
     train(context, trainer)
-    model.save(context.stage_dir / "model")
+    if best is None:
+        model.save(context.stage_dir / "model")
 
 
 class CompletionTrainer(InParts, SFTTrainer):  # type: ignore[misc]
@@ -119,50 +137,65 @@ def completion_loss(
     return -logprobs.sum() / torch.as_tensor(wanted.sum() if count is None else count).clamp(min=1)
 
 
-def _render(context: Context, text: TextFormat) -> list[Tokens]:
-    """Demonstrations as tokens; those too long are dropped and counted."""
+def _split(context: Context, config: SftConfig, text: TextFormat) -> tuple[list[_Row], list[_Row]]:
+    """Demonstrations to train and to validate on: as the stage prepare split them, or at random."""
     demonstrations = data.demonstrations(context)
     if not demonstrations:
-        raise UserError("stage sft needs demonstrations: give data.<source>.demonstrations")
+        raise UserError(
+            f"stage {context.stage} needs demonstrations: give data.<source>.demonstrations"
+        )
+    rows = _render(context, config, text, demonstrations)
+    random.Random(context.config.seed).shuffle(rows)
+    prepared = data.validation_demonstrations(context)
+    if prepared:
+        return rows, _render(context, config, text, prepared)
+    held_out = int(len(rows) * config.validation_fraction)
+    return rows[held_out:], rows[:held_out]
+
+
+def _render(
+    context: Context, config: SftConfig, text: TextFormat, demonstrations: list[Demonstration]
+) -> list[_Row]:
+    """Demonstrations as tokens; those too long are dropped and counted."""
     kept, drops = [], Counter[str]()
     for demonstration in demonstrations:
         try:
-            kept.append(_tokens(context, text, demonstration))
+            tokens = _tokens(context, config, text, demonstration)
+            kept.append(_Row(demonstration.prompt, tokens))
         except data.Unusable as error:
             drops[str(error)] += 1
     data.report_drops(context, "demonstrations", drops, len(demonstrations))
     if not kept:
-        raise UserError("stage sft: every demonstration is too long; raise model.max_prompt_length")
+        raise UserError(
+            f"stage {context.stage}: every demonstration is too long; raise model.max_prompt_length"
+        )
     return kept
 
 
-def _tokens(context: Context, text: TextFormat, demonstration: Demonstration) -> Tokens:
+def _tokens(
+    context: Context, config: SftConfig, text: TextFormat, demonstration: Demonstration
+) -> Tokens:
     prompt = text.prompt_ids(demonstration.prompt)
     completion = text.completion_ids(demonstration.completion)
     if len(prompt) > context.config.model.max_prompt_length:
         raise data.Unusable("longer than model.max_prompt_length")
-    if len(completion) > context.config.stage.sft.max_completion_length:
-        raise data.Unusable("longer than stage.sft.max_completion_length")
+    if len(completion) > config.max_completion_length:
+        raise data.Unusable(f"longer than stage.{context.stage}.max_completion_length")
     return {
         "input_ids": prompt + completion,
         "completion_mask": [0] * len(prompt) + [1] * len(completion),
     }
 
 
-def _pretraining(context: Context, text: TextFormat, demonstrations: int) -> list[Tokens]:
+def _pretraining(
+    context: Context, config: SftConfig, text: TextFormat, demonstrations: int
+) -> list[Tokens]:
     """As many pretraining texts as make up the wanted share of the mix (section C.3)."""
-    config = context.config.stage.sft
     share = config.pretraining_fraction
-    if not 0 <= share < 1:
-        raise UserError(f"stage.sft.pretraining_fraction={share}: must be at least 0 and below 1")
     wanted = round(demonstrations * share / (1 - share))
     if wanted == 0:
         return []
     texts = data.pretraining_texts(context)
-    if not texts:
-        raise UserError(
-            "stage.sft.pretraining_fraction needs pretraining texts: give data.<source>.pretraining"
-        )
     chosen = random.Random(context.config.seed).choices(texts, k=wanted)
     rows = [text.text_ids(item)[: config.pretraining_length] for item in chosen]
     return [{"input_ids": row, "completion_mask": [1] * len(row)} for row in rows]

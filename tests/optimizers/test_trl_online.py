@@ -6,11 +6,11 @@ from safetensors.torch import load_file
 from rlhfkit.errors import UserError
 from rlhfkit.rl.kl import adaptive_coef
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit_plugins.optimizers import TrlGrpoConfig
-from rlhfkit_plugins.optimizers.trl_online import TrlGRPO
+from rlhfkit_plugins.optimizers import TrlGrpoConfig, TrlRlooConfig
+from rlhfkit_plugins.optimizers.trl_online import TrlGRPO, TrlRLOO
 
 RUN = ["reward=[length]", "stage.sft.learning_rate=0.02", "optimizer.learning_rate=0.02"]
-FILES = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
+FILES = {"full": "model.safetensors"}
 both = pytest.mark.parametrize("optimizer", ["trl_grpo", "trl_rloo"])
 
 
@@ -23,10 +23,10 @@ def run(run_tiny, tmp_path):
             f"optimizer={optimizer}", f"loader={loader}", f"stages=[{stages}]", *RUN, *overrides
         )
         root = runner.run_dir.root
-        sft = root / "sft" / "model" / FILES[loader]
+        sft = root / "sft" / "model" / FILES.get(loader, "adapter_model.safetensors")
         before = load_file(sft) if "sft" in stages else None
         assert not (root / "rl" / "model" / "ref").exists()
-        after = load_file(root / "rl" / "model" / FILES[loader])
+        after = load_file(root / "rl" / "model" / FILES.get(loader, "adapter_model.safetensors"))
         return read_jsonl(root / "rl" / "metrics.jsonl"), before, after
 
     return make
@@ -37,7 +37,7 @@ def sampled(rows):
 
 
 @both
-@pytest.mark.parametrize("loader", ["full", "lora"])
+@pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
 def test_a_run_starts_at_the_sft_model_and_leaves_it(run, optimizer, loader):
     rows, before, after = run(optimizer, "kl=adaptive", "kl.horizon=10", loader=loader)
     first, second = sampled(rows)
@@ -51,8 +51,9 @@ def test_a_run_starts_at_the_sft_model_and_leaves_it(run, optimizer, loader):
 
 
 @both
-def test_without_sft_the_reference_is_the_base_model(run, optimizer):
-    rows, _, _ = run(optimizer, stages="rl")
+@pytest.mark.parametrize("chat", ["true", "false"])
+def test_without_sft_the_reference_is_the_base_model(run, optimizer, chat):
+    rows, _, _ = run(optimizer, f"model.chat={chat}", stages="rl")
     assert sampled(rows)[0]["objective/kl"] == pytest.approx(0, abs=1e-5)
     assert abs(sampled(rows)[1]["objective/kl"]) > 1e-2
 
@@ -85,10 +86,39 @@ def test_scores_are_the_online_optimizers(run, optimizer):
 def test_several_passes_over_a_batch_are_one_batch_to_the_controller(run, optimizer):
     options = ["kl=adaptive", "kl.horizon=10", "optimizer.num_iterations=2"]
     rows, _, _ = run(optimizer, *options, "stage.rl.micro_batch_size=2")
-    assert len([row for row in rows if "loss" in row]) == 4
-    _, second = sampled(rows)
-    assert second["step"] == 3
-    assert second["objective/kl_coef"] == pytest.approx(0.15 * (1 - 0.2 * 8 / 10))
+    coefs = [row["objective/kl_coef"] for row in rows if "loss" in row]
+    assert coefs == pytest.approx([0.15, 0.15, 0.126, 0.126])  # less 0.2 * 8 / 10
+    assert [row["step"] for row in sampled(rows)] == [1, 3]
+
+
+OPTIONS = {
+    "learning_rate": 3e-5, "lr_scheduler_type": "linear", "max_grad_norm": 0.3,
+    "num_generations": 2, "num_iterations": 3, "epsilon": 0.1, "epsilon_high": 0.4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (
+            TrlGRPO,
+            TrlGrpoConfig(
+                **OPTIONS, scale_rewards="none", loss_type="dapo", use_bias_correction_kl=True
+            ),
+        ),
+        (TrlRLOO, TrlRlooConfig(**OPTIONS, normalize_advantages=True)),
+    ],
+)
+def test_every_option_is_trls(make_context, kind, config):
+    run = ["sampler.temperature=0.7", "sampler.response_length=9", "stage.rl.batch_size=12"]
+    context = make_context("reward=[length]", *run, "stage.rl.micro_batch_size=4", stage="rl")
+    arguments = kind(config, context)._arguments(context, None)
+    for name, value in vars(config).items():
+        assert value != getattr(type(config)(), name), "the case must set every option"
+        assert getattr(arguments, name) == value, name
+    assert (arguments.temperature, arguments.max_completion_length) == (0.7, 9)
+    assert arguments.generation_batch_size == 12
+    assert arguments.per_device_train_batch_size == 4
 
 
 @pytest.mark.parametrize(

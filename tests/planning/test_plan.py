@@ -102,6 +102,13 @@ def test_each_option_takes_off_what_it_is_for(context):
     assert small.parts["optimizer"] < 0.4 * update("loader=full").parts["optimizer"]
 
 
+def test_dropout_keeps_its_masks(context):
+    def sft(*overrides):
+        return plan_run(context("loader=lora", *overrides), RATES, ["sft"])["sft"]
+
+    assert sft("stage.sft.residual_dropout=0.2").peak > sft().peak
+
+
 @pytest.mark.parametrize("optimizer", ["rloo", "grpo"])
 def test_groups_of_completions_stay_whole(context, optimizer):
     options = ["optimizer.num_generations=8", "stage.rl.micro_batch_size=1"]
@@ -111,7 +118,8 @@ def test_groups_of_completions_stay_whole(context, optimizer):
 
 def test_optimizers_of_trls_own_have_no_phases(context):
     made = context("optimizer=dpo")
-    assert set(plan_run(made, RATES, STAGES)) == {"sft", "sample", "reward_model", "evaluate"}
+    phases = {"sft", "rl_sft", "sample", "reward_model", "evaluate"}
+    assert set(plan_run(made, RATES, STAGES)) == phases
 
 
 @pytest.mark.parametrize("shares", [True, False])

@@ -5,14 +5,13 @@ import json
 import pytest
 
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit.stages import STAGES
 
 
 @pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
 def test_every_stage_with_every_loader(run_tiny, loader):
     runner = run_tiny(f"loader={loader}", "optimizer.ptx_coef=1.0", "optimizer.ptx_batch_size=2")
     root = runner.run_dir.root
-    for stage in STAGES:
+    for stage in runner.chosen:
         assert runner.run_dir.record(stage.name) is not None, stage.name
     completions = read_jsonl(root / "sample" / "completions.jsonl")
     assert len(completions) == 12

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 from trl import SFTConfig, SFTTrainer
 
+from rlhfkit import data
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.stages.sft import CompletionTrainer, _pretraining, _render, completion_loss
 from rlhfkit.text import load_text_format
@@ -81,7 +82,8 @@ def test_padding_changes_no_gradient():
 def test_completion_mask_covers_completion_and_eos(make_context, tiny_overrides):
     context = make_context(*tiny_overrides, stage="sft")
     text = load_text_format(context)
-    row = _render(context, text)[0]
+    demonstrations = data.demonstrations(context)
+    row = _render(context, context.config.stage.sft, text, demonstrations)[0].tokens
     completion = text.completion_ids("I like it fine")
     assert completion[-1] == text.eos_token_id
     start = len(row["input_ids"]) - len(completion)
@@ -92,7 +94,8 @@ def test_completion_mask_covers_completion_and_eos(make_context, tiny_overrides)
 @pytest.mark.parametrize(("share", "texts"), [(0.0, 0), (0.1, 2), (0.5, 18)])
 def test_pretraining_share(make_context, tiny_overrides, share, texts):
     context = make_context(*tiny_overrides, f"stage.sft.pretraining_fraction={share}", stage="sft")
-    rows = _pretraining(context, load_text_format(context), demonstrations=18)
+    text = load_text_format(context)
+    rows = _pretraining(context, context.config.stage.sft, text, demonstrations=18)
     assert len(rows) == texts
     assert all(row["completion_mask"] == [1] * len(row["input_ids"]) for row in rows)
 

@@ -1,0 +1,43 @@
+"""This run's rewards for TRL's trainers."""
+
+from typing import Any
+
+from rlhfkit.context import Context
+from rlhfkit.scoring import Scorer
+from rlhfkit.text import TextFormat
+from rlhfkit.types import Messages, Response
+
+
+class Rewards:
+    """The weighted sum of the run's rewards, as `rlhfkit.online` takes it, in TRL's signature."""
+
+    def __init__(self, context: Context, text: TextFormat) -> None:
+        weights = {name: entry.weight for name, entry in context.config.reward.items()}
+        self._score = Scorer(context.build_all("reward"), weights, context.config.stage.rl)
+        self._text = text
+        self.batch_size = context.config.stage.rl.batch_size
+        self._episodes = 0
+        self.metrics: dict[str, float] = {}
+        """Of the last batch, under the names of the online optimizers."""
+
+    def scores(
+        self, completion_ids: list[list[int]], messages: list[Messages], **_: Any
+    ) -> list[float]:
+        """A score per completion, from its tokens up to EOS."""
+        eos = self._text.eos_token_id
+        responses = [Response(ids, [], finished=ids[-1] == eos) for ids in completion_ids]
+        scores, raw = self._score(
+            messages,
+            [self._text.decode(ids) for ids in completion_ids],
+            [self._text.prompt_ids(prompt) for prompt in messages],
+            responses,
+        )
+        self._episodes += len(responses)
+        self.metrics = {
+            "objective/scores": float(scores.mean()),
+            "response/length": sum(map(len, completion_ids)) / len(responses),
+            "response/eos_share": sum(item.finished for item in responses) / len(responses),
+            **{f"reward/{name}": float(values.mean()) for name, values in raw.items()},
+            "episode": self._episodes,
+        }
+        return [float(score) for score in scores]

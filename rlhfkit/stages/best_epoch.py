@@ -1,0 +1,94 @@
+"""Which epoch's SFT model is kept (InstructGPT, C.1: that whose answers to validation prompts the
+reward model scores highest; the validation loss rises after the first epoch)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.run_dir import write_json
+from rlhfkit.scoring import Scorer
+from rlhfkit.stage_configs import RlConfig, SftConfig
+from rlhfkit.text import TextFormat
+from rlhfkit.types import Messages
+
+EPOCHS_FILE = "epochs.json"
+
+
+class BestEpoch(TrainerCallback):  # type: ignore[misc]
+    """Saves the model after each epoch that is better than all before it."""
+
+    def __init__(
+        self, context: Context, model: LanguageModel, score: Callable[[dict[str, float]], float]
+    ) -> None:
+        """score: higher is better; given the metrics of the evaluation that just ended."""
+        self._folder, self._model, self._score = context.stage_dir, model, score
+        self._epochs: list[dict[str, float]] = []
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any
+    ) -> None:
+        """The trainer evaluates at the end of each epoch."""
+        score = self._score(metrics)
+        if all(score > earlier["score"] for earlier in self._epochs):
+            self._model.save(self._folder / "model")
+        self._epochs.append({"epoch": state.epoch, "score": score})
+        write_json(self._folder / EPOCHS_FILE, self._epochs)
+
+
+def best_epoch(
+    context: Context,
+    config: SftConfig,
+    text: TextFormat,
+    model: LanguageModel,
+    prompts: list[Messages],
+) -> BestEpoch | None:
+    """What keeps the best epoch's model; None where the last one's is kept.
+
+    prompts: of the validation rows. Raises `UserError` where there are none to choose by.
+    """
+    option = f"stage.{context.stage}.select_by={config.select_by}"
+    if config.select_by == "last":
+        return None
+    if not prompts:
+        raise UserError(
+            f"{option}: no validation rows; raise stage.{context.stage}.validation_fraction"
+        )
+    if config.select_by == "loss":
+        return BestEpoch(context, model, lambda metrics: -metrics["eval_loss"])
+    score = ValidationScore(context, text, model, prompts)
+    return BestEpoch(context, model, lambda metrics: score())
+
+
+class ValidationScore:
+    """Mean weighted score of the run's reward functions for a model's answers to prompts."""
+
+    def __init__(
+        self, context: Context, text: TextFormat, model: LanguageModel, prompts: list[Messages]
+    ) -> None:
+        self._text, self._model, self._prompts = text, model, prompts
+        self._seed = context.config.seed
+        rewards = context.build_all("reward")
+        if not rewards:
+            raise UserError(f"stage.{context.stage}.select_by=reward: reward=[] has none to ask")
+        weights = {name: entry.weight for name, entry in context.config.reward.items()}
+        self._score = Scorer(rewards, weights, RlConfig(missing_eos_penalty=0.0))
+        self._sampler = context.build("sampler")
+
+    def __call__(self) -> float:
+        """Draws from the run's seed, so that all epochs have the same luck."""
+        self._model.model.eval()
+        generator = torch.Generator(self._model.device).manual_seed(self._seed)
+        prompt_ids = [self._text.prompt_ids(prompt) for prompt in self._prompts]
+        drawn = self._sampler.sample(self._model, prompt_ids, self._text.eos_token_id, generator)
+        scores, _ = self._score(
+            self._prompts,
+            [self._text.decode(response.ids) for response in drawn],
+            prompt_ids,
+            drawn,
+        )
+        return float(scores.mean())

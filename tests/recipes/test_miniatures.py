@@ -1,0 +1,60 @@
+"""The papers' recipes run: the same stages and options on a tiny model, with tiny numbers."""
+
+import pytest
+from transformers import BloomConfig
+
+from rlhfkit.context import Planned
+from rlhfkit.planning.meter import Rates
+from rlhfkit.planning.plan import plan_run
+from rlhfkit.run_dir import read_jsonl
+from rlhfkit.runner import Runner
+
+SMALL = (
+    "model.chat=true", "model.max_prompt_length=24", "sampler.response_length=6",
+    "sampler.batch_size=8", "stage.sft.num_train_epochs=1",
+    "stage.sft.gradient_accumulation_steps=2", "stage.reward_model.gradient_accumulation_steps=2",
+    "stage.rl_sft.gradient_accumulation_steps=2", "stage.sample.num_completions=3",
+    "stage.reward_model.start=null", "stage.rl.total_episodes=16", "stage.rl.batch_size=8",
+    "stage.rl.micro_batch_size=4", "evaluator.win_rate.resamples=20",
+    "evaluator.policy_statistics.resamples=20",
+)  # fmt: skip
+
+
+def run(plugins, make_raw, tiny_files, recipe, *overrides):
+    splits = ("demonstrations", "prompts", "eval_prompts", "pretraining", "rankings")
+    data = ["data=[files]", *(f"data.files.{split}={tiny_files[split]}" for split in splits)]
+    model = f"model.path={tiny_files['model']}"
+    runner = Runner(make_raw(f"recipe={recipe}", *data, model, *SMALL, *overrides), plugins)
+    runner.run()
+    for stage in runner.chosen:
+        assert runner.run_dir.record(stage.name) is not None
+    return read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("recipe", ["instructgpt_1p3b", "instructgpt_qlora"])
+def test_instructgpt(plugins, make_raw, tiny_files, recipe):
+    rows = run(plugins, make_raw, tiny_files, recipe, "labeler=simulated", "optimizer.ptx_length=8")
+    assert all(row["loss/ptx"] > 0 for row in rows)
+    peak = 1.18e-5 if recipe == "instructgpt_1p3b" else 1.18e-4
+    assert [row["lr"] for row in rows] == pytest.approx([0.1 * peak, 0.19 * peak])
+
+
+@pytest.mark.parametrize("recipe", ["instructgpt_6b_ppo", "summarize", "tldr_n_plus", "sentiment"])
+def test_the_others(plugins, make_raw, tiny_files, recipe):
+    judged = ["labeler=simulated"] if recipe.startswith("instructgpt") else []
+    rows = run(plugins, make_raw, tiny_files, recipe, *judged)
+    assert [row["episode"] for row in rows] == [8, 16]
+    assert "loss/ptx" not in rows[0] or rows[0]["loss/ptx"] == 0
+
+
+def test_the_largest_is_planned(make_context, tmp_path):
+    shape = {"vocab_size": 250880, "hidden_size": 14336, "n_layer": 70, "n_head": 112}
+    BloomConfig(**shape).save_pretrained(tmp_path / "bloom")
+    context = make_context(
+        "recipe=instructgpt_175b", f"model.path={tmp_path / 'bloom'}", stage="plan"
+    )
+    object.__setattr__(context, "planned", Planned("cuda"))
+    plan = plan_run(context, Rates(2e13, 2e11), ["rl_sft"])
+    weights = 176e9 * 4
+    assert plan["rl_sft"].parts["base"] == pytest.approx(weights, rel=0.01)
+    assert plan["rl_sft"].parts["optimizer"] == pytest.approx(2 * weights, rel=0.01)
