@@ -23,25 +23,23 @@ from tests.tiny_run import PROMPTS
 
 COMPONENTS = load_plugins().components
 ONLINE = {
-    name: [field.name for field in fields(provided.component.config)]
+    name: fields(provided.component.config)
     for name, provided in COMPONENTS["optimizer"].items()
     if issubclass(provided.component.config, OnlineConfig)
 }
-KL = {
-    name: [field.name for field in fields(provided.component.config)]
-    for name, provided in COMPONENTS["kl"].items()
-}
+KL = {name: fields(provided.component.config) for name, provided in COMPONENTS["kl"].items()}
 
 BASE = [
-    "data=[files]", "loader=full", "reward=[length]", "kl=fixed", "kl.kl_coef=0.3",
-    "sampler.response_length=4", "model.max_prompt_length=24", "optimizer.learning_rate=0.02",
-    "optimizer.num_ppo_epochs=2", "optimizer.num_mini_batches=2", "optimizer.ptx_coef=0.5",
-    "optimizer.ptx_batch_size=2", "stage.rl.total_episodes=8", "stage.rl.batch_size=4",
-    "stage.rl.micro_batch_size=2",
+    "data=[files]", "loader=full", "reward=[length]", "reward.length.max=0",
+    "reward.length.slope=8", "kl=fixed", "kl.kl_coef=0.3",
+    "sampler.response_length=6", "model.max_prompt_length=24", "optimizer.learning_rate=0.02",
+    "optimizer.num_ppo_epochs=2", "optimizer.num_mini_batches=2",
+    "stage.rl.total_episodes=8", "stage.rl.batch_size=4",
+    "stage.rl.micro_batch_size=4",
 ]  # fmt: skip
 
 CHANGES = {
-    # option: its other value, and what both runs have beside it
+    # option: its other value (a switch needs none), and what both runs have beside it
     "learning_rate": ("0.01",),
     "optim": ("adamw_torch_fused",),
     "adam_beta1": ("0.5",),
@@ -53,33 +51,39 @@ CHANGES = {
     "num_mini_batches": ("1",),
     "cliprange": ("0.01",),
     "kl_estimator": ("k2",),
-    "kl_in_loss": ("true", "optimizer.kl_estimator=k3"),
+    "kl_in_loss": (None, "optimizer.kl_estimator=k3"),
     "kl_clip": ("0.01",),
     "ema_decay": ("0.5",),
     "ptx_coef": ("2.0",),
-    "ptx_batch_size": ("1",),
-    "ptx_length": ("3",),
+    "ptx_batch_size": ("1", "optimizer.ptx_coef=0.5"),
+    "ptx_per_episode": ("2", "optimizer.ptx_coef=0.5"),
+    "ptx_length": ("3", "optimizer.ptx_coef=0.5"),
+    "lr_scheduler_type": ("linear",),
+    "warmup_iterations": ("2",),
     "value_learning_rate": ("0.01",),
     "vf_coef": ("1.0",),
     "cliprange_value": ("0.001",),
     "value_huber_delta": ("0.01",),
     "gamma": ("0.5",),
     "lam": ("0.5",),
-    "whiten_advantages": ("false",),
-    "whiten_per_mini_batch": ("true",),
+    "whiten_advantages": (None,),
+    "whiten_per_mini_batch": (None,),
     "entropy_coef": ("0.1",),
     "target_kl": ("0.0001",),
     "critic_warmup": ("1",),
     "num_generations": ("2",),
+    "scale_rewards": ("none",),
+    "loss_type": ("dapo", "sampler.response_length=20"),
+    "epsilon_high": ("0.01",),
     "total_episodes": ("4",),
     "batch_size": ("8",),
     "micro_batch_size": ("1",),
-    "gradient_checkpointing": ("true",),
+    "gradient_checkpointing": (None,),
     "missing_eos_penalty": ("0.2",),
     "reward_clip": ("0.1",),
-    "use_score_scaling": ("true",),
-    "use_score_norm": ("true", "stage.rl.use_score_scaling=true"),
-    "whiten_rewards": ("true",),
+    "use_score_scaling": (None,),
+    "use_score_norm": (None, "stage.rl.use_score_scaling=true"),
+    "whiten_rewards": (None,),
     "kl_coef": ("0.3",),
     "init_kl_coef": ("0.3",),
     "target": ("5.0",),
@@ -118,7 +122,9 @@ def outcome(plugins, make_raw, files, tmp_path, known):
 
     def run(optimizer, *settings):
         if optimizer not in known:
-            known[optimizer] = make_raw(*BASE, *files, f"optimizer={optimizer}")
+            groups = any(field.name == "num_generations" for field in ONLINE[optimizer])
+            chosen = [f"optimizer={optimizer}", *["optimizer.num_generations=4"] * groups]
+            known[optimizer] = make_raw(*BASE, *files, *chosen)
         raw = deepcopy(known[optimizer])
         raw.run_dir = str(tmp_path / str(len(known)))
         for setting in settings:
@@ -142,7 +148,7 @@ def _run(context):
 
     def watched(context, roles):
         prepare(context, roles)
-        layer = roles.policy.body.layers[0]
+        layer = roles.policy.body.layers[0].mlp  # inside of what is computed again
         layer.register_forward_pre_hook(lambda _, states: rows.append(len(states[0])))
 
     optimizer.prepare = watched
@@ -160,32 +166,40 @@ def test_the_same_options_leave_the_same(outcome):
     assert outcome("ppo") == outcome("ppo", "seed=0")
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "option"),
-    [(name, option) for name, options in ONLINE.items() for option in options],
-)
-def test_every_option_of_an_optimizer_changes_something(outcome, optimizer, option):
-    value, *beside = CHANGES[option]
-    chosen = (optimizer, *beside)
-    assert outcome(*chosen) != outcome(*chosen, f"optimizer.{option}={value}")
+def other_value(field):
+    value = CHANGES[field.name][0]
+    return str(not field.default).lower() if value is None else value
 
 
-@pytest.mark.parametrize("option", [field.name for field in fields(RlConfig)])
-def test_every_option_of_the_stage_changes_something(outcome, option):
-    value, *beside = CHANGES[option]
-    chosen = ("ppo", *beside)
-    assert outcome(*chosen) != outcome(*chosen, f"stage.rl.{option}={value}")
+def each(groups):
+    """A case for every field of every group."""
+    cases = [(name, field) for name, group in groups.items() for field in group]
+    return pytest.mark.parametrize(
+        ("name", "field"), cases, ids=[f"{name} {field.name}" for name, field in cases]
+    )
 
 
-@pytest.mark.parametrize(
-    ("kl", "option"), [(name, option) for name, options in KL.items() for option in options]
-)
-def test_every_option_of_a_controller_changes_its_coefficients(make_context, kl, option):
+@each(ONLINE)
+def test_every_option_of_an_optimizer_changes_something(outcome, name, field):
+    chosen = (name, *CHANGES[field.name][1:])
+    changed = f"optimizer.{field.name}={other_value(field)}"
+    assert outcome(*chosen) != outcome(*chosen, changed), changed
+
+
+@each({"ppo": fields(RlConfig)})
+def test_every_option_of_the_stage_changes_something(outcome, name, field):
+    chosen = (name, *CHANGES[field.name][1:])
+    changed = f"stage.rl.{field.name}={other_value(field)}"
+    assert outcome(*chosen) != outcome(*chosen, changed), changed
+
+
+@each(KL)
+def test_every_option_of_a_controller_changes_its_coefficients(make_context, name, field):
     def coefficients(*overrides):
-        controller, found = make_context(f"kl={kl}", *overrides).build("kl"), []
+        controller, found = make_context(f"kl={name}", *overrides).build("kl"), []
         for measured in (0.0, 5.5, 9.0):
             found.append(controller.coef)
             controller.update(measured, 64)
         return [*found, controller.coef]
 
-    assert coefficients() != coefficients(f"kl.{option}={CHANGES[option][0]}")
+    assert coefficients() != coefficients(f"kl.{field.name}={other_value(field)}")
