@@ -95,7 +95,7 @@ def test_no_user_is_in_two_parts_of_any_kind(run_tiny, user_files):
 
 def test_later_stages_read_the_parts(run_tiny, user_files, make_context, tiny_overrides):
     stages = "stages=[prepare,sft,label,reward_model,rl,evaluate,report]"
-    overrides = [*user_files, *SPLIT, "labeler=imported", "stage.sft.validation_fraction=0.9"]
+    overrides = [*user_files, *SPLIT, "labeler=imported", "stage.sft.validation_fraction=0"]
     runner = run_tiny(stages, *overrides, "stage.reward_model.validation_fraction=0")
     rows = written(runner)
     context = make_context(*tiny_overrides, *overrides)
