@@ -1,10 +1,10 @@
-"""Options outside their meaning, refused in one line that names the option. No torch here."""
+"""A component's own options outside their meaning, in one line that names the option."""
 
 import math
 from collections.abc import Iterable
 from typing import Any
 
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import UserError
 
 
 def require_above_zero(prefix: str, config: Any, *names: str) -> None:
@@ -19,19 +19,6 @@ def require_not_negative(prefix: str, config: Any, *names: str) -> None:
     for name, value in _given(config, names):
         if not 0 <= value < math.inf:
             raise UserError(f"{prefix}.{name}={value}: must be a finite number, not negative")
-
-
-def require_fractions(prefix: str, config: Any, *names: str) -> None:
-    """Each named option is a number from 0 to 1."""
-    for name, value in _given(config, names):
-        if not 0 <= value <= 1:
-            raise UserError(f"{prefix}.{name}={value}: must be from 0 to 1")
-
-
-def require_one_of(option: str, value: str, choices: Iterable[str]) -> None:
-    """The option's value is one of the choices."""
-    if value not in set(choices):
-        raise UserError(f"{option}={value}: {nearest(value, choices)}")
 
 
 def _given(config: Any, names: Iterable[str]) -> Iterable[tuple[str, float]]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rlhfkit.config import RunConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.online_checks import check_online
 from rlhfkit.online_config import OnlineConfig
 
 
@@ -31,12 +32,14 @@ RULES = {
         ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
          "total_episodes", "batch_size", "micro_batch_size", "reward_clip", "num_completions",
          "cliprange", "cliprange_value", "num_ppo_epochs", "num_mini_batches", "ptx_batch_size",
-         "ptx_per_episode", "ptx_length", "pretraining_length", "max_completion_length"),
+         "ptx_per_episode", "ptx_length", "adam_epsilon", "kl_clip", "target_kl",
+         "value_huber_delta", "pretraining_length", "max_completion_length"),
         POSITIVE,
     ),
     **dict.fromkeys(
         ("learning_rate", "value_learning_rate", "weight_decay", "max_grad_norm", "warmup_steps",
-         "warmup_iterations", "critic_warmup", "vf_coef", "ptx_coef", "normalise_on"),
+         "warmup_iterations", "critic_warmup", "vf_coef", "ptx_coef", "normalise_on",
+         "missing_eos_penalty", "entropy_coef"),
         NOT_NEGATIVE,
     ),
     **dict.fromkeys(("gamma", "lam"), SHARE),
@@ -64,6 +67,7 @@ def check_options(config: RunConfig) -> None:
         if last == "select_by" and value not in SELECT_BY:
             raise UserError(f"{name}={value}: {nearest(value, SELECT_BY)}")
     _check_schedules(config)
+    check_online(config)
 
 
 def check_pretraining(context: Context, stages: list[str]) -> None:

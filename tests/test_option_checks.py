@@ -15,6 +15,12 @@ from rlhfkit.runner import Runner
         (["optimizer.ema_decay=1"], "optimizer.ema_decay=1.0: must be at least 0 and below 1"),
         (["stage.sft.learning_rate=-1"], "stage.sft.learning_rate=-1.0: must not be negative"),
         (["stage.rl.batch_size=0"], "stage.rl.batch_size=0: must be positive"),
+        (["optimizer.kl_estimator=k4"], "optimizer.kl_estimator=k4: did you mean 'k3' or"),
+        (["optimizer.kl_in_loss=true"], "optimizer.kl_estimator=k1: .* take k2 or k3"),
+        (["optimizer.kl_clip=0"], "optimizer.kl_clip=0.0: must be positive"),
+        (["optimizer.target_kl=0"], "optimizer.target_kl=0.0: must be positive"),
+        (["optimizer.entropy_coef=-0.1"], "optimizer.entropy_coef=-0.1: must not be negative"),
+        (["stage.rl.use_score_norm=true"], "needs stage.rl.use_score_scaling=true"),
         (["stage.rl_sft.select_by=rewrd"], "did you mean 'reward'"),
         (["optimizer.lr_scheduler_type=linaer"], "did you mean 'linear'"),
         (
