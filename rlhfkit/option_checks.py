@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlhfkit.config import RunConfig
@@ -68,6 +69,7 @@ def check_options(config: RunConfig) -> None:
             raise UserError(f"{name}={value}: {nearest(value, SELECT_BY)}")
     _check_schedules(config)
     check_online(config)
+    _check_start(config)
 
 
 def check_pretraining(context: Context, stages: list[str]) -> None:
@@ -96,6 +98,18 @@ def _options(config: RunConfig) -> Iterator[tuple[str, Any]]:
         if is_dataclass(part):
             for item in fields(part):
                 yield f"{prefix}.{item.name}", getattr(part, item.name)
+
+
+def _check_start(config: RunConfig) -> None:
+    """Adapters of policy and reward model share a base."""
+    start, base = config.stage.reward_model.start, config.model.path
+    if "rl" not in config.stages or not hasattr(config.loader, "lora_r"):
+        return
+    if start is None or start == base or Path(start, "adapter_config.json").exists():
+        return
+    raise UserError(
+        f"stage.reward_model.start={start}: another base than model.path={base} needs loader=full"
+    )
 
 
 def _check_schedules(config: RunConfig) -> None:

@@ -28,6 +28,10 @@ from rlhfkit.runner import Runner
             "stage.reward_model.min_lr_rate=0.1: needs .*=cosine, not linear",
         ),
         (
+            ["stage.reward_model.start=larger"],
+            "stage.reward_model.start=larger: another base than .* needs loader=full",
+        ),
+        (
             ["optimizer.ptx_coef=27.8", "data.files.pretraining=null"],
             "optimizer.ptx_coef=27.8 needs pretraining texts",
         ),

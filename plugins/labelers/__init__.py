@@ -35,6 +35,9 @@ class RewardModelLabelerConfig:
 class ImportedConfig:
     """Rankings that people made, from the data's `rankings` split; nothing is sampled."""
 
+    min_completions: int = 2
+    """Rankings of fewer completions are left out (InstructGPT, 3.5: K from 4 to 9)."""
+
 
 @hookimpl
 def labelers() -> Sequence[Component]:

@@ -85,6 +85,21 @@ def test_rankings_that_tie_everything(plugins, make_raw, tiny_overrides, tiny_fi
         Runner(make_raw(*tiny_overrides, *overrides), plugins).run()
 
 
+def test_rankings_of_too_few_completions(run, plugins, make_raw, tiny_overrides, tmp_path, capsys):
+    row = {"prompt": "what is red", "completions": ["I", "you"], "ranks": [1, 2]}
+    more = {"prompt": "red", "completions": ["I", "you", "like"], "ranks": [1, 2, 2]}
+    path = write(tmp_path / "rankings.jsonl", [row, more, row])
+    overrides = ["labeler=imported", "stages=[label]", f"data.files.rankings={path}"]
+    with pytest.raises(UserError, match=r"labeler.min_completions=9: .* have at most 3"):
+        run(*overrides, "labeler.min_completions=9")
+    runner = Runner(make_raw(*tiny_overrides, *overrides, "labeler.min_completions=3"), plugins)
+    runner.run()
+    kept = (runner.run_dir.stage_dir("label") / "rankings.jsonl").read_text().splitlines()
+    assert [json.loads(line)["ranks"] for line in kept] == [[1, 2, 2]]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "rankings: dropped 2 (fewer than 3 completions) of 3" in said
+
+
 def test_labels_that_tie_everything(run, plugins, make_raw, tiny_overrides):
     runner = Runner(make_raw(*tiny_overrides, "stages=[sft,reward_model]"), plugins)
     runner.run_dir.begin("label")
