@@ -2,6 +2,20 @@
 
 from dataclasses import dataclass, field
 
+from rlhfkit.checks import (
+    require_above_zero,
+    require_below,
+    require_fractions,
+    require_not_negative,
+    require_one_of,
+)
+from rlhfkit.errors import UserError
+
+OPTIMS = (
+    "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit",
+)  # fmt: skip
+SELECT_BY = ("last", "loss", "reward")
+
 
 @dataclass
 class TrainingConfig:
@@ -34,6 +48,21 @@ class TrainingConfig:
 
     logging_steps: int = 5
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_one_of(name, self, OPTIMS, "optim")
+        require_above_zero(name, self, "num_train_epochs", "per_device_train_batch_size")
+        require_above_zero(name, self, "gradient_accumulation_steps", "logging_steps")
+        # transformers' trainers do not clip with a max_grad_norm of 0
+        require_not_negative(name, self, "learning_rate", "weight_decay", "max_grad_norm")
+        require_not_negative(name, self, "warmup_steps")
+        require_below(name, self, 1, "min_lr_rate", "adam_beta1", "adam_beta2")
+        if self.min_lr_rate and self.lr_scheduler_type != "cosine":
+            raise UserError(
+                f"{name}.min_lr_rate={self.min_lr_rate}: needs {name}.lr_scheduler_type=cosine, "
+                f"not {self.lr_scheduler_type}"
+            )
+
 
 @dataclass
 class LabelerShareConfig:
@@ -45,6 +74,10 @@ class LabelerShareConfig:
     demonstrations: float | None = None
     prompts: float | None = None
     rankings: float | None = None
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_fractions(name, self, "demonstrations", "prompts", "rankings")
 
 
 @dataclass
@@ -82,6 +115,18 @@ class PrepareConfig:
     """How many other demonstrations of its `instruction` stand before each demonstration that has
     one (section A.1: all of them), while they fit model.max_prompt_length."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "max_prompt_length", "max_completion_length")
+        require_above_zero(name, self, "dedup_prefix", "max_per_user")
+        require_not_negative(name, self, "few_shot")
+        require_below(name, self, 1, "validation_fraction", "test_fraction")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise UserError(
+                f"{name}.validation_fraction={self.validation_fraction} and "
+                f"test_fraction={self.test_fraction}: their sum must be below 1"
+            )
+
 
 @dataclass
 class SftConfig(TrainingConfig):
@@ -108,6 +153,14 @@ class SftConfig(TrainingConfig):
     validation_fraction: float = 0.05
     """Share of the demonstrations kept for the validation loss."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_one_of(name, self, SELECT_BY, "select_by")
+        require_above_zero(name, self, "max_completion_length", "pretraining_length")
+        require_below(name, self, 1, "residual_dropout", "pretraining_fraction")
+        require_below(name, self, 1, "validation_fraction")
+
 
 @dataclass
 class RlSftConfig(SftConfig):
@@ -131,6 +184,18 @@ class SampleConfig:
     models: list[str] = field(default_factory=lambda: ["sft"])
     """Whose completions: `base`, `sft`, `rl_sft`, `rl`, directories or hub names, in turns."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        completions = self.num_completions
+        if not 2 <= completions <= 16:
+            raise UserError(
+                f"{name}.num_completions={completions}: K must be from 2 to 16, a ranking needs at "
+                f"least two completions"
+            )
+        require_above_zero(name, self, "num_prompts")
+        if not 1 <= len(self.models) <= completions:
+            raise UserError(f"{name}.models={self.models}: between 1 and {completions} models")
+
 
 @dataclass
 class LabelConfig:
@@ -141,6 +206,11 @@ class LabelConfig:
 
     overlap_prompts: int = 20
     """On this many prompts a second labeler ranks too, so that agreement can be reported."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "labels_per_prompt")
+        require_not_negative(name, self, "overlap_prompts")
 
 
 @dataclass
@@ -162,6 +232,13 @@ class RewardModelConfig(TrainingConfig):
 
     normalise_on: int = 64
     """The bias makes this many demonstrations average 0 (section C.2); 0 leaves it at 0."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_above_zero(name, self, "max_completion_length")
+        require_not_negative(name, self, "normalise_on")
+        require_below(name, self, 1, "validation_fraction")
 
 
 @dataclass
@@ -196,6 +273,14 @@ class RlConfig:
     whiten_rewards: bool = False
     """Scale per-token rewards to unit variance, mean kept (Ziegler et al. 2019)."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "total_episodes", "batch_size", "micro_batch_size")
+        require_above_zero(name, self, "reward_clip")
+        require_not_negative(name, self, "missing_eos_penalty")
+        if self.use_score_norm and not self.use_score_scaling:
+            raise UserError(f"{name}.use_score_norm=true: needs {name}.use_score_scaling=true")
+
 
 @dataclass
 class EvaluateConfig:
@@ -209,6 +294,10 @@ class EvaluateConfig:
 
     opponents: list[str] = field(default_factory=list)
     """More models to compare, by directory or hub name."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "num_prompts", "num_completions")
 
 
 @dataclass

@@ -7,9 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rlhfkit.checks import require_above_zero, require_fractions, require_not_negative
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.online import OnlineOptimizer
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.advantages import gae
@@ -47,7 +45,6 @@ class PPO(OnlineOptimizer):
 
     def __init__(self, config: PpoConfig, context: Context) -> None:
         super().__init__(config, context)
-        _check(config)
         self._steps_to_warm_up = config.critic_warmup
         self._value_size = BatchSize("values", self.rl.micro_batch_size)
 
@@ -185,14 +182,3 @@ class PPO(OnlineOptimizer):
             rollout.lower,
         )
         return pad_rows(rows, rollout.response_mask.shape[1])
-
-
-def _check(config: PpoConfig) -> None:
-    require_not_negative("optimizer", config, "value_learning_rate", "vf_coef", "entropy_coef")
-    require_not_negative("optimizer", config, "critic_warmup")
-    require_above_zero("optimizer", config, "cliprange_value", "value_huber_delta", "target_kl")
-    require_fractions("optimizer", config, "gamma", "lam")
-    if config.whiten_per_mini_batch and not config.whiten_advantages:
-        raise UserError(
-            "optimizer.whiten_per_mini_batch=true: needs optimizer.whiten_advantages=true"
-        )

@@ -147,8 +147,6 @@ def _check(config: TrlOnlineConfig, context: Context) -> None:
     rl, count = context.config.stage.rl, config.num_generations
     if not context.config.reward:
         raise UserError("reward=[]: the rl stage needs at least one reward function")
-    if count < 2:
-        raise UserError("optimizer.num_generations: must be at least 2")
     if rl.batch_size % count:
         raise UserError(
             f"stage.rl.batch_size={rl.batch_size}: must be a multiple of the {count} completions "
