@@ -9,7 +9,7 @@ from rlhfkit.checks import (
     require_one_of,
 )
 from rlhfkit.errors import UserError
-from rlhfkit.stage_configs import OPTIMS
+from rlhfkit.training_config import OPTIMS
 
 SCHEDULES = ("constant", "linear")
 KL_ESTIMATORS = ("k1", "k2", "k3")

@@ -14,7 +14,7 @@ from rlhfkit.context import Context
 from rlhfkit.optim import available_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
-from rlhfkit.stage_configs import TrainingConfig
+from rlhfkit.training_config import TrainingConfig
 
 A = TypeVar("A", bound=TrainingArguments)
 
