@@ -178,7 +178,7 @@ def test_prompts_of_the_demonstrations_stand_in_for_prompts(run_tiny, user_files
         ),
         (
             ["stage.prepare.test_fraction=0.5", "stage.prepare.validation_fraction=0.5"],
-            "stage.prepare.validation_fraction=0.5 and test_fraction=0.5: their sum must be below 1",
+            "validation_fraction=0.5 and test_fraction=0.5: their sum must be below 1",
         ),
         (["stage.prepare.labeler_share.prompts=1.5"], r"labeler_share\.prompts=1\.5: must be from"),
         (["stage.prepare.pii=[EMAILS]"], r"stage\.prepare\.pii=.*did you mean 'EMAIL'"),
