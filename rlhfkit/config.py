@@ -12,10 +12,13 @@ from hydra.core.plugins import Plugins as HydraPlugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import MISSING
 
+from rlhfkit.checks import require_above_zero, require_below, require_finite, require_one_of
 from rlhfkit.component import GROUPS
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.stage_configs import StageConfigs
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass
@@ -47,6 +50,11 @@ class ModelConfig:
 
     trust_remote_code: bool = False
     """Run code that comes with the model. Never set by a recipe."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "max_prompt_length")
+        require_one_of(name, self, ("auto", *DTYPES), "dtype")
 
 
 @dataclass
@@ -96,6 +104,12 @@ class RunConfig:
 
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
+        require_below(name, self, 1, "eval_fraction")
+        for reward, entry in self.reward.items():
+            require_finite(f"reward.{reward}", entry, "weight")  # the group's, no component's
 
 
 class _RecipeSearchPath(SearchPathPlugin):

@@ -24,7 +24,7 @@ from rlhfkit.models.batch import make_batch
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.online_checks import check_loop
 from rlhfkit.online_config import OnlineConfig
-from rlhfkit.optim import build_optimizer, checked_optim
+from rlhfkit.optim import available_optim, build_optimizer
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
@@ -53,7 +53,7 @@ class OnlineOptimizer(ABC):
         self.config = config
         self.rl = context.config.stage.rl
         self.seed = context.config.seed
-        self._optim = checked_optim("optimizer.optim", config.optim, context.device)
+        self._optim = available_optim("optimizer.optim", config.optim, context.device)
         self.kl_penalty = KLPenalty(config)
         self.pretraining: list[list[int]] = []
         self._drift: list[Tensor] = []

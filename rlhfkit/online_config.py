@@ -2,6 +2,19 @@
 
 from dataclasses import dataclass
 
+from rlhfkit.checks import (
+    require_above_zero,
+    require_below,
+    require_not_negative,
+    require_one_of,
+)
+from rlhfkit.errors import UserError
+from rlhfkit.training_config import OPTIMS
+
+SCHEDULES = ("constant", "linear")
+KL_ESTIMATORS = ("k1", "k2", "k3")
+"""`rlhfkit.rl.kl.ESTIMATORS`, without importing torch."""
+
 
 @dataclass
 class OnlineConfig:
@@ -62,3 +75,20 @@ class OnlineConfig:
 
     ptx_length: int = 64
     """Tokens of each pretraining text."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_one_of(name, self, SCHEDULES, "lr_scheduler_type")
+        require_one_of(name, self, OPTIMS, "optim")
+        require_one_of(name, self, KL_ESTIMATORS, "kl_estimator")
+        require_not_negative(name, self, "learning_rate", "warmup_iterations", "weight_decay")
+        require_not_negative(name, self, "ptx_coef")
+        require_above_zero(name, self, "adam_epsilon", "max_grad_norm", "cliprange", "kl_clip")
+        require_above_zero(name, self, "num_ppo_epochs", "num_mini_batches")
+        require_above_zero(name, self, "ptx_batch_size", "ptx_per_episode", "ptx_length")
+        require_below(name, self, 1, "adam_beta1", "adam_beta2", "ema_decay")
+        if self.kl_in_loss and self.kl_estimator == "k1":
+            raise UserError(
+                f"{name}.kl_estimator=k1: the mean of its gradient is 0, so that in the loss it "
+                f"holds nothing; with {name}.kl_in_loss=true take k2 or k3"
+            )

@@ -5,19 +5,12 @@ from typing import Any
 import torch
 
 from rlhfkit.console import console
-from rlhfkit.errors import UserError, nearest
 
 UNPAGED = {"paged_adamw_32bit": "adamw_torch", "paged_adamw_8bit": "adamw_8bit"}
-OPTIMS = ("adamw_torch", "adamw_torch_fused", "adamw_8bit", *UNPAGED)
 
 
-def checked_optim(option: str, name: str, device: torch.device) -> str:
-    """The optimizer to build for an option's value; on CPUs nothing is paged, and a line says so.
-
-    Raises `UserError` for a name that is none.
-    """
-    if name not in OPTIMS:
-        raise UserError(f"{option}={name}: {nearest(name, OPTIMS)}")
+def available_optim(option: str, name: str, device: torch.device) -> str:
+    """The optimizer to build for an option's value: on CPUs nothing is paged, a line says so."""
     if device.type == "cpu" and name in UNPAGED:
         console.print(
             f"{option}={name}: pages are for GPUs, this runs on a CPU with {UNPAGED[name]}",

@@ -14,7 +14,7 @@ from rlhfkit.config import RunConfig, check_entries
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.option_checks import check_options, check_pretraining
+from rlhfkit.option_checks import check_options, check_pretraining, check_start
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.run_dir import RunDir, StageRecord
 from rlhfkit.stages import STAGES, Stage, find_stage
@@ -69,6 +69,7 @@ class Runner:
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
         check_options(self.config)
+        check_start(self.config)
         self._set_aside()
         waiting = self._waiting()
         check_pretraining(self.context("checks"), waiting)

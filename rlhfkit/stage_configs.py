@@ -2,37 +2,17 @@
 
 from dataclasses import dataclass, field
 
+from rlhfkit.checks import (
+    require_above_zero,
+    require_below,
+    require_fractions,
+    require_not_negative,
+    require_one_of,
+)
+from rlhfkit.errors import UserError
+from rlhfkit.training_config import TrainingConfig
 
-@dataclass
-class TrainingConfig:
-    """What every stage with a trainer of its own shares; names as in transformers and TRL."""
-
-    learning_rate: float = 1e-4
-    """Peak rate of AdamW."""
-
-    optim: str = "adamw_torch"
-    """adamw_torch, adamw_torch_fused, adamw_8bit, paged_adamw_8bit or paged_adamw_32bit: 8 bytes a
-    trained parameter, or 2; paged ones move to main memory when the GPU is full."""
-
-    num_train_epochs: float = 1.0
-    per_device_train_batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    lr_scheduler_type: str = "cosine"
-    min_lr_rate: float = 0.0
-    """Share of the peak at which a cosine ends (InstructGPT, C.1 and C.2: 0.1)."""
-
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.95
-    max_grad_norm: float = 1.0
-    gradient_checkpointing: bool = False
-    """Compute layers again in the backward pass: less memory, a third more time."""
-
-    group_by_length: bool = True
-    """Batches of like length: less is computed on padding; false shuffles alone."""
-
-    logging_steps: int = 5
+SELECT_BY = ("last", "loss", "reward")
 
 
 @dataclass
@@ -45,6 +25,10 @@ class LabelerShareConfig:
     demonstrations: float | None = None
     prompts: float | None = None
     rankings: float | None = None
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_fractions(name, self, "demonstrations", "prompts", "rankings")
 
 
 @dataclass
@@ -82,6 +66,18 @@ class PrepareConfig:
     """How many other demonstrations of its `instruction` stand before each demonstration that has
     one (section A.1: all of them), while they fit model.max_prompt_length."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "max_prompt_length", "max_completion_length")
+        require_above_zero(name, self, "dedup_prefix", "max_per_user")
+        require_not_negative(name, self, "few_shot")
+        require_below(name, self, 1, "validation_fraction", "test_fraction")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise UserError(
+                f"{name}.validation_fraction={self.validation_fraction} and "
+                f"test_fraction={self.test_fraction}: their sum must be below 1"
+            )
+
 
 @dataclass
 class SftConfig(TrainingConfig):
@@ -108,6 +104,14 @@ class SftConfig(TrainingConfig):
     validation_fraction: float = 0.05
     """Share of the demonstrations kept for the validation loss."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_one_of(name, self, SELECT_BY, "select_by")
+        require_above_zero(name, self, "max_completion_length", "pretraining_length")
+        require_below(name, self, 1, "residual_dropout", "pretraining_fraction")
+        require_below(name, self, 1, "validation_fraction")
+
 
 @dataclass
 class RlSftConfig(SftConfig):
@@ -131,6 +135,18 @@ class SampleConfig:
     models: list[str] = field(default_factory=lambda: ["sft"])
     """Whose completions: `base`, `sft`, `rl_sft`, `rl`, directories or hub names, in turns."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        completions = self.num_completions
+        if not 2 <= completions <= 16:
+            raise UserError(
+                f"{name}.num_completions={completions}: K must be from 2 to 16, a ranking needs at "
+                f"least two completions"
+            )
+        require_above_zero(name, self, "num_prompts")
+        if not 1 <= len(self.models) <= completions:
+            raise UserError(f"{name}.models={self.models}: between 1 and {completions} models")
+
 
 @dataclass
 class LabelConfig:
@@ -141,6 +157,11 @@ class LabelConfig:
 
     overlap_prompts: int = 20
     """On this many prompts a second labeler ranks too, so that agreement can be reported."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "labels_per_prompt")
+        require_not_negative(name, self, "overlap_prompts")
 
 
 @dataclass
@@ -162,6 +183,13 @@ class RewardModelConfig(TrainingConfig):
 
     normalise_on: int = 64
     """The bias makes this many demonstrations average 0 (section C.2); 0 leaves it at 0."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_above_zero(name, self, "max_completion_length")
+        require_not_negative(name, self, "normalise_on")
+        require_below(name, self, 1, "validation_fraction")
 
 
 @dataclass
@@ -196,6 +224,14 @@ class RlConfig:
     whiten_rewards: bool = False
     """Scale per-token rewards to unit variance, mean kept (Ziegler et al. 2019)."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "total_episodes", "batch_size", "micro_batch_size")
+        require_above_zero(name, self, "reward_clip")
+        require_not_negative(name, self, "missing_eos_penalty")
+        if self.use_score_norm and not self.use_score_scaling:
+            raise UserError(f"{name}.use_score_norm=true: needs {name}.use_score_scaling=true")
+
 
 @dataclass
 class EvaluateConfig:
@@ -209,6 +245,10 @@ class EvaluateConfig:
 
     opponents: list[str] = field(default_factory=list)
     """More models to compare, by directory or hub name."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "num_prompts", "num_completions")
 
 
 @dataclass

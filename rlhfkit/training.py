@@ -11,10 +11,10 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from rlhfkit.console import ProgressBar, progress_bar
 from rlhfkit.context import Context
-from rlhfkit.optim import checked_optim
+from rlhfkit.optim import available_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
-from rlhfkit.stage_configs import TrainingConfig
+from rlhfkit.training_config import TrainingConfig
 
 A = TypeVar("A", bound=TrainingArguments)
 
@@ -24,7 +24,7 @@ def training_arguments(
 ) -> A:
     """A trainer's arguments from a stage's options."""
     shared = {item.name: getattr(config, item.name) for item in fields(TrainingConfig)}
-    shared["optim"] = checked_optim(f"stage.{context.stage}.optim", config.optim, context.device)
+    shared["optim"] = available_optim(f"stage.{context.stage}.optim", config.optim, context.device)
     if shared.pop("group_by_length"):
         shared["train_sampling_strategy"] = "group_by_length"
     if floor := shared.pop("min_lr_rate"):

@@ -4,24 +4,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
+from rlhfkit.checks import require_above_zero
 from rlhfkit.component import Component
+from rlhfkit.errors import UserError
 
 
 @dataclass
-class WinRateConfig:
-    """How often a policy's completion is preferred to the SFT model's, by the gold labelers; a
-    tie counts one half."""
+class IntervalConfig:
+    """Of the numbers' bootstrap intervals."""
 
     confidence_level: float = 0.95
     resamples: int = 10_000
     """Bootstrap resamples over prompts."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        if not 0 < self.confidence_level < 1:
+            raise UserError(
+                f"{name}.confidence_level={self.confidence_level}: must be above 0 and below 1"
+            )
+        require_above_zero(name, self, "resamples")
+
 
 @dataclass
-class PolicyStatisticsConfig:
+class WinRateConfig(IntervalConfig):
+    """How often a policy's completion is preferred to the SFT model's, by the gold labelers; a
+    tie counts one half."""
+
+
+@dataclass
+class PolicyStatisticsConfig(IntervalConfig):
     """KL to the SFT model, score by the run's rewards, length, and share that ends with EOS."""
 
-    confidence_level: float = 0.95
     resamples: int = 2_000
 
 

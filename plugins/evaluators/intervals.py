@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import bootstrap
 
-from rlhfkit.errors import UserError
 from rlhfkit.types import Metric, PolicySamples
 
 _AT_ONCE = 500
@@ -25,13 +24,8 @@ def interval(values: Sequence[float], level: float, resamples: int, seed: int) -
     """The mean of independent values with its percentile bootstrap interval (Efron 1979).
 
     level: of confidence, between 0 and 1. A constant sample has an interval of width 0.
-    Raises `UserError` for options that make no sense, `ValueError` without values.
+    Raises `ValueError` without values.
     """
-    if not 0 < level < 1 or resamples < 1:
-        raise UserError(
-            f"evaluator: confidence_level={level} must lie between 0 and 1, "
-            f"resamples={resamples} must be positive"
-        )
     if not values:
         raise ValueError("interval: no values")
     if min(values) == max(values):  # scipy gives NaN for some of these

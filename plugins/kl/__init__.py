@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
+from rlhfkit.checks import require_above_zero, require_not_negative
 from rlhfkit.component import Component
+from rlhfkit.errors import UserError
 
 
 @dataclass
@@ -18,6 +20,10 @@ class FixedConfig:
 
     kl_coef: float = 0.02
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_not_negative(name, self, "kl_coef")
+
 
 @dataclass
 class AdaptiveConfig:
@@ -29,6 +35,10 @@ class AdaptiveConfig:
 
     horizon: int = 10_000
     """Episodes over which a full deviation changes the coefficient by its size."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "init_kl_coef", "target", "horizon")
 
 
 @dataclass
@@ -53,6 +63,13 @@ class PidConfig:
     kd: float = 0.01
     """Gain of the KL's rise since the last iteration."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "target")
+        require_not_negative(name, self, "init_kl_coef", "kp", "ki", "kd")
+        if self.kp == self.ki == self.kd == 0:
+            raise UserError("kl=pid: kp, ki and kd are all 0; kl=fixed is a constant coefficient")
+
 
 @dataclass
 class LinearConfig:
@@ -61,13 +78,14 @@ class LinearConfig:
     start: float = 0.1
     end: float = 0.0
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_not_negative(name, self, "start", "end")
+
 
 @dataclass
-class CosineConfig:
+class CosineConfig(LinearConfig):
     """Half a cosine over `stage.rl.total_episodes`."""
-
-    start: float = 0.1
-    end: float = 0.0
 
 
 @hookimpl

@@ -12,8 +12,6 @@ class FixedKL:
     """A constant coefficient."""
 
     def __init__(self, config: FixedConfig, context: Context | None = None) -> None:
-        if config.kl_coef < 0:
-            raise UserError(f"kl.kl_coef={config.kl_coef}: must not be negative")
         self.coef = config.kl_coef
 
     def update(self, kl: float, num_episodes: int) -> None:
@@ -37,8 +35,6 @@ class AdaptiveKL(FixedKL):
     """Proportional control in log space towards a target KL (Ziegler et al. 2019, section 2.2)."""
 
     def __init__(self, config: AdaptiveConfig, context: Context | None = None) -> None:
-        if config.init_kl_coef <= 0 or config.target <= 0 or config.horizon <= 0:
-            raise UserError("kl=adaptive: init_kl_coef, target and horizon must be positive")
         if context is not None and context.config.stage.rl.batch_size >= 5 * config.horizon:
             raise UserError(
                 f"kl.horizon={config.horizon}: too short for stage.rl.batch_size="

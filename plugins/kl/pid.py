@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-from rlhfkit.checks import require_above_zero, require_not_negative
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.rl.kl import pid_coef
 from rlhfkit_plugins.kl import PidConfig
 
@@ -13,10 +11,6 @@ class PidKL:
     """PID control towards a target KL (Stooke et al. 2020, algorithm 2)."""
 
     def __init__(self, config: PidConfig, context: Context | None = None) -> None:
-        require_above_zero("kl", config, "target")
-        require_not_negative("kl", config, "init_kl_coef", "kp", "ki", "kd")
-        if config.kp == config.ki == config.kd == 0:
-            raise UserError("kl=pid: kp, ki and kd are all 0; kl=fixed is a constant coefficient")
         self._config = config
         self.coef = self._integral = config.init_kl_coef
         self._previous: float | None = None

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from rlhfkit.checks import require_not_negative
 from rlhfkit.context import Context
 from rlhfkit.rl.kl import scheduled_coef
-from rlhfkit_plugins.kl import CosineConfig, LinearConfig
+from rlhfkit_plugins.kl import LinearConfig
 
 
 class LinearKL:
@@ -14,8 +13,7 @@ class LinearKL:
 
     shape: Literal["linear", "cosine"] = "linear"
 
-    def __init__(self, config: LinearConfig | CosineConfig, context: Context) -> None:
-        require_not_negative("kl", config, "start", "end")
+    def __init__(self, config: LinearConfig, context: Context) -> None:
         self._config = config
         self._total = context.config.stage.rl.total_episodes
         self._episodes = 0

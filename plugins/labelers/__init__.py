@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
+from rlhfkit.checks import (
+    require_above_zero,
+    require_below,
+    require_not_negative,
+)
 from rlhfkit.component import Component
+from rlhfkit.errors import UserError, nearest
+from rlhfkit_plugins.labelers.pool import POOL
 
 
 @dataclass
@@ -16,6 +23,19 @@ class SimulatedConfig:
 
     error_rate: float | None = None
     """Share of typical pairs a labeler confuses, below 0.5; null keeps each labeler's own."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_below(name, self, 0.5, "error_rate")
+        if self.labelers is None:
+            return
+        for labeler in self.labelers:
+            if labeler not in POOL:
+                raise UserError(
+                    f"{name}.labelers: no simulated labeler '{labeler}'; {nearest(labeler, POOL)}"
+                )
+        if not self.labelers or len(set(self.labelers)) < len(self.labelers):
+            raise UserError(f"{name}.labelers={self.labelers}: name at least one, and none twice")
 
 
 @dataclass
@@ -29,6 +49,11 @@ class RewardModelLabelerConfig:
     """Scores this close are ties."""
 
     batch_size: int = 16
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_not_negative(name, self, "tie_margin")
+        require_above_zero(name, self, "batch_size")
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.types import Judgement, Messages
 from rlhfkit_plugins.labelers import RewardModelLabelerConfig
 from rlhfkit_plugins.labelers.ranking import ranks_of
@@ -14,8 +13,6 @@ class RewardModelLabeler:
     """Ranks by score; what the policy is trained on should be another model."""
 
     def __init__(self, config: RewardModelLabelerConfig, context: Context) -> None:
-        if config.tie_margin < 0:
-            raise UserError(f"labeler.tie_margin={config.tie_margin}: must not be negative")
         self._name = f"reward-model:{config.path}"
         self._tie_margin = config.tie_margin
         self._reward = load_reward(context, config.path, config.batch_size)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError, nearest
 from rlhfkit.types import Judgement, Messages
 from rlhfkit_plugins.labelers import SimulatedConfig
 from rlhfkit_plugins.labelers.features import measure
@@ -76,16 +75,6 @@ def _gumbel(*key: object) -> float:
 
 
 def _chosen(config: SimulatedConfig) -> list[SimulatedLabeler]:
-    names = list(POOL) if config.labelers is None else config.labelers
-    for name in names:
-        if name not in POOL:
-            raise UserError(
-                f"labeler.labelers: no simulated labeler '{name}'; {nearest(name, POOL)}"
-            )
+    pool = [POOL[name] for name in (POOL if config.labelers is None else config.labelers)]
     rate = config.error_rate
-    if not names or len(set(names)) < len(names):
-        raise UserError(f"labeler.labelers={names}: name at least one, and none twice")
-    if rate is not None and not 0 <= rate < 0.5:
-        raise UserError(f"labeler.error_rate={rate}: must be at least 0 and below 0.5")
-    pool = [POOL[name] for name in names]
     return pool if rate is None else [replace(labeler, error_rate=rate) for labeler in pool]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlhfkit import hookimpl
+from rlhfkit.checks import require_above_zero, require_below, require_one_of
 from rlhfkit.component import Component
 
 
@@ -31,6 +32,11 @@ class LoraConfig:
     share_lower: bool = True
     """In rl, compute the layers below the adapters once per sequence for all roles and epochs."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "lora_r", "lora_alpha", "lora_last_layers")
+        require_below(name, self, 1, "lora_dropout")
+
 
 @dataclass
 class QloraConfig(LoraConfig):
@@ -40,6 +46,11 @@ class QloraConfig(LoraConfig):
     bnb_4bit_use_double_quant: bool = True
     skip_modules: list[str] = field(default_factory=lambda: ["lm_head"])
     """Modules left unquantised."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_one_of(name, self, ("nf4", "fp4"), "bnb_4bit_quant_type")
 
 
 @hookimpl

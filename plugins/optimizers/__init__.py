@@ -5,8 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
+from rlhfkit.checks import (
+    require_above_zero,
+    require_at_least,
+    require_fractions,
+    require_not_negative,
+    require_one_of,
+)
 from rlhfkit.component import Component
+from rlhfkit.errors import UserError
 from rlhfkit.online_config import OnlineConfig
+
+LOSS_TYPES = ("grpo", "dapo", "dr_grpo")
+"""`rlhfkit.rl.aggregation.LossType`, without importing torch."""
 
 
 @dataclass
@@ -41,6 +52,18 @@ class PpoConfig(OnlineConfig):
     """Iterations at the start that train the value model alone: a reward model has never seen
     unfinished text, so its values of it, and the first advantages, are far off."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_not_negative(name, self, "value_learning_rate", "vf_coef", "entropy_coef")
+        require_not_negative(name, self, "critic_warmup")
+        require_above_zero(name, self, "cliprange_value", "value_huber_delta", "target_kl")
+        require_fractions(name, self, "gamma", "lam")
+        if self.whiten_per_mini_batch and not self.whiten_advantages:
+            raise UserError(
+                f"{name}.whiten_per_mini_batch=true: needs {name}.whiten_advantages=true"
+            )
+
 
 @dataclass
 class RlooConfig(OnlineConfig):
@@ -48,6 +71,11 @@ class RlooConfig(OnlineConfig):
 
     num_generations: int = 4
     """Completions per prompt; each is compared with the others' mean."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_at_least(name, self, 2, "num_generations")
 
 
 @dataclass
@@ -72,6 +100,14 @@ class GrpoConfig(OnlineConfig):
     epsilon_high: float | None = None
     """Of the policy ratio above 1 (DAPO: 0.28); null takes `cliprange`."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_at_least(name, self, 2, "num_generations")
+        require_above_zero(name, self, "epsilon_high")
+        require_one_of(name, self, ("group", "none"), "scale_rewards")
+        require_one_of(name, self, LOSS_TYPES, "loss_type")
+
 
 @dataclass
 class ReinforcePpConfig(OnlineConfig):
@@ -79,6 +115,11 @@ class ReinforcePpConfig(OnlineConfig):
 
     gamma: float = 1.0
     """Discount of the penalised rewards."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_fractions(name, self, "gamma")
 
 
 @dataclass
@@ -100,6 +141,12 @@ class TrlOnlineConfig:
     epsilon_high: float | None = None
     """Of the policy ratio above 1; null takes `epsilon`."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_not_negative(name, self, "learning_rate", "max_grad_norm")
+        require_at_least(name, self, 2, "num_generations")
+        require_above_zero(name, self, "num_iterations", "epsilon", "epsilon_high")
+
 
 @dataclass
 class TrlGrpoConfig(TrlOnlineConfig):
@@ -113,6 +160,11 @@ class TrlGrpoConfig(TrlOnlineConfig):
 
     use_bias_correction_kl: bool = False
     """Multiply the KL by the policy ratio (DeepSeek-V3.2); TRL's default, but not GRPO's paper."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_one_of(name, self, ("group", "batch", "none"), "scale_rewards")
 
 
 @dataclass
@@ -133,6 +185,12 @@ class DpoConfig:
     per_device_train_batch_size: int = 8
     gradient_accumulation_steps: int = 1
     max_length: int = 512
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_not_negative(name, self, "learning_rate")
+        require_above_zero(name, self, "beta", "num_train_epochs", "max_length")
+        require_above_zero(name, self, "per_device_train_batch_size", "gradient_accumulation_steps")
 
 
 @hookimpl

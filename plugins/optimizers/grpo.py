@@ -5,19 +5,17 @@ to the reference is a term of the loss and, unless `optimizer.kl_in_loss=false`,
 reward.
 """
 
-from typing import cast, get_args
+from typing import cast
 
 from torch import Tensor
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import UserError
 from rlhfkit.rl.advantages import group_relative
 from rlhfkit.rl.aggregation import LossType
 from rlhfkit.rollout import Rollout
 from rlhfkit_plugins.optimizers import GrpoConfig
 from rlhfkit_plugins.optimizers.critic_free import CriticFree
-
-_CHOICES = {"loss_type": get_args(LossType), "scale_rewards": ("group", "none")}
 
 
 class GRPO(CriticFree):
@@ -27,7 +25,8 @@ class GRPO(CriticFree):
 
     def __init__(self, config: GrpoConfig, context: Context) -> None:
         super().__init__(config, context)
-        _check(config, context)
+        if config.loss_type == "dr_grpo" and not hasattr(context.config.sampler, "response_length"):
+            raise UserError("optimizer.loss_type=dr_grpo: the sampler has no response_length")
         self.completions_per_prompt = config.num_generations
         self.loss_type = cast(LossType, config.loss_type)
         self.longest_response = getattr(context.config.sampler, "response_length", 1)
@@ -37,16 +36,3 @@ class GRPO(CriticFree):
         rewards = rollout.scores - self.kl.coef * self.kl_penalty.in_reward(rollout).sum(1)
         groups = rewards.view(-1, self.completions_per_prompt)
         return group_relative(groups, self.config.scale_rewards == "group").view(-1, 1)
-
-
-def _check(config: GrpoConfig, context: Context) -> None:
-    if config.num_generations < 2:
-        raise UserError("optimizer.num_generations: must be at least 2")
-    if config.epsilon_high is not None and config.epsilon_high <= 0:
-        raise UserError(f"optimizer.epsilon_high={config.epsilon_high}: must be positive")
-    for name, choices in _CHOICES.items():
-        value = getattr(config, name)
-        if value not in choices:
-            raise UserError(f"optimizer.{name}={value}: {nearest(value, choices)}")
-    if config.loss_type == "dr_grpo" and not hasattr(context.config.sampler, "response_length"):
-        raise UserError("optimizer.loss_type=dr_grpo: the sampler has no response_length")

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.online import OnlineOptimizer
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.advantages import gae
@@ -46,10 +45,6 @@ class PPO(OnlineOptimizer):
 
     def __init__(self, config: PpoConfig, context: Context) -> None:
         super().__init__(config, context)
-        if config.whiten_per_mini_batch and not config.whiten_advantages:
-            raise UserError(
-                "optimizer.whiten_per_mini_batch=true: needs optimizer.whiten_advantages=true"
-            )
         self._steps_to_warm_up = config.critic_warmup
         self._value_size = BatchSize("values", self.rl.micro_batch_size)
 

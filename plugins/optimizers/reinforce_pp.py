@@ -6,8 +6,6 @@ normalised over the whole batch instead of a prompt's group.
 
 from torch import Tensor
 
-from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.rl.advantages import discounted_returns
 from rlhfkit.rl.kl import penalised_rewards
 from rlhfkit.rl.whitening import whiten
@@ -20,11 +18,6 @@ class ReinforcePP(CriticFree):
     """Returns of tokens, normalised over the batch."""
 
     config: ReinforcePpConfig
-
-    def __init__(self, config: ReinforcePpConfig, context: Context) -> None:
-        super().__init__(config, context)
-        if not 0 <= config.gamma <= 1:
-            raise UserError(f"optimizer.gamma={config.gamma}: must be from 0 to 1")
 
     def advantages(self, rollout: Rollout) -> Tensor:
         mask = rollout.response_mask

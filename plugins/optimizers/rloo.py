@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.online import OnlineOptimizer
 from rlhfkit.rl.advantages import leave_one_out
 from rlhfkit.rl.losses import ppo_policy_loss
@@ -27,8 +26,6 @@ class RLOO(OnlineOptimizer):
 
     def __init__(self, config: RlooConfig, context: Context) -> None:
         super().__init__(config, context)
-        if config.num_generations < 2:
-            raise UserError("optimizer.num_generations: must be at least 2")
         self.completions_per_prompt = config.num_generations
 
     def parameter_groups(self) -> list[dict[str, Any]]:

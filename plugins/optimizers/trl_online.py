@@ -16,6 +16,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from rlhfkit import data
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.online_checks import check_loop
 from rlhfkit.protocols import KLController
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.training import train, trainer_arguments
@@ -144,16 +145,8 @@ def _prompts(context: Context, text: TextFormat, num_generations: int) -> Datase
 
 
 def _check(config: TrlOnlineConfig, context: Context) -> None:
-    rl, count = context.config.stage.rl, config.num_generations
-    if not context.config.reward:
-        raise UserError("reward=[]: the rl stage needs at least one reward function")
-    if count < 2:
-        raise UserError("optimizer.num_generations: must be at least 2")
-    if rl.batch_size % count:
-        raise UserError(
-            f"stage.rl.batch_size={rl.batch_size}: must be a multiple of the {count} completions "
-            f"per prompt"
-        )
+    check_loop(context.config, config.num_generations)
+    rl = context.config.stage.rl
     if rl.batch_size % min(rl.micro_batch_size, rl.batch_size):
         raise UserError(
             f"stage.rl.batch_size={rl.batch_size}: must be a multiple of "

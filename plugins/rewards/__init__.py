@@ -1,10 +1,13 @@
 """Reward functions: what the policy is scored by."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
+from rlhfkit.checks import require_above_zero, require_not_negative
 from rlhfkit.component import Component
+from rlhfkit.errors import UserError
 
 
 @dataclass
@@ -17,6 +20,10 @@ class RewardModelRewardConfig:
 
     batch_size: int = 16
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "batch_size")
+
 
 @dataclass
 class LengthConfig:
@@ -27,12 +34,27 @@ class LengthConfig:
     max: int = 100
     slope: int = 20
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_not_negative(name, self, "slope")
+        if not 0 <= self.min <= self.max:
+            raise UserError(f"{name}.min={self.min}, {name}.max={self.max}: needs 0 <= min <= max")
+
 
 @dataclass
 class FormatConfig:
     """1 when the completion matches a regular expression (searched anywhere), else 0."""
 
     pattern: str = r"[.!?]\s*$"
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise UserError(
+                f"{name}.pattern={self.pattern}: no regular expression ({error})"
+            ) from error
 
 
 @dataclass
@@ -42,6 +64,11 @@ class SentimentConfig:
     target: float = 1.0
     """The score is 1 less the distance from this: 1 rewards positive texts, 0 neutral ones, -1
     negative ones."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        if not -1 <= self.target <= 1:
+            raise UserError(f"{name}.target={self.target}: must be from -1 to 1")
 
 
 @hookimpl

@@ -3,7 +3,6 @@
 import re
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.types import Messages
 from rlhfkit_plugins.rewards import FormatConfig
 
@@ -12,12 +11,7 @@ class FormatReward:
     """1 when the pattern is found in the completion, else 0."""
 
     def __init__(self, config: FormatConfig, context: Context | None = None) -> None:
-        try:
-            self._pattern = re.compile(config.pattern)
-        except re.error as error:
-            raise UserError(
-                f"reward.format.pattern={config.pattern}: no regular expression ({error})"
-            ) from error
+        self._pattern = re.compile(config.pattern)
 
     def __call__(
         self, prompts: list[Messages], completions: list[str], **columns: object

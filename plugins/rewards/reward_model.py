@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel
 from rlhfkit.out_of_memory import BatchSize
@@ -18,8 +17,6 @@ from rlhfkit_plugins.rewards.classifier import load_classifier
 
 def build(config: RewardModelRewardConfig, context: Context) -> RewardFunction:
     """The reward function of these options: of `path`, of the models in memory, or of the run."""
-    if config.batch_size < 1:
-        raise UserError(f"reward.reward_model.batch_size={config.batch_size}: must be positive")
     if config.path is not None:
         return load_reward(context, config.path, config.batch_size)
     if context.roles is not None and context.roles.reward is not None:

@@ -3,7 +3,6 @@
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.types import Messages
 from rlhfkit_plugins.rewards import SentimentConfig
 
@@ -13,8 +12,6 @@ class SentimentReward:
     of 1, its negative for -1."""
 
     def __init__(self, config: SentimentConfig, context: Context | None = None) -> None:
-        if not -1 <= config.target <= 1:
-            raise UserError(f"reward.sentiment.target={config.target}: must lie between -1 and 1")
         self._target = config.target
         self._analyzer = SentimentIntensityAnalyzer()
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
+from rlhfkit.checks import require_above_zero, require_at_least
 from rlhfkit.component import Component
+from rlhfkit.errors import UserError
 
 
 @dataclass
@@ -16,6 +18,10 @@ class SamplingConfig:
 
     temperature: float = 1.0
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "response_length", "temperature")
+
 
 @dataclass
 class BatchedConfig(SamplingConfig):
@@ -23,6 +29,11 @@ class BatchedConfig(SamplingConfig):
 
     batch_size: int = 32
     """Prompts decoded together."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_above_zero(name, self, "batch_size")
 
 
 @dataclass
@@ -48,6 +59,11 @@ class ContinuousConfig(BatchedConfig):
     page_size: int = 32
     """Tokens in a page of the cache."""
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_at_least(name, self, 4, "page_size")
+
 
 @dataclass
 class ServerConfig(SamplingConfig):
@@ -69,6 +85,13 @@ class ServerConfig(SamplingConfig):
 
     api_key_variable: str = "VLLM_API_KEY"
     """The environment variable with the server's key, where it wants one."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_above_zero(name, self, "timeout")
+        if not self.model or not self.adapter_dir:
+            raise UserError(f"sampler=server needs {name}.model=NAME and {name}.adapter_dir=DIR")
 
 
 @hookimpl

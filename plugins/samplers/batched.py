@@ -10,7 +10,6 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import BatchedConfig
-from rlhfkit_plugins.samplers.plain_sampling import check_sampling
 
 
 class BatchedSampler(ABC):
@@ -21,7 +20,6 @@ class BatchedSampler(ABC):
     """
 
     def __init__(self, config: BatchedConfig, context: Context | None = None) -> None:
-        check_sampling(config)
         self.temperature = config.temperature
         self.response_length = config.response_length
         self.batch_size = BatchSize("sampling", config.batch_size)

@@ -15,7 +15,7 @@ from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import ContinuousConfig
-from rlhfkit_plugins.samplers.plain_sampling import check_sampling, plain_sampling
+from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
 
 
 class ContinuousSampler:
@@ -25,9 +25,6 @@ class ContinuousSampler:
     """
 
     def __init__(self, config: ContinuousConfig, context: Context | None = None) -> None:
-        check_sampling(config)
-        if config.page_size < 4:
-            raise UserError(f"sampler.page_size={config.page_size}: must be at least 4")
         if context is not None and context.planned is not None:
             raise UserError("sampler=continuous cannot be planned: plan with sampler=cached")
         self.temperature = config.temperature

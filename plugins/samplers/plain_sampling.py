@@ -1,21 +1,10 @@
-"""What samplers share: which options make sense, and how transformers is told to sample plainly."""
+"""How transformers is told to sample plainly."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from transformers import GenerationConfig
-
-from rlhfkit.errors import UserError
-from rlhfkit_plugins.samplers import BatchedConfig, SamplingConfig
-
-
-def check_sampling(config: SamplingConfig) -> None:
-    """Refuse what no sampler can do."""
-    if config.temperature <= 0 or config.response_length < 1:
-        raise UserError("sampler: temperature and response_length must be positive")
-    if isinstance(config, BatchedConfig) and config.batch_size < 1:
-        raise UserError("sampler: batch_size must be positive")
 
 
 @contextmanager

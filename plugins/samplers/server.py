@@ -20,7 +20,6 @@ from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import ServerConfig
-from rlhfkit_plugins.samplers.plain_sampling import check_sampling
 from rlhfkit_plugins.samplers.server_api import ServerApi
 
 REQUESTS_AT_ONCE = 64
@@ -35,9 +34,6 @@ class ServerSampler:
     """Plain sampling by a server that has the base model and gets every new adapter."""
 
     def __init__(self, config: ServerConfig, context: Context | None = None) -> None:
-        check_sampling(config)
-        if not config.model or not config.adapter_dir:
-            raise UserError("sampler=server needs sampler.model=NAME and sampler.adapter_dir=DIR")
         self.temperature = config.temperature
         self.response_length = config.response_length
         self._api = ServerApi(config)

@@ -9,11 +9,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from rlhfkit.config import ModelConfig
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import UserError
 from rlhfkit.models.from_config import causal_lm_from_config
 
 ADAPTER_FILE = "adapter_config.json"
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 transformers.logging.disable_progress_bar()  # stages have bars of their own
@@ -77,9 +76,8 @@ def choose_dtype(context: Context) -> torch.dtype:
     """The precision of frozen weights: as configured, or what the device is good at."""
     wanted = context.config.model.dtype
     if wanted != "auto":
-        if wanted not in _DTYPES:
-            raise UserError(f"model.dtype={wanted}: {nearest(wanted, ['auto', *_DTYPES])}")
-        return _DTYPES[wanted]
+        dtype: torch.dtype = getattr(torch, wanted)
+        return dtype
     if context.device_kind == "cuda":
         half = context.mixed_precision == "bf16"
         return torch.bfloat16 if half else torch.float16

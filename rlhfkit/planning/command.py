@@ -13,6 +13,7 @@ from rlhfkit.config import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context, Planned
 from rlhfkit.errors import UserError
+from rlhfkit.option_checks import check_options
 from rlhfkit.planning.budget import Plan, nearest_fit
 from rlhfkit.planning.card import GIB, card_of, usable
 from rlhfkit.planning.meter import PARTS, Rates
@@ -23,6 +24,7 @@ from rlhfkit.planning.rates import ASSUMED, measured_rates
 def show_plan(context: Context) -> None:
     """Print peak memory and time by phase, and whether it fits or what would."""
     config, here = context.config, torch.cuda.is_available()
+    check_options(config)
     context = _planned(context)
     assert context.planned is not None
     assumed = context.planned.device_kind == "cuda" and not here

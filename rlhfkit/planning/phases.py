@@ -27,9 +27,10 @@ from rlhfkit.optim import build_optimizer
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.planning.meter import Meter
 from rlhfkit.rollout import Rollout, by_micro_batch, lower_rows, teacher_forced_logprobs
-from rlhfkit.stage_configs import SftConfig, TrainingConfig
+from rlhfkit.stage_configs import SftConfig
 from rlhfkit.stages.reward_model import Element, ranking_loss
 from rlhfkit.stages.sft import completion_loss
+from rlhfkit.training_config import TrainingConfig
 from rlhfkit.types import Response
 
 SHORT = (2, 4)

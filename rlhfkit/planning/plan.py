@@ -14,7 +14,7 @@ from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
 from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
 from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
 from rlhfkit.planning.worst_case import fake_tensors
-from rlhfkit.stage_configs import TrainingConfig
+from rlhfkit.training_config import TrainingConfig
 
 STAGE_PHASES = {
     "sft": ("sft",),

@@ -47,7 +47,8 @@ class Counts:
 
 def run(context: Context) -> None:
     """Prepare and write the rows; every step is off unless its option is set."""
-    check_options(context)
+    if pii := context.config.stage.prepare.pii:
+        preparation.pii_finder(pii)  # a wrong kind is told before the rows are read
     counts = Counts()
     rows = counts.after("read", _read(context))
     rows = _filter(context, rows, counts)
@@ -63,28 +64,6 @@ def run(context: Context) -> None:
                 write_jsonl(file, items)
     write_json(context.stage_dir / COUNTS_FILE, counts.steps)
     console.print(counts_table(counts.steps))
-
-
-def check_options(context: Context) -> None:
-    """`UserError` for an option outside its meaning."""
-    config = context.config.stage.prepare
-    for name in ("max_prompt_length", "max_completion_length", "dedup_prefix", "max_per_user"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise UserError(f"stage.prepare.{name}={value}: must be positive; null turns it off")
-    if config.few_shot < 0:
-        raise UserError(f"stage.prepare.few_shot={config.few_shot}: must not be negative")
-    held_out = (config.validation_fraction, config.test_fraction)
-    if min(held_out) < 0 or sum(held_out) >= 1:
-        raise UserError(
-            f"stage.prepare.validation_fraction={held_out[0]} and test_fraction={held_out[1]}: "
-            f"must not be negative, and their sum must be below 1"
-        )
-    for kind, share in _labeler_shares(context).items():
-        if not 0 <= share <= 1:
-            raise UserError(f"stage.prepare.labeler_share.{kind}={share}: must be from 0 to 1")
-    if config.pii:
-        preparation.pii_finder(config.pii)
 
 
 def _read(context: Context) -> ByKind:

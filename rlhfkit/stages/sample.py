@@ -15,7 +15,6 @@ import torch
 from rlhfkit import data
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.reporting import Reporter
 from rlhfkit.run_dir import write_jsonl
@@ -43,8 +42,6 @@ def run(context: Context) -> None:
 
 def _shares(models: list[str], completions: int) -> dict[str, int]:
     """How many of the K completions each model writes."""
-    if not models or len(models) > completions:
-        raise UserError(f"stage.sample.models={models}: between 1 and {completions} models")
     turns = [models[turn % len(models)] for turn in range(completions)]
     return {name: turns.count(name) for name in models}
 

@@ -7,6 +7,7 @@ from scipy.stats import binom, norm
 
 from rlhfkit.errors import UserError
 from rlhfkit.types import Metric
+from rlhfkit_plugins.evaluators import PolicyStatisticsConfig, WinRateConfig
 from rlhfkit_plugins.evaluators.intervals import interval
 
 
@@ -49,10 +50,14 @@ def test_seeds_reproduce():
     assert interval(values, 0.9, 50, 1) != interval(values, 0.9, 50, 2)
 
 
-@pytest.mark.parametrize(("level", "resamples"), [(0, 10), (1, 10), (95, 10), (0.9, 0)])
-def test_wrong_options(level, resamples):
-    with pytest.raises(UserError, match=f"confidence_level={level}.*resamples={resamples}"):
-        interval([1.0, 2.0], level, resamples, 0)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("confidence_level", 0), ("confidence_level", 1), ("confidence_level", 95), ("resamples", 0)],
+)
+def test_wrong_options(option, value):
+    for config in (WinRateConfig, PolicyStatisticsConfig):
+        with pytest.raises(UserError, match=rf"evaluator\.x\.{option}={value}: must be"):
+            config(**{option: value}).check("evaluator.x")
 
 
 def test_no_values():

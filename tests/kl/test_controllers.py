@@ -6,7 +6,14 @@ import pytest
 
 from rlhfkit.errors import UserError
 from rlhfkit.testing import KLControllerContract
-from rlhfkit_plugins.kl import AdaptiveConfig, FixedConfig, NoneConfig, PidConfig
+from rlhfkit_plugins.kl import (
+    AdaptiveConfig,
+    CosineConfig,
+    FixedConfig,
+    LinearConfig,
+    NoneConfig,
+    PidConfig,
+)
 from rlhfkit_plugins.kl.controllers import AdaptiveKL, FixedKL, NoKL
 from rlhfkit_plugins.kl.pid import PidKL
 
@@ -110,20 +117,22 @@ class TestSchedules:
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("config", "says"),
     [
-        (lambda: FixedKL(FixedConfig(kl_coef=-0.1)), "kl.kl_coef=-0.1: must not be negative"),
-        (lambda: AdaptiveKL(AdaptiveConfig(target=0.0)), "must be positive"),
-        (lambda: AdaptiveKL(AdaptiveConfig(init_kl_coef=0.0)), "must be positive"),
-        (lambda: AdaptiveKL(AdaptiveConfig(horizon=0)), "must be positive"),
-        (lambda: PidKL(PidConfig(target=0.0)), r"kl\.target=0\.0: must be a finite number above 0"),
-        (lambda: PidKL(PidConfig(ki=-0.1)), r"kl\.ki=-0\.1: must be .* not negative"),
-        (lambda: PidKL(PidConfig(kp=0, ki=0, kd=0)), "kp, ki and kd are all 0; kl=fixed"),
+        (FixedConfig(kl_coef=-0.1), r"kl\.kl_coef=-0\.1: must be .* not negative"),
+        (AdaptiveConfig(target=0.0), r"kl\.target=0\.0: must be a finite number above 0"),
+        (AdaptiveConfig(init_kl_coef=0.0), r"kl\.init_kl_coef=0\.0: must be"),
+        (AdaptiveConfig(horizon=0), r"kl\.horizon=0: must be"),
+        (PidConfig(target=0.0), r"kl\.target=0\.0: must be a finite number above 0"),
+        (PidConfig(ki=-0.1), r"kl\.ki=-0\.1: must be .* not negative"),
+        (PidConfig(kp=0, ki=0, kd=0), "kp, ki and kd are all 0; kl=fixed"),
+        (LinearConfig(end=-0.1), r"kl\.end=-0\.1: must be .* not negative"),
+        (CosineConfig(end=-0.1), r"kl\.end=-0\.1: must be .* not negative"),
     ],
 )
-def test_values_outside_their_meaning(make, says):
+def test_values_outside_their_meaning(config, says):
     with pytest.raises(UserError, match=says):
-        make()
+        config.check("kl")
 
 
 def test_a_horizon_shorter_than_one_update_is_refused_at_once(make_context):
@@ -131,12 +140,6 @@ def test_a_horizon_shorter_than_one_update_is_refused_at_once(make_context):
     assert make_context(*overrides, "stage.rl.batch_size=49").build("kl").horizon == 10
     with pytest.raises(UserError, match=r"kl\.horizon=10: too short for stage\.rl\.batch_size=50"):
         make_context(*overrides, "stage.rl.batch_size=50").build("kl")
-
-
-@pytest.mark.parametrize("kind", ["linear", "cosine"])
-def test_a_schedule_below_zero_is_refused(make_context, kind):
-    with pytest.raises(UserError, match=r"kl\.end=-0\.1: must be .* not negative"):
-        make_context(f"kl={kind}", "kl.end=-0.1").build("kl")
 
 
 @pytest.mark.parametrize("option", ["kl_coef", "target", "start"])

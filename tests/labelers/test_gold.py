@@ -4,7 +4,7 @@ import pytest
 
 from rlhfkit.errors import UserError
 from rlhfkit.types import Ranking
-from rlhfkit_plugins.labelers import ImportedConfig
+from rlhfkit_plugins.labelers import ImportedConfig, RewardModelLabelerConfig
 from rlhfkit_plugins.labelers.gold import RewardModelLabeler
 from rlhfkit_plugins.labelers.imported import ImportedRankings
 from rlhfkit_plugins.labelers.ranking import ranks_of
@@ -48,10 +48,9 @@ def test_a_wide_margin_ties_everything(make_context, gold):
     assert [judgement.ranks for (judgement,) in judged] == [[1, 1, 1, 1], [1, 1]]
 
 
-def test_a_negative_margin_is_refused(make_context, gold):
-    options = ["labeler=reward_model", f"labeler.path={gold}", "labeler.tie_margin=-1"]
+def test_a_negative_margin_is_refused():
     with pytest.raises(UserError, match=r"labeler\.tie_margin=-1"):
-        make_context(*options).build("labeler")
+        RewardModelLabelerConfig(tie_margin=-1).check("labeler")
 
 
 def test_it_is_what_the_config_builds(make_context, gold):

@@ -206,7 +206,7 @@ def test_choosing_from_the_pool():
 )
 def test_wrong_options(options, message):
     with pytest.raises(UserError, match=message):
-        pool(**options)
+        SimulatedConfig(**options).check("labeler")
 
 
 def test_the_documentation_has_the_pools_numbers():

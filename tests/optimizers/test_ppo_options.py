@@ -97,7 +97,23 @@ def test_metrics_tell_k1_and_what_the_reward_pays(make_context, options, reward)
     assert metrics["objective/non_score_reward"] == pytest.approx(-KL_COEF * float(paid[reward]))
 
 
-def test_whitening_per_mini_batch_is_whitening(make_context):
-    config = PpoConfig(whiten_advantages=False, whiten_per_mini_batch=True)
-    with pytest.raises(UserError, match=r"needs optimizer\.whiten_advantages=true"):
-        PPO(config, make_context())
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"kl_estimator": "k4"}, r"optimizer\.kl_estimator=k4: did you mean 'k3' or"),
+        ({"kl_in_loss": True}, r"optimizer\.kl_estimator=k1: .* take k2 or k3"),
+        ({"kl_clip": 0.0}, r"optimizer\.kl_clip=0\.0: must be a finite number above 0"),
+        ({"cliprange": -0.2}, r"optimizer\.cliprange=-0\.2: must be a finite number above 0"),
+        ({"cliprange_value": 0.0}, r"optimizer\.cliprange_value=0\.0: must be"),
+        ({"value_huber_delta": -1.0}, r"optimizer\.value_huber_delta=-1\.0: must be"),
+        ({"target_kl": 0.0}, r"optimizer\.target_kl=0\.0: must be"),
+        ({"entropy_coef": -0.1}, r"optimizer\.entropy_coef=-0\.1: must be .* not negative"),
+        ({"lam": 1.1}, r"optimizer\.lam=1\.1: must be from 0 to 1"),
+        ({"whiten_advantages": False, "whiten_per_mini_batch": True}, "whiten_advantages=true"),
+        ({"num_mini_batches": 0}, r"optimizer\.num_mini_batches=0: must be"),
+    ],
+)
+def test_values_outside_their_meaning(options, says):
+    with pytest.raises(UserError, match=says) as caught:
+        PpoConfig(**options).check("optimizer")
+    assert "\n" not in str(caught.value)

@@ -75,6 +75,6 @@ def test_a_whole_step_is_numpys(make_context, micro_batch_size):
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-8, err_msg=name)
 
 
-def test_a_discount_without_meaning(make_context):
+def test_a_discount_without_meaning():
     with pytest.raises(UserError, match=r"gamma=1\.5: must be from 0 to 1"):
-        ReinforcePP(ReinforcePpConfig(gamma=1.5), make_context())
+        ReinforcePpConfig(gamma=1.5).check("optimizer")

@@ -122,15 +122,14 @@ def test_every_option_is_trls(make_context, kind, config):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "options", "says"),
+    ("overrides", "says"),
     [
-        ([], {"num_generations": 1}, "num_generations: must be at least 2"),
-        (["stage.rl.batch_size=6"], {}, "multiple of the 4 completions per prompt"),
-        (["stage.rl.micro_batch_size=3"], {}, "multiple of stage.rl.micro_batch_size=3"),
-        (["reward=[]"], {}, "at least one reward function"),
+        (["stage.rl.batch_size=6"], "multiple of the 4 completions per prompt"),
+        (["stage.rl.micro_batch_size=3"], "multiple of stage.rl.micro_batch_size=3"),
+        (["reward=[]"], "at least one reward function"),
     ],
 )
-def test_settings_that_cannot_work(make_context, overrides, options, says):
+def test_settings_that_cannot_work(make_context, overrides, says):
     context = make_context("reward=[length]", "stage.rl.batch_size=8", *overrides)
     with pytest.raises(UserError, match=says):
-        TrlGRPO(TrlGrpoConfig(**options), context)
+        TrlGRPO(TrlGrpoConfig(), context)

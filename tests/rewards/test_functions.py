@@ -47,18 +47,18 @@ def test_sentiment_by_target():
 
 
 @pytest.mark.parametrize(
-    ("reward", "config", "message"),
+    ("config", "message"),
     [
-        (LengthReward, LengthConfig(min=5, max=4), "reward.length.min=5, reward.length.max=4"),
-        (LengthReward, LengthConfig(min=-1), "reward.length.min=-1"),
-        (LengthReward, LengthConfig(slope=-1), "reward.length.slope=-1"),
-        (FormatReward, FormatConfig(pattern="("), r"reward.format.pattern=\("),
-        (SentimentReward, SentimentConfig(target=1.5), "reward.sentiment.target=1.5"),
+        (LengthConfig(min=5, max=4), "reward.x.min=5, reward.x.max=4"),
+        (LengthConfig(min=-1), "reward.x.min=-1"),
+        (LengthConfig(slope=-1), "reward.x.slope=-1"),
+        (FormatConfig(pattern="("), r"reward.x.pattern=\("),
+        (SentimentConfig(target=1.5), "reward.x.target=1.5"),
     ],
 )
-def test_wrong_options(reward, config, message):
+def test_wrong_options(config, message):
     with pytest.raises(UserError, match=message):
-        reward(config)
+        config.check("reward.x")
 
 
 def test_all_are_chosen_by_name(make_context):

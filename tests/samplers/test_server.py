@@ -129,4 +129,4 @@ def test_no_server(setting):
 
 def test_options_that_are_needed():
     with pytest.raises(UserError, match=r"sampler\.model=NAME"):
-        ServerSampler(ServerConfig())
+        ServerConfig().check("sampler")

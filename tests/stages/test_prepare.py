@@ -169,10 +169,17 @@ def test_prompts_of_the_demonstrations_stand_in_for_prompts(run_tiny, user_files
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["stage.prepare.dedup_prefix=0"], r"stage\.prepare\.dedup_prefix=0: must be positive"),
+        (["stage.prepare.dedup_prefix=0"], r"stage\.prepare\.dedup_prefix=0: must be .* above 0"),
         (["stage.prepare.few_shot=-1"], r"stage\.prepare\.few_shot=-1"),
         (["stage.prepare.few_shot=1"], "no demonstration has an 'instruction'"),
-        (["stage.prepare.test_fraction=1"], r"stage\.prepare\.validation_fraction=0\.0 and test_"),
+        (
+            ["stage.prepare.test_fraction=1"],
+            r"stage\.prepare\.test_fraction=1\.0: must be .* below 1",
+        ),
+        (
+            ["stage.prepare.test_fraction=0.5", "stage.prepare.validation_fraction=0.5"],
+            "validation_fraction=0.5 and test_fraction=0.5: their sum must be below 1",
+        ),
         (["stage.prepare.labeler_share.prompts=1.5"], r"labeler_share\.prompts=1\.5: must be from"),
         (["stage.prepare.pii=[EMAILS]"], r"stage\.prepare\.pii=.*did you mean 'EMAIL'"),
         (["stage.prepare.max_prompt_length=2"], "length limits leaves no row of demonstrations"),

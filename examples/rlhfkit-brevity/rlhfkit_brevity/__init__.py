@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
+from rlhfkit.checks import require_above_zero, require_not_negative
 from rlhfkit.component import Component
 
 
@@ -13,6 +14,10 @@ class BrevityConfig:
 
     words: int = 12
 
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "words")
+
 
 @dataclass
 class LinearConfig:
@@ -21,6 +26,11 @@ class LinearConfig:
     start: float = 0.1
     end: float = 0.02
     episodes: int = 256
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_not_negative(name, self, "start", "end")
+        require_above_zero(name, self, "episodes")
 
 
 @hookimpl
