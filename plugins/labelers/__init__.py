@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rlhfkit import hookimpl
 from rlhfkit.checks import (
     require_above_zero,
+    require_at_least,
     require_below,
     require_not_negative,
 )
@@ -62,6 +63,10 @@ class ImportedConfig:
 
     min_completions: int = 2
     """Rankings of fewer completions are left out (InstructGPT, 3.5: K from 4 to 9)."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_at_least(name, self, 2, "min_completions")
 
 
 @hookimpl

@@ -16,6 +16,8 @@ from rlhfkit.rl.shapes import (
     require_positive,
 )
 
+ESTIMATORS = ("k1", "k2", "k3")
+
 
 def kl_terms(
     logprobs_BT: Tensor,
@@ -37,7 +39,7 @@ def kl_terms(
     Args:
         logprobs_BT: log-probabilities under the policy, float32 or float64.
         ref_logprobs_BT: the same under the reference.
-        estimator: "k1", "k2" or "k3".
+        estimator: one of ESTIMATORS.
         clip: bound on the size of a term, beyond which it has no gradient; None for none.
     Returns:
         kl_BT.
