@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rlhfkit.comparison_plot import Point, draw
+from rlhfkit.comparison_plot import Point, common_sft, draw
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.paper_curves import PAPER
@@ -21,7 +21,10 @@ from rlhfkit.run_dir import RunDir, runs_in
 from rlhfkit.stages import STAGES
 from rlhfkit.types import Metric
 
-SMALL = "Simulated labelers and small runs; bars and brackets are 95 % intervals."
+ABOUT = (
+    "Brackets and bars are 95 % intervals; win rates are against each run's SFT model, by its own "
+    "labelers, which may be simulated."
+)
 
 
 def compare(directories: list[Path]) -> None:
@@ -34,13 +37,13 @@ def compare(directories: list[Path]) -> None:
     target = Path(os.path.relpath(target)) / "comparison"
     target.mkdir(exist_ok=True)
     console.print(_table(points))
-    lines = [*_markdown(points), "", SMALL, *_findings(points)]
+    lines = [*_markdown(points), "", ABOUT, *_findings(points)]
     picture = target / "comparison.png"
     if draw(points, picture):
         lines += ["", f"![comparison]({picture.name})"]
     (target / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     _write_csv(points, target / "comparison.csv")
-    console.print("\n".join([SMALL, *_findings(points), f"  comparison: {target}"]), markup=False)
+    console.print("\n".join([ABOUT, *_findings(points), f"  comparison: {target}"]), markup=False)
 
 
 def _runs(place: Path) -> list[RunDir]:
@@ -84,19 +87,20 @@ def _settings(run: RunDir) -> dict[str, Any]:
 
 
 def _cells(points: list[Point]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: the SFT model, then every run's policy."""
+    """Head and rows: the SFT model where it is one, then every run's policy."""
     swept = list(points[0].options)
     names = list(dict.fromkeys(name for point in points for name in point.metrics.get("rl", {})))
 
     def row(labels: list[str], found: dict[str, Metric]) -> list[str]:
         return [*labels, *(shown(found.get(name)) for name in names)]
 
-    reference = row(["SFT", *[""] * (len(swept) - 1)], points[0].metrics["sft"])
+    sft = common_sft(points)
+    reference = [row(["SFT", *[""] * (len(swept) - 1)], sft)] if sft else []
     policies = [
         row([str(value) for value in point.options.values()], point.metrics.get("rl", {}))
         for point in points
     ]
-    return [*swept, *names], [reference, *policies]
+    return [*swept, *names], [*reference, *policies]
 
 
 def _table(points: list[Point]) -> Table:

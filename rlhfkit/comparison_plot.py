@@ -7,6 +7,7 @@ from typing import Any
 from rlhfkit.paper_curves import PAPER, PaperCurve
 from rlhfkit.reporting import Metrics
 from rlhfkit.run_dir import RunDir
+from rlhfkit.types import Metric
 
 MEASURES = {
     "win_rate": "win rate against SFT",
@@ -28,6 +29,13 @@ class Point:
     metrics: Metrics
 
 
+def common_sft(points: list[Point]) -> dict[str, Metric]:
+    """The SFT model's metrics when all runs have the same one, else none."""
+    records = (point.run.record("sft") for point in points)
+    same = len({record.digest if record else None for record in records}) == 1
+    return points[0].metrics["sft"] if same else {}
+
+
 def draw(points: list[Point], path: Path) -> bool:
     """Write the picture; False, and none, where the runs differ in more than one number."""
     option, *others = points[0].options
@@ -40,17 +48,17 @@ def draw(points: list[Point], path: Path) -> bool:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    size = (4.8 * len(measures), 4)
     figure, found = plt.subplots(
-        1, len(measures), figsize=size, layout="constrained", squeeze=False
-    )
+        1, len(measures), figsize=(4.8 * len(measures), 4), layout="constrained", squeeze=False,
+        sharex=True,
+    )  # fmt: skip
+    curve = PAPER.get(option, PaperCurve(""))
     for axes, measure in zip(found[0], measures, strict=True):
         _panel(axes, points, values, measure)
         axes.set_xlabel(option)
-        _scale(axes, values)
-        if option in PAPER:
-            _paper(axes, PAPER[option], rated=measure == "win_rate")
+        _paper(axes, curve, rated=measure == "win_rate")
         axes.legend(loc="best", fontsize=8)
+        _scale(axes, [*values, *curve.points])
     figure.savefig(path, dpi=150)
     plt.close(figure)
     return True
@@ -66,16 +74,23 @@ def _panel(axes: Any, points: list[Point], values: list[float], measure: str) ->
     above = [metric.high - metric.value for metric in metrics]
     means = [metric.value for metric in metrics]
     axes.errorbar(values, means, yerr=[below, above], marker="o", capsize=3, label="here, 95 %")
-    sft = points[0].metrics["sft"].get(measure)
-    axes.axhline(0.5 if sft is None else sft.value, color="0.7", linewidth=1, label="SFT model")
+    sft = common_sft(points).get(measure)
+    if sft or measure == "win_rate":
+        level = sft.value if sft else 0.5  # a model ties with itself
+        axes.axhline(level, color="0.7", linewidth=1, label="SFT model")
     axes.set_ylabel(MEASURES[measure])
 
 
 def _scale(axes: Any, values: list[float]) -> None:
-    """Logarithmic where the values span decades, with 0 at its left end."""
-    positive = [value for value in values if value > 0]
-    if positive and min(values) >= 0 and max(positive) > 50 * min(positive):
-        axes.set_xscale("symlog", linthresh=min(positive))
+    """A tick per value; logarithmic where they span decades, with 0 at the left end."""
+    ticks = sorted(set(values))
+    positive = [value for value in ticks if value > 0]
+    if positive and ticks[0] >= 0 and ticks[-1] > 50 * positive[0]:
+        axes.set_xscale("symlog", linthresh=positive[0])
+        axes.set_xlim(-0.2 * positive[0], 1.5 * ticks[-1])
+    axes.set_xticks(ticks, [f"{value:g}" for value in ticks], minor=False)
+    axes.minorticks_off()
+    axes.tick_params(axis="x", rotation=45)
 
 
 def _paper(axes: Any, curve: PaperCurve, *, rated: bool) -> None:
