@@ -21,7 +21,7 @@ class Lenders:
         root = Path(directory)
         if root.is_dir():
             self._runs = runs_in(root)
-        elif root not in borrower.root.parents:
+        elif root not in (borrower.root, *borrower.root.parents):
             raise UserError(f"reuse={directory}: no such directory")
 
     def find(self, wanted: StageRecord) -> RunDir | None:

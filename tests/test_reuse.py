@@ -138,5 +138,6 @@ def test_making_a_stage_again_leaves_the_lender_alone(runner, ran, tmp_path):
 def test_a_wrong_directory_is_told_and_that_of_the_points_may_come_later(runner, ran):
     with pytest.raises(UserError, match="no such directory"):
         runner("b", reuse="typo")
+    runner("own", "stages=[]", reuse="own").run()
     runner("sweep/a", reuse="sweep").run()
     assert ran == ["sft", "sample", "label"]
