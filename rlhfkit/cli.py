@@ -1,15 +1,16 @@
-"""The `rlhfkit` command: a Hydra application with five verbs. Thin; imports no torch."""
+"""The `rlhfkit` command: a Hydra application with six verbs. Thin; imports no torch."""
 
 import logging
 import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 
 from rlhfkit.command_errors import one_line
 from rlhfkit.errors import UserError, nearest
 
-COMMANDS = ("run", "plan", "plugins", "stages", "export")
+COMMANDS = ("run", "plan", "plugins", "stages", "export", "compare")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,6 +54,11 @@ def _dispatch(arguments: list[str]) -> None:
 
         _refuse_arguments(command, rest)
         show_plugins(plugins)
+        return
+    if command == "compare":
+        from rlhfkit.comparison import compare
+
+        compare([Path(word) for word in rest])
         return
     from rlhfkit.hydra_app import run_application
 

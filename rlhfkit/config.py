@@ -84,8 +84,15 @@ class RunConfig:
     force_from: str | None = None
     """Set the results of this stage and of all after it aside, and run them again."""
 
+    reuse: str | None = None
+    """Another run's directory, or one that runs' directories stand in: stages that this run lacks
+    and that are finished there, with the same settings and inputs, are taken over."""
+
     eval_fraction: float = 0.1
     """Share of the prompts held out for evaluation when the data has no `eval_prompts`."""
+
+    pretraining_eval_fraction: float = 0.0
+    """Share of the pretraining texts that nothing is trained on, for evaluator=pretraining_loss."""
 
     report_to: list[str] = field(default_factory=list)
     """Trackers beside metrics.jsonl: tensorboard, wandb, trackio (transformers' names)."""
@@ -107,7 +114,12 @@ class RunConfig:
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
-        require_below(name, self, 1, "eval_fraction")
+        require_below(name, self, 1, "eval_fraction", "pretraining_eval_fraction")
+        if "pretraining_loss" in self.evaluator and not self.pretraining_eval_fraction:
+            raise UserError(
+                "evaluator=pretraining_loss needs texts that nothing is trained on: add "
+                "pretraining_eval_fraction=0.1"
+            )
         for reward, entry in self.reward.items():
             require_finite(f"reward.{reward}", entry, "weight")  # the group's, no component's
 

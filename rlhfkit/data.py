@@ -12,7 +12,7 @@ from rlhfkit import prepared
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
-from rlhfkit.held_out import Key, keys, position
+from rlhfkit.held_out import Key, keys, place_of, position
 from rlhfkit.text import TextFormat, plain_text
 from rlhfkit.types import Demonstration, Messages, Ranking, Split
 
@@ -38,8 +38,25 @@ def validation_demonstrations(context: Context) -> list[Demonstration]:
 
 
 def pretraining_texts(context: Context) -> list[str]:
-    """The texts of the pretraining mix, or none when no source has them."""
-    return [text for _, text in _read(context, "pretraining")]
+    """The texts of the pretraining mix, or none when no source has them; not the held-out ones."""
+    share = context.config.pretraining_eval_fraction
+    return [text for _, text in _read(context, "pretraining") if place_of(text) >= share]
+
+
+def held_out_texts(context: Context) -> list[str]:
+    """The pretraining texts that `pretraining_eval_fraction` holds out, in every stage the same.
+
+    Raises `UserError` when it holds out none, or all.
+    """
+    share = context.config.pretraining_eval_fraction
+    texts = [text for _, text in _read(context, "pretraining")]
+    held_out = [text for text in texts if place_of(text) < share]
+    if len(held_out) in (0, len(texts)):
+        raise UserError(
+            f"pretraining_eval_fraction={share}: holds out {len(held_out)} of the {len(texts)} "
+            f"pretraining texts; give more texts, or another share"
+        )
+    return held_out
 
 
 def rankings(context: Context) -> list[Ranking]:

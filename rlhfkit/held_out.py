@@ -31,5 +31,9 @@ def user_of(row: Mapping[str, Any]) -> str | None:
 def position(row: Mapping[str, Any], prompt: Messages) -> float:
     """A pseudo-random number from 0 to below 1, the same for all rows of a user, or of a prompt
     where rows have no user; the same in every run."""
-    owner = user_of(row) or plain_text(prompt)
-    return int.from_bytes(hashlib.sha256(owner.encode()).digest()[:4], "big") / 2**32
+    return place_of(user_of(row) or plain_text(prompt))
+
+
+def place_of(text: str) -> float:
+    """A pseudo-random number from 0 to below 1, the same for equal texts."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32

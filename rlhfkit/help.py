@@ -17,6 +17,7 @@ Commands
   plugins   what is installed: distributions, their hooks and components
   stages    what the run directory holds and what would run next
   export    write a finished model as an adapter or a whole model for PEFT and transformers
+  compare   table and plot of evaluated runs: rlhfkit compare RUN... or a directory that holds them
 
 Start with
   rlhfkit recipe=quickstart
@@ -30,6 +31,7 @@ Useful
   rlhfkit recipe=NAME stage.sft.learning_rate=2e-4 kl=fixed kl.kl_coef=0.05
   rlhfkit recipe=NAME reward=[reward_model,length] reward.length.weight=0.5
   rlhfkit recipe=NAME seed=1,2,3 --multirun
+  rlhfkit recipe=NAME kl=none run_name=other reuse=runs/NAME   take over the stages that are equal
   rlhfkit export recipe=NAME export.stage=rl export.merged=true export.to=DIR
   rlhfkit recipe=NAME force_from=STAGE   make a stage and all after it again
   rlhfkit --config-dir DIR recipe=MINE   recipes of your own: DIR/recipe/MINE.yaml

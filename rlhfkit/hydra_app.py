@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from tempfile import TemporaryDirectory
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -10,6 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from rlhfkit.config import register_configs
 from rlhfkit.plugin_manager import Plugins
+from rlhfkit.run_dir import RunDir
 from rlhfkit.runner import Runner
 
 _LEAVE_NO_TRACE = (
@@ -25,19 +27,31 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
     """Compose the configuration from the arguments; then run, plan, export or show its stages."""
     register_configs(plugins)
     failures: list[Exception] = []
+    points: list[RunDir] = []
 
     @hydra.main(version_base="1.3", config_path="pkg://rlhfkit_conf", config_name="config")
     def task(config: DictConfig) -> None:
         try:
-            _perform(command, Runner(_own_directory(config), plugins))
+            runner = Runner(_own_directory(config), plugins)
+            points.append(runner.run_dir)
+            _perform(command, runner)
         except Exception as error:  # Hydra would print it; the command line words errors itself
             failures.append(error)
 
-    extra = [] if command == "run" else list(_LEAVE_NO_TRACE)
-    sys.argv = ["rlhfkit", *arguments, *extra]
-    task()
+    with TemporaryDirectory() as nowhere:
+        no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
+        sys.argv = ["rlhfkit", *arguments, *([] if command == "run" else no_trace)]
+        task()
     if failures:
         raise failures[0]
+    if command == "run" and len(points) > 1:
+        _compare(points)
+
+
+def _compare(points: list[RunDir]) -> None:
+    """The end of a sweep whose points were all evaluated."""
+    if all(point.record("evaluate") for point in points):
+        import_module("rlhfkit.comparison").compare([point.root for point in points])
 
 
 def _perform(command: str, runner: Runner) -> None:
@@ -60,5 +74,6 @@ def _own_directory(config: DictConfig) -> DictConfig:
     hydra_config = HydraConfig.get()
     if hydra_config.mode is RunMode.MULTIRUN:
         with open_dict(config):
+            config.reuse = config.reuse  # resolved: it may name what all points stand in
             config.run_dir = f"{config.run_dir}/{hydra_config.job.override_dirname}"
     return config

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,21 @@ def check_options(config: Any, name: str = "") -> None:
 
 
 def check_pretraining(context: Context, stages: list[str]) -> None:
-    """`UserError` when one of the stages mixes pretraining texts in and no data source has any."""
-    if any("pretraining" in source.splits() for source in context.build_all("data").values()):
-        return
+    """`UserError` when one of the stages reads pretraining texts and no data source has any, or
+    none that could be held out."""
     config = context.config
+    if any("pretraining" in source.splits() for source in context.build_all("data").values()):
+        if config.pretraining_eval_fraction and "evaluate" in stages:
+            import_module("rlhfkit.data").held_out_texts(context)  # it imports stages' libraries
+        return
     wanted = {
         "stage.sft.pretraining_fraction": config.stage.sft.pretraining_fraction,
         "stage.rl_sft.pretraining_fraction": config.stage.rl_sft.pretraining_fraction,
         "optimizer.ptx_coef": getattr(config.optimizer, "ptx_coef", 0),
+        "pretraining_eval_fraction": config.pretraining_eval_fraction,
     }
-    for stage, (option, share) in zip(("sft", "rl_sft", "rl"), wanted.items(), strict=True):
+    readers = ("sft", "rl_sft", "rl", "evaluate")
+    for stage, (option, share) in zip(readers, wanted.items(), strict=True):
         if stage in stages and share:
             raise UserError(
                 f"{option}={share} needs pretraining texts: give data.<source>.pretraining"

@@ -7,8 +7,32 @@ from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.run_dir import RunDir
+from rlhfkit.types import Metric
 
 METRICS_FILE = "metrics.jsonl"
+
+Metrics = dict[str, dict[str, Metric]]
+"""An evaluation: by policy and name."""
+
+
+def read_metrics(run: RunDir) -> Metrics:
+    """What the stage evaluate of a run found; nothing where it did not run."""
+    path = run.stage_dir("evaluate") / "metrics.json"
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        policy: {name: Metric(**metric) for name, metric in found.items()}
+        for policy, found in stored.items()
+    }
+
+
+def shown(metric: Metric | None) -> str:
+    """A metric as text."""
+    if metric is None:
+        return "-"
+    return f"{metric.value:.3g} [{metric.low:.3g}, {metric.high:.3g}]"
 
 
 class Reporter:

@@ -126,6 +126,12 @@ class RunDir:
         return target
 
 
+def runs_in(directory: Path) -> list[RunDir]:
+    """The runs of a directory: itself, and those that stand in it, by name."""
+    places = (directory, *sorted(directory.iterdir()))
+    return [RunDir(place) for place in places if any(place.glob(f"*/{RECORD}"))]
+
+
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
     """Write JSON so that the file is either whole or absent."""
     aside = path.with_name(path.name + ".tmp")

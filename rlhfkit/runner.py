@@ -16,6 +16,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.option_checks import check_options, check_pretraining, check_start
 from rlhfkit.plugin_manager import Plugins
+from rlhfkit.reuse import Lenders, take_over
 from rlhfkit.run_dir import RunDir, StageRecord
 from rlhfkit.stages import STAGES, Stage, find_stage
 
@@ -27,11 +28,13 @@ class State(Enum):
     STALE = "made with other settings"
     UNFINISHED = "started, not finished"
     ABSENT = "not run"
+    LENT = "finished in another run"
 
     @property
     def next_step(self) -> str:
         """What the next `run` does with such a stage."""
-        return {State.FINISHED: "skip", State.STALE: "refuse"}.get(self, "run")
+        steps = {State.FINISHED: "skip", State.STALE: "refuse", State.LENT: "take over"}
+        return steps.get(self, "run")
 
 
 class StageFailed(Exception):
@@ -50,6 +53,8 @@ class Status:
     state: State
     record: StageRecord | None
     wanted: StageRecord
+    lender: RunDir | None = None
+    """The other run that has what this one lacks."""
 
 
 class Runner:
@@ -64,6 +69,8 @@ class Runner:
         self.plugins = plugins
         self.run_dir = RunDir(config.run_dir)
         self.chosen = [find_stage(name) for name in config.stages]
+        self._lenders = Lenders(config.reuse, self.run_dir)
+        self._lent: dict[str, StageRecord | None] = {}
         self._check_order()
 
     def run(self) -> None:
@@ -82,18 +89,25 @@ class Runner:
                 continue
             if status.state is State.STALE:
                 raise UserError(self._refusal(status))
+            if status.lender is not None:
+                take_over(stage.name, status.lender, self.run_dir)
+                console.print(
+                    f"{stage.name}: taken over from {status.lender.root}", style="dim", markup=False
+                )
+                continue
             self._run_stage(stage, status.wanted)
 
     def status(self, stage: Stage) -> Status:
         """The state of a stage, measured against the present configuration and data."""
         wanted = StageRecord(stage.name, self._settings(stage), self._inputs(stage))
         record = self.run_dir.record(stage.name)
-        if record is None:
-            started = self.run_dir.stage_dir(stage.name).exists()
-            state = State.UNFINISHED if started else State.ABSENT
-        else:
+        if record is not None:
             state = State.STALE if record.differences(wanted) else State.FINISHED
-        return Status(stage, state, record, wanted)
+            return Status(stage, state, record, wanted)
+        lender = self._lenders.find(wanted) if self._may_borrow(stage) else None
+        started = self.run_dir.stage_dir(stage.name).exists()
+        state = State.LENT if lender else State.UNFINISHED if started else State.ABSENT
+        return Status(stage, state, record, wanted, lender)
 
     def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
         context = self.context(stage.name)
@@ -120,10 +134,9 @@ class Runner:
         return Context(self.config, self.plugins, self.run_dir, stage)
 
     def _waiting(self) -> list[str]:
-        """The chosen stages that are not finished."""
-        return [
-            stage.name for stage in self.chosen if self.status(stage).state is not State.FINISHED
-        ]
+        """The chosen stages that are not finished, here or in a run to take them over from."""
+        there = (State.FINISHED, State.LENT)
+        return [stage.name for stage in self.chosen if self.status(stage).state not in there]
 
     def _check_memory(self, waiting: list[str]) -> None:
         """Refuse what will not fit the card, before anything is loaded or downloaded."""
@@ -156,7 +169,7 @@ class Runner:
         """Digests of the stage's data and of the finished stages it reads."""
         inputs = {}
         for earlier in stage.after:
-            record = self.run_dir.record(earlier)
+            record = self.run_dir.record(earlier) or self._lent_record(earlier)
             if record is not None:
                 inputs[f"result of {earlier}"] = record.digest
         if stage.splits:
@@ -165,6 +178,20 @@ class Runner:
                     if split in source.splits():
                         inputs[f"data {name}.{split}"] = source.fingerprint(split)
         return inputs
+
+    def _may_borrow(self, stage: Stage) -> bool:
+        """Only what would run here, and not what is to be made again."""
+        forced = self.config.force_from
+        again = forced is not None and STAGES.index(stage) >= STAGES.index(find_stage(forced))
+        return self.config.reuse is not None and stage in self.chosen and not again
+
+    def _lent_record(self, name: str) -> StageRecord | None:
+        """What the record of a stage will be once it is taken over; None when it is not to be."""
+        stage = find_stage(name)
+        if name not in self._lent and self._may_borrow(stage):
+            status = self.status(stage)
+            self._lent[name] = status.wanted if status.lender else None
+        return self._lent.get(name)
 
     def _set_aside(self) -> None:
         if self.config.force_from is None:

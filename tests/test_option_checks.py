@@ -63,6 +63,15 @@ ANY_NUMBER = {
             ["data.files.pretraining=null", "stages=[sft,rl_sft]"],
             "stage.rl_sft.pretraining_fraction=0.1 needs pretraining texts",
         ),
+        (["pretraining_eval_fraction=1"], "pretraining_eval_fraction=1.0: must be at least 0"),
+        (
+            ["evaluator=[win_rate,policy_statistics,pretraining_loss]"],
+            "evaluator=pretraining_loss needs texts that nothing is trained on",
+        ),
+        (
+            ["pretraining_eval_fraction=0.5", "data.files.pretraining=null", "stages=[evaluate]"],
+            "pretraining_eval_fraction=0.5 needs pretraining texts",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )  # fmt: skip

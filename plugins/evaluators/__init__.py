@@ -39,6 +39,19 @@ class PolicyStatisticsConfig(IntervalConfig):
     resamples: int = 2_000
 
 
+@dataclass
+class PretrainingLossConfig:
+    """Loss on the texts that `pretraining_eval_fraction` holds out, in nats per token, of the
+    run's own policies: the mean over texts of each one's mean over its tokens."""
+
+    max_length: int = 128
+    """Tokens of each text."""
+
+    confidence_level: float = 0.95
+    resamples: int = 10_000
+    """Bootstrap resamples over texts."""
+
+
 @hookimpl
 def evaluators() -> Sequence[Component]:
     package = "rlhfkit_plugins.evaluators"
@@ -46,5 +59,8 @@ def evaluators() -> Sequence[Component]:
         Component("win_rate", WinRateConfig, f"{package}.win_rate:WinRate"),
         Component(
             "policy_statistics", PolicyStatisticsConfig, f"{package}.statistics:PolicyStatistics"
+        ),
+        Component(
+            "pretraining_loss", PretrainingLossConfig, f"{package}.pretraining_loss:PretrainingLoss"
         ),
     )

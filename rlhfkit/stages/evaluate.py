@@ -19,7 +19,7 @@ from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize
-from rlhfkit.reporting import Reporter
+from rlhfkit.reporting import Reporter, shown
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit.run_dir import write_json, write_jsonl
 from rlhfkit.stages.sample import load_policy
@@ -86,13 +86,6 @@ def metrics_table(metrics: dict[str, dict[str, Metric]]) -> Table:
     for policy, found in metrics.items():
         table.add_row(policy, *(shown(found.get(name)) for name in names))
     return table
-
-
-def shown(metric: Metric | None) -> str:
-    """A metric as text."""
-    if metric is None:
-        return "-"
-    return f"{metric.value:.3g} [{metric.low:.3g}, {metric.high:.3g}]"
 
 
 def _others(context: Context) -> list[str]:

@@ -12,19 +12,18 @@ import matplotlib
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
+from rlhfkit.reporting import Metrics, read_metrics, shown
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit.stages.evaluate import metrics_table, shown
+from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.types import SPLITS, Metric
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-Metrics = dict[str, dict[str, Metric]]
-
 
 def run(context: Context) -> None:
     """Write the page; stages that did not run are left out of it."""
-    metrics = _evaluation(context)
+    metrics = read_metrics(context.run_dir)
     pictures = _plot(context)
     lines = [f"# {context.config.run_name}", "", *_header(context), "", *_stages(context)]
     lines += _prepared(context)
@@ -51,17 +50,6 @@ def _header(context: Context) -> list[str]:
         if labeler == "simulated"
         else "",
     ]
-
-
-def _evaluation(context: Context) -> Metrics:
-    path = context.run_dir.stage_dir("evaluate") / "metrics.json"
-    if not path.exists():
-        return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        policy: {name: Metric(**metric) for name, metric in found.items()}
-        for policy, found in stored.items()
-    }
 
 
 def _metrics_lines(metrics: Metrics) -> list[str]:

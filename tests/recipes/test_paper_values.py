@@ -45,7 +45,9 @@ def test_on_one_gpu_only_what_must_departs_does(make_raw, recipe):
 
 def test_every_papers_recipe_is_in_the_table():
     files = {file.stem for file in (ROOT / "recipes" / "recipe").glob("*.yaml")}
-    others = {name for name in files if name.startswith(("consumer", "instructgpt_qlora"))}
+    others = {
+        name for name in files if name.startswith(("ablate", "consumer", "instructgpt_qlora"))
+    }
     assert files - others - {"quickstart", "instructgpt"} == set(RECIPES)
 
 

@@ -1,0 +1,52 @@
+"""evaluator=pretraining_loss: what RL costs the language model (InstructGPT, section 4.2)."""
+
+from collections.abc import Mapping
+
+from rlhfkit import data
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit.stages.sample import load_policy
+from rlhfkit.text import load_text_format
+from rlhfkit.types import Metric, PolicySamples
+from rlhfkit_plugins.evaluators import PretrainingLossConfig
+from rlhfkit_plugins.evaluators.intervals import interval
+
+
+class PretrainingLoss:
+    """`pretraining_loss` per policy of the run; its independent items are the texts."""
+
+    def __init__(self, config: PretrainingLossConfig, context: Context) -> None:
+        self._config, self._context = config, context
+        text = load_text_format(context)
+        rows = [text.text_ids(item) for item in data.held_out_texts(context)]
+        self._rows = [row[: config.max_length] for row in rows if len(row) > 1]
+        if not self._rows:
+            raise UserError("data.<source>.pretraining: no held-out text is longer than a token")
+
+    def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
+        """One policy in memory at a time; none with another tokenizer, whose tokens are others."""
+        config, seed = self._config, self._context.config.seed
+        return {
+            policy: {
+                "pretraining_loss": interval(
+                    self._losses(policy), config.confidence_level, config.resamples, seed
+                )
+            }
+            for policy, own in samples.items()
+            if own.reference_kl is not None
+        }
+
+    def _losses(self, policy: str) -> list[float]:
+        """Nats per token of each text, its first token given."""
+        context = self._context
+        untrained = policy == "sft" and context.model_of("sft") is None
+        logprobs = teacher_forced_logprobs(
+            load_policy(context, "base" if untrained else policy),
+            [row[:1] for row in self._rows],
+            [row[1:] for row in self._rows],
+            1.0,
+            BatchSize("pretraining loss", context.config.stage.rl.micro_batch_size),
+        )
+        return [-float(row.mean()) for row in logprobs]

@@ -1,0 +1,104 @@
+"""The plot of a sweep: measures against the option that was varied, and the paper's curve."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlhfkit.paper_curves import PAPER, PaperCurve
+from rlhfkit.reporting import Metrics
+from rlhfkit.run_dir import RunDir
+from rlhfkit.types import Metric
+
+MEASURES = {
+    "win_rate": "win rate against SFT",
+    "kl": "KL to SFT (nats per completion)",
+    "pretraining_loss": "held-out pretraining loss\n(nats per token)",
+}
+"""What is drawn where a run has it: the policy's, with the SFT model's as a line."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run."""
+
+    run: RunDir
+
+    options: dict[str, Any]
+    """What the runs differ in, by the names of `stage.json`."""
+
+    metrics: Metrics
+
+
+def common_sft(points: list[Point]) -> dict[str, Metric]:
+    """The SFT model's metrics when all runs have the same one, else none."""
+    records = (point.run.record("sft") for point in points)
+    same = len({record.digest if record else None for record in records}) == 1
+    return points[0].metrics["sft"] if same else {}
+
+
+def draw(points: list[Point], path: Path) -> bool:
+    """Write the picture; False, and none, where the runs differ in more than one number."""
+    option, *others = points[0].options
+    values = [point.options[option] for point in points]
+    measures = [name for name in MEASURES if all(name in _of_rl(point) for point in points)]
+    if others or not measures or not all(isinstance(value, int | float) for value in values):
+        return False
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, found = plt.subplots(
+        1, len(measures), figsize=(4.8 * len(measures), 4), layout="constrained", squeeze=False,
+        sharex=True,
+    )  # fmt: skip
+    curve = PAPER.get(option, PaperCurve(""))
+    for axes, measure in zip(found[0], measures, strict=True):
+        _panel(axes, points, values, measure)
+        axes.set_xlabel(option)
+        _paper(axes, curve, rated=measure == "win_rate")
+        axes.legend(loc="best", fontsize=8)
+        _scale(axes, [*values, *curve.points])
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return True
+
+
+def _of_rl(point: Point) -> Any:
+    return point.metrics.get("rl", {})
+
+
+def _panel(axes: Any, points: list[Point], values: list[float], measure: str) -> None:
+    metrics = [_of_rl(point)[measure] for point in points]
+    below = [metric.value - metric.low for metric in metrics]
+    above = [metric.high - metric.value for metric in metrics]
+    means = [metric.value for metric in metrics]
+    axes.errorbar(values, means, yerr=[below, above], marker="o", capsize=3, label="here, 95 %")
+    sft = common_sft(points).get(measure)
+    if sft or measure == "win_rate":
+        level = sft.value if sft else 0.5  # a model ties with itself
+        axes.axhline(level, color="0.7", linewidth=1, label="SFT model")
+    axes.set_ylabel(MEASURES[measure])
+
+
+def _scale(axes: Any, values: list[float]) -> None:
+    """A tick per value; logarithmic where they span decades, with 0 at the left end."""
+    ticks = sorted(set(values))
+    positive = [value for value in ticks if value > 0]
+    if positive and ticks[0] >= 0 and ticks[-1] > 50 * positive[0]:
+        axes.set_xscale("symlog", linthresh=positive[0])
+        axes.set_xlim(-0.2 * positive[0], 1.5 * ticks[-1])
+    axes.set_xticks(ticks, [f"{value:g}" for value in ticks], minor=False)
+    axes.minorticks_off()
+    axes.tick_params(axis="x", rotation=45)
+
+
+def _paper(axes: Any, curve: PaperCurve, *, rated: bool) -> None:
+    """The paper's ratings on an axis of their own beside the win rate."""
+    if curve.points and rated:
+        right = axes.twinx()
+        right.plot(*zip(*curve.points.items(), strict=True), "s--", color="tab:orange", alpha=0.7)
+        right.set_ylabel(curve.scale, color="tab:orange")
+    if curve.starts is not None:
+        label = f"the paper: enough from {curve.starts:g} on"
+        axes.axvline(curve.starts, color="tab:orange", linestyle="--", alpha=0.7, label=label)
