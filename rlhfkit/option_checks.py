@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlhfkit.config import RunConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.online_config import OnlineConfig
+from rlhfkit.stage_configs import EvaluateConfig
 
 
 class Rule(NamedTuple):
@@ -50,6 +52,10 @@ RULES = {
 """By an option's last name, or by its whole name where that has a rule of its own; null is none."""
 
 SELECT_BY = ("last", "loss", "reward")
+OF_A_RUN = ("sft", "base", "rl", "prompted")
+"""What evaluate calls the run's own policies."""
+
+ROLES = ("user", "assistant", "system")
 SCHEDULES = ("constant", "linear")
 """Of the shared loop's optimizers; trainers have transformers' own."""
 
@@ -64,6 +70,8 @@ def check_options(config: RunConfig) -> None:
         if last == "select_by" and value not in SELECT_BY:
             raise UserError(f"{name}={value}: {nearest(value, SELECT_BY)}")
     _check_schedules(config)
+    _check_opponents(config.stage.evaluate)
+    _check_few_shot(config.stage.evaluate.few_shot)
 
 
 def check_pretraining(context: Context, stages: list[str]) -> None:
@@ -107,3 +115,24 @@ def _check_schedules(config: RunConfig) -> None:
                 f"stage.{stage}.min_lr_rate={options.min_lr_rate}: needs "
                 f"stage.{stage}.lr_scheduler_type=cosine, not {options.lr_scheduler_type}"
             )
+
+
+def _check_opponents(config: EvaluateConfig) -> None:
+    """Names of their own, and paths that are there: a hub name has one slash at most."""
+    for name, path in config.opponents.items():
+        option = f"stage.evaluate.opponents.{name}"
+        if name in OF_A_RUN:
+            raise UserError(f"{option}: the run has a policy of that name; choose another")
+        if path is not None and path.count("/") > 1 and not Path(path).is_dir():
+            raise UserError(f"{option}={path}: no such directory")
+
+
+def _check_few_shot(turns: list[dict[str, str]]) -> None:
+    """Whole messages; a prompt follows, so the last is not the user's."""
+    for turn in turns:
+        if turn.keys() != {"role", "content"} or turn["role"] not in ROLES:
+            raise UserError(
+                f"stage.evaluate.few_shot: {turn} must have a role ({', '.join(ROLES)}) and content"
+            )
+    if turns and turns[-1]["role"] == "user":
+        raise UserError("stage.evaluate.few_shot: the last message is the user's; add its answer")

@@ -207,8 +207,13 @@ class EvaluateConfig:
     num_completions: int = 1
     """How often each policy answers each prompt; intervals are over prompts all the same."""
 
-    opponents: list[str] = field(default_factory=list)
-    """More models to compare, by directory or hub name."""
+    opponents: dict[str, str | None] = field(default_factory=dict)
+    """More models to compare: a name of your own, and a directory or hub name; null leaves that
+    one out and says so."""
+
+    few_shot: list[dict[str, str]] = field(default_factory=list)
+    """Messages before every prompt of the policy `prompted`, which is the base model (InstructGPT,
+    section 3.5: few-shot prefix); with none it is left out."""
 
 
 @dataclass
