@@ -46,7 +46,8 @@ def test_on_one_gpu_only_what_must_departs_does(make_raw, recipe):
 def test_every_papers_recipe_is_in_the_table():
     files = {file.stem for file in (ROOT / "recipes" / "recipe").glob("*.yaml")}
     others = {name for name in files if name.startswith(("consumer", "instructgpt_qlora"))}
-    assert files - others - {"quickstart", "instructgpt"} == set(RECIPES)
+    on_cpu = {"quickstart", "headline", "headline_ppo", "overoptimization"}
+    assert files - others - on_cpu - {"instructgpt"} == set(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", SIZES)
