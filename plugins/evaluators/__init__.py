@@ -25,6 +25,15 @@ class PolicyStatisticsConfig:
     resamples: int = 2_000
 
 
+@dataclass
+class BestOfNConfig:
+    """What the run's rewards give for the best of n answers of the SFT model, by their weighted
+    sum: policies `best-of-2`, `best-of-4` and so on, up to `stage.evaluate.num_completions`."""
+
+    confidence_level: float = 0.95
+    resamples: int = 2_000
+
+
 @hookimpl
 def evaluators() -> Sequence[Component]:
     package = "rlhfkit_plugins.evaluators"
@@ -33,4 +42,5 @@ def evaluators() -> Sequence[Component]:
         Component(
             "policy_statistics", PolicyStatisticsConfig, f"{package}.statistics:PolicyStatistics"
         ),
+        Component("best_of_n", BestOfNConfig, f"{package}.best_of_n:BestOfN"),
     )

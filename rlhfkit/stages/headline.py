@@ -22,6 +22,9 @@ PAPER = {
 """Ouyang et al. 2022, figure 1, read off (0.005 either way): share of outputs preferred to those of
 the 175B SFT model, by size."""
 
+COLOURS = {"raw": "C0", PROMPTED: "C1", "SFT": "C2", "PPO": "C3", "PPO-ptx": "C4"}
+"""Of this run's bars, as the paper's lines; others are grey."""
+
 
 def draw(context: Context, metrics: dict[str, dict[str, Metric]]) -> list[Path]:
     """The picture's files; none without win rates of a prompted base model."""
@@ -61,9 +64,9 @@ def _policy(context: Context) -> str:
 
 
 def _bars(axes: Any, rates: dict[str, Metric | None]) -> None:
-    for place, rate in enumerate(rates.values()):
+    for place, (name, rate) in enumerate(rates.items()):
         value = rate.value if rate else 0.5
-        axes.bar(place, value, color=f"C{place}")
+        axes.bar(place, value, color=COLOURS.get(name, "0.6"))
         below, above = (value - rate.low, rate.high - value) if rate else (0.0, 0.0)
         axes.errorbar(place, value, [[below], [above]], color="black", capsize=4)
         axes.annotate(f"{value:.2f}", (place, 0.02), ha="center")
