@@ -72,6 +72,9 @@ def check_options(config: RunConfig) -> None:
     _check_schedules(config)
     _check_opponents(config.stage.evaluate)
     _check_few_shot(config.stage.evaluate.few_shot)
+    for run in config.stage.report.runs:
+        if not Path(run).is_dir():
+            raise UserError(f"stage.report.runs: {run}: no such directory")
 
 
 def check_pretraining(context: Context, stages: list[str]) -> None:

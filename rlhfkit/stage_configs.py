@@ -223,6 +223,9 @@ class ReportConfig:
     formats: list[str] = field(default_factory=lambda: ["png"])
     """Picture formats that matplotlib writes: png, svg, pdf."""
 
+    runs: list[str] = field(default_factory=list)
+    """Directories of more runs with a gold reward, drawn beside this one's: of other proxies."""
+
 
 @dataclass
 class StageConfigs:

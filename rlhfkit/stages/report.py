@@ -1,6 +1,7 @@
 """Stage report: what the run did, as one page with tables and a plot.
 
-Writes: report.md, reward_vs_kl.png, with few shots figure_1.png.
+Writes: report.md, reward_vs_kl.png; figure_1.png where few shots, overoptimization.png where a gold
+reward was measured.
 """
 
 import json
@@ -11,7 +12,7 @@ from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit.stages import figures, headline
+from rlhfkit.stages import figures, gold_curves, headline
 from rlhfkit.stages.evaluate import metrics_table, shown
 from rlhfkit.types import SPLITS, Metric
 
@@ -21,11 +22,17 @@ Metrics = dict[str, dict[str, Metric]]
 def run(context: Context) -> None:
     """Write the page; stages that did not run are left out of it."""
     metrics = _evaluation(context)
-    pictures = _plot(context) | dict.fromkeys(headline.draw(context, metrics), "win rates")
+    curves = gold_curves.read(context)
+    pictures = (
+        _plot(context)
+        | dict.fromkeys(headline.draw(context, metrics), "win rates")
+        | dict.fromkeys(gold_curves.draw(context, curves), "gold and proxy reward")
+    )
     lines = [f"# {context.config.run_name}", "", *_header(context), "", *_stages(context)]
     lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
+    lines += gold_curves.table(curves)
     lines += [f"\n![{words}]({picture.name})" for picture, words in pictures.items()]
     lines += _examples(context)
     page = context.stage_dir / "report.md"

@@ -82,6 +82,26 @@ def test_headline(plugins, make_raw, tiny_files, tmp_path, capsys):
     assert (report / "figure_1.png").stat().st_size > 1000
 
 
+def test_overoptimization(plugins, make_raw, tiny_files, tmp_path):
+    """Two proxies in one figure and one table; gold is measured by RL and for the best of n."""
+    few = [*QUICK, "stage.evaluate.num_prompts=4", "stage.evaluate.num_completions=8"]
+    other = run(
+        plugins, make_raw, tiny_files, "overoptimization", *few, f"run_dir={tmp_path / 'a'}"
+    )
+    beside = f"stage.report.runs=[{other.run_dir.root}]"
+    runner = run(plugins, make_raw, tiny_files, "overoptimization", *few, beside)
+    rows = read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")
+    assert rows[0]["reward/gold"] != 0
+    assert rows[0]["objective/scores"] == pytest.approx(rows[0]["reward/reward_model"])
+    report = runner.run_dir.stage_dir("report")
+    page = (report / "report.md").read_text()
+    for name in (runner.run_dir.root.name, "a"):
+        assert f"| {name} | RL | 2 | too few points |" in page
+        assert f"| {name} | best-of-n | 4 |" in page
+    assert "![gold and proxy reward](overoptimization.png)" in page
+    assert (report / "overoptimization.png").stat().st_size > 1000
+
+
 def test_the_largest_is_planned(make_context, tmp_path):
     shape = {"vocab_size": 250880, "hidden_size": 14336, "n_layer": 70, "n_head": 112}
     BloomConfig(**shape).save_pretrained(tmp_path / "bloom")

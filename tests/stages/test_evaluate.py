@@ -103,6 +103,7 @@ def test_an_opponent_without_a_model_is_left_out_in_a_line(run_tiny, capsys):
         ("stage.evaluate.few_shot=[{role:usr,content:a}]", r"few_shot: .* must have a role"),
         ("stage.evaluate.few_shot=[{role:user,content:a}]", "few_shot: the last message is"),
         ("stage.evaluate.few_shot=[{role:user}]", "few_shot: .* must have a role"),
+        ("stage.report.runs=[a/b]", r"stage\.report\.runs: a/b: no such directory"),
     ],
 )
 def test_wrong_options_are_refused_before_training(run_tiny, tmp_path, setting, message):
