@@ -76,7 +76,11 @@ class Sampler(Protocol):
 
 
 class Labeler(Protocol):
-    """Ranks the completions of prompts."""
+    """Ranks the completions of prompts.
+
+    One that ranks by a number may have `score(prompts, completions)` too, which gives it for each
+    prompt's one completion without mistakes: `reward=gold` asks for it.
+    """
 
     def rank(
         self, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]

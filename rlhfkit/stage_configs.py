@@ -1,82 +1,22 @@
 """The options of every stage, under `stage.<name>.<option>`. No torch here."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rlhfkit.checks import (
     require_above_zero,
     require_below,
-    require_fractions,
     require_not_negative,
     require_one_of,
 )
 from rlhfkit.errors import UserError
+from rlhfkit.prepare_config import PrepareConfig
 from rlhfkit.training_config import TrainingConfig
 
 SELECT_BY = ("last", "loss", "reward")
-
-
-@dataclass
-class LabelerShareConfig:
-    """Share of the labelers' rows (`source` labeler) in the training part of each kind of data, the
-    rest of it customers' (`source` customer). The surplus and rows of neither are left out; null
-    takes all rows. The paper: 0.89 of the demonstrations, 0.2 of the rankings, 0 of the prompts
-    for RL (section A.3)."""
-
-    demonstrations: float | None = None
-    prompts: float | None = None
-    rankings: float | None = None
-
-    def check(self, name: str) -> None:
-        """Raise `UserError` for a value outside its meaning."""
-        require_fractions(name, self, "demonstrations", "prompts", "rankings")
-
-
-@dataclass
-class PrepareConfig:
-    """Filters and splits of the data before anything is trained (InstructGPT, sections 3.2, A and
-    C); every one is off unless it is set."""
-
-    max_prompt_length: int | None = None
-    """Longest prompt in tokens (the paper: 1000); rows with longer ones are dropped."""
-
-    max_completion_length: int | None = None
-    """Longest completion of demonstrations and rankings in tokens (the paper: 1000)."""
-
-    dedup_prefix: int | None = None
-    """Of the prompts that begin with the same so many characters only the first is kept. Take more
-    than the longest system prompt or task description that prompts have in common."""
-
-    max_per_user: int | None = None
-    """Most rows of one `user` in each kind of data (the paper: 200); needs rows with `user`."""
-
-    validation_fraction: float = 0.0
-    """Share of the users whose rows validate sft and reward_model, in place of those stages' own
-    share of the rows. Where rows have no `user` it is a share of the prompts."""
-
-    test_fraction: float = 0.0
-    """Share of the users whose prompts are the held-out ones, in place of `eval_fraction`."""
-
-    pii: list[str] = field(default_factory=list)
-    """Kinds of personal data: EMAIL, PHONE, SSN, CREDIT_CARD, IP_ADDRESS, DATE, ZIP_CODE. Training
-    rows that hold one are dropped. Patterns find them: names of people are not found."""
-
-    labeler_share: LabelerShareConfig = field(default_factory=LabelerShareConfig)
-
-    few_shot: int = 0
-    """How many other demonstrations of its `instruction` stand before each demonstration that has
-    one (section A.1: all of them), while they fit model.max_prompt_length."""
-
-    def check(self, name: str) -> None:
-        """Raise `UserError` for a value outside its meaning."""
-        require_above_zero(name, self, "max_prompt_length", "max_completion_length")
-        require_above_zero(name, self, "dedup_prefix", "max_per_user")
-        require_not_negative(name, self, "few_shot")
-        require_below(name, self, 1, "validation_fraction", "test_fraction")
-        if self.validation_fraction + self.test_fraction >= 1:
-            raise UserError(
-                f"{name}.validation_fraction={self.validation_fraction} and "
-                f"test_fraction={self.test_fraction}: their sum must be below 1"
-            )
+ROLES = ("user", "assistant", "system")
+OF_A_RUN = ("sft", "base", "rl", "prompted")
+"""What evaluate calls the run's own policies."""
 
 
 @dataclass
@@ -243,12 +183,20 @@ class EvaluateConfig:
     num_completions: int = 1
     """How often each policy answers each prompt; intervals are over prompts all the same."""
 
-    opponents: list[str] = field(default_factory=list)
-    """More models to compare, by directory or hub name."""
+    opponents: dict[str, str | None] = field(default_factory=dict)
+    """More models to compare: a name of your own, and a directory or hub name; null leaves that
+    one out and says so."""
+
+    few_shot: list[dict[str, str]] = field(default_factory=list)
+    """Messages before every prompt of the policy `prompted`, which is the base model (InstructGPT,
+    section 3.5: few-shot prefix); with none it is left out."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "num_prompts", "num_completions")
+        for opponent, path in self.opponents.items():
+            _check_opponent(f"{name}.opponents.{opponent}", opponent, path)
+        _check_few_shot(f"{name}.few_shot", self.few_shot)
 
 
 @dataclass
@@ -257,6 +205,15 @@ class ReportConfig:
 
     formats: list[str] = field(default_factory=lambda: ["png"])
     """Picture formats that matplotlib writes: png, svg, pdf."""
+
+    runs: list[str] = field(default_factory=list)
+    """Directories of more runs with a gold reward, drawn beside this one's: of other proxies."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        for run in self.runs:
+            if not Path(run).is_dir():
+                raise UserError(f"{name}.runs: {run}: no such directory")
 
 
 @dataclass
@@ -272,3 +229,20 @@ class StageConfigs:
     rl: RlConfig = field(default_factory=RlConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+
+
+def _check_opponent(option: str, opponent: str, path: str | None) -> None:
+    """Names of their own, and paths that are there: a hub name has one slash at most."""
+    if opponent in OF_A_RUN:
+        raise UserError(f"{option}: the run has a policy of that name; choose another")
+    if path is not None and path.count("/") > 1 and not Path(path).is_dir():
+        raise UserError(f"{option}={path}: no such directory")
+
+
+def _check_few_shot(option: str, turns: list[dict[str, str]]) -> None:
+    """Whole messages; a prompt follows, so the last is not the user's."""
+    for turn in turns:
+        if turn.keys() != {"role", "content"} or turn["role"] not in ROLES:
+            raise UserError(f"{option}: {turn} must have a role ({', '.join(ROLES)}) and content")
+    if turns and turns[-1]["role"] == "user":
+        raise UserError(f"{option}: the last message is the user's; add its answer")

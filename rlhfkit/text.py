@@ -8,6 +8,9 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.loading import load_tokenizer
 from rlhfkit.types import Messages
 
+TOKENIZER_FILE = "tokenizer_config.json"
+"""Beside a model that brings a tokenizer of its own."""
+
 
 @dataclass(frozen=True)
 class TextFormat:

@@ -90,7 +90,7 @@ class PolicySamples:
     """One policy's completions of the evaluation prompts."""
 
     policy: str
-    """`base`, `sft`, `rl` or an opponent's path."""
+    """`base`, `sft`, `rl`, `prompted` or an opponent's name."""
 
     prompts: list[Messages]
     completions: list[str]
@@ -100,8 +100,8 @@ class PolicySamples:
     """The rendered prompts as the policy read them."""
 
     reference_kl: list[float] | None
-    """Sum over tokens of log pi - log pi_sft per completion, in nats; None for a policy with
-    another tokenizer."""
+    """Sum over tokens of log pi - log pi_sft per completion, in nats; None for a policy that read
+    other tokens."""
 
 
 @dataclass(frozen=True)

@@ -40,16 +40,25 @@ class PolicyStatisticsConfig(IntervalConfig):
 
 
 @dataclass
-class PretrainingLossConfig:
+class PretrainingLossConfig(IntervalConfig):
     """Loss on the texts that `pretraining_eval_fraction` holds out, in nats per token, of the
     run's own policies: the mean over texts of each one's mean over its tokens."""
 
     max_length: int = 128
     """Tokens of each text."""
 
-    confidence_level: float = 0.95
-    resamples: int = 10_000
-    """Bootstrap resamples over texts."""
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_above_zero(name, self, "max_length")
+
+
+@dataclass
+class BestOfNConfig(IntervalConfig):
+    """What the run's rewards give for the best of n answers of the SFT model, by their weighted
+    sum: policies `best-of-2`, `best-of-4` and so on, up to `stage.evaluate.num_completions`."""
+
+    resamples: int = 2_000
 
 
 @hookimpl
@@ -63,4 +72,5 @@ def evaluators() -> Sequence[Component]:
         Component(
             "pretraining_loss", PretrainingLossConfig, f"{package}.pretraining_loss:PretrainingLoss"
         ),
+        Component("best_of_n", BestOfNConfig, f"{package}.best_of_n:BestOfN"),
     )

@@ -18,7 +18,7 @@ class PolicyStatistics:
 
     def __init__(self, config: PolicyStatisticsConfig, context: Context) -> None:
         self._config, self._context = config, context
-        self._rewards = _rewards(context)
+        self._rewards = chosen_rewards(context)
 
     def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
         """Means over the prompts; `kl` only where it is defined."""
@@ -35,7 +35,7 @@ class PolicyStatistics:
         self, samples: Mapping[str, PolicySamples]
     ) -> dict[str, dict[str, Sequence[float]]]:
         """By policy and reward function, asked once: the policies' prompts are the same."""
-        columns = [self._columns(own) for own in samples.values()]
+        columns = [reward_columns(self._context, own) for own in samples.values()]
         joined = {name: [row for own in columns for row in own[name]] for name in columns[0]}
         prompts = [prompt for own in samples.values() for prompt in own.prompts]
         completions = [text for own in samples.values() for text in own.completions]
@@ -46,26 +46,23 @@ class PolicyStatistics:
                 found[policy][f"reward/{name}"] = [*islice(scores, len(own.completions))]
         return found
 
-    def _columns(self, samples: PolicySamples) -> dict[str, list[Any]]:
-        """What reward functions get beside texts, in the run's tokens whatever the policy's."""
-        finished = [response.finished for response in samples.responses]
-        prompt_ids, completion_ids = samples.prompt_ids, [r.ids for r in samples.responses]
-        if samples.reference_kl is None:
-            text = load_text_format(self._context)
-            prompt_ids = [text.prompt_ids(prompt) for prompt in samples.prompts]
-            pairs = zip(samples.completions, finished, strict=True)
-            completion_ids = [text.completion_ids(*pair) or [text.eos_token_id] for pair in pairs]
-        return {
-            "prompt_ids": prompt_ids,
-            "completion_ids": completion_ids,
-            "finished": finished,
-        }
-
     def _metric(self, values: Sequence[float]) -> Metric:
         config = self._config
         return interval(
             values, config.confidence_level, config.resamples, self._context.config.seed
         )
+
+
+def reward_columns(context: Context, samples: PolicySamples) -> dict[str, list[Any]]:
+    """What reward functions get beside texts, in the run's tokens whatever the policy's."""
+    finished = [response.finished for response in samples.responses]
+    prompt_ids, completion_ids = samples.prompt_ids, [r.ids for r in samples.responses]
+    if samples.reference_kl is None:
+        text = load_text_format(context)
+        prompt_ids = [text.prompt_ids(prompt) for prompt in samples.prompts]
+        pairs = zip(samples.completions, finished, strict=True)
+        completion_ids = [text.completion_ids(*pair) or [text.eos_token_id] for pair in pairs]
+    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "finished": finished}
 
 
 def _values(samples: PolicySamples) -> dict[str, Sequence[float]]:
@@ -78,7 +75,7 @@ def _values(samples: PolicySamples) -> dict[str, Sequence[float]]:
     return values
 
 
-def _rewards(context: Context) -> dict[str, RewardFunction]:
+def chosen_rewards(context: Context) -> dict[str, RewardFunction]:
     """The chosen reward functions; the run's own reward model only when the run has one."""
     trained = context.model_of("reward_model") is not None
     chosen = {

@@ -24,12 +24,16 @@ class RewardModelLabeler:
         # each text once, so that equal completions get equal scores whatever batch they are in
         distinct = [list(dict.fromkeys(texts)) for texts in completions]
         asked = [prompt for prompt, texts in zip(prompts, distinct, strict=True) for _ in texts]
-        scores = iter(self._reward(asked, [text for texts in distinct for text in texts]))
+        scores = iter(self.score(asked, [text for texts in distinct for text in texts]))
         found = [{text: next(scores) for text in texts} for texts in distinct]
         return [
             [self._judgement([score[text] for text in texts])]
             for score, texts in zip(found, completions, strict=True)
         ]
+
+    def score(self, prompts: Sequence[Messages], completions: Sequence[str]) -> list[float]:
+        """The reward model's score of each completion, as finished ones."""
+        return self._reward(list(prompts), list(completions))
 
     def _judgement(self, scores: list[float]) -> Judgement:
         return Judgement(ranks_of(scores, self._tie_margin), self._name)

@@ -41,6 +41,12 @@ class SimulatedLabeler:
     error_rate: float = 0.1
     """Share of typical pairs it puts in the wrong order; see `SimulatedLabelers`."""
 
+    @property
+    def worst(self) -> float:
+        """Fewest points that a text with words can get."""
+        weights = {**CORE, **self.taste}
+        return sum(min(weight, 0.0) for weight in weights.values()) - weights["length"]
+
     def score(self, features: Mapping[str, float]) -> float:
         """Points for a completion with these features, higher is better, before any mistake."""
         if not features["words"]:

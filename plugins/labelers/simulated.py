@@ -40,6 +40,18 @@ class SimulatedLabelers:
             for prompt, texts in zip(prompts, completions, strict=True)
         ]
 
+    def score(self, prompts: Sequence[Messages], completions: Sequence[str]) -> list[float]:
+        """The pool's mean points for each completion, before any mistake; one without words gets
+        the fewest that another could."""
+        return [
+            self._mean_points(measure(prompt[-1]["content"], text))
+            for prompt, text in zip(prompts, completions, strict=True)
+        ]
+
+    def _mean_points(self, features: Mapping[str, float]) -> float:
+        points = [max(labeler.score(features), labeler.worst) for labeler in self.labelers]
+        return sum(points) / len(points)
+
     def _rank_one(self, prompt: str, completions: Sequence[str]) -> list[Judgement]:
         features = [measure(prompt, completion) for completion in completions]
         return [

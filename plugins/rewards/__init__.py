@@ -71,6 +71,12 @@ class SentimentConfig:
             raise UserError(f"{name}.target={self.target}: must be from -1 to 1")
 
 
+@dataclass
+class GoldConfig:
+    """What the run's labelers go by, before their mistakes: the simulated ones' mean points, or the
+    gold reward model's score. With `weight=0` it is only measured (Gao et al. 2022)."""
+
+
 @hookimpl
 def reward_functions() -> Sequence[Component]:
     package = "rlhfkit_plugins.rewards"
@@ -78,5 +84,6 @@ def reward_functions() -> Sequence[Component]:
         Component("reward_model", RewardModelRewardConfig, f"{package}.reward_model:build"),
         Component("length", LengthConfig, f"{package}.length:LengthReward"),
         Component("format", FormatConfig, f"{package}.format:FormatReward"),
+        Component("gold", GoldConfig, f"{package}.gold:GoldReward"),
         Component("sentiment", SentimentConfig, f"{package}.sentiment:SentimentReward"),
     )

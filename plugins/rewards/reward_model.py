@@ -9,7 +9,7 @@ from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.protocols import RewardFunction
 from rlhfkit.rollout import by_micro_batch
-from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.text import TOKENIZER_FILE, TextFormat, load_text_format
 from rlhfkit.types import Messages
 from rlhfkit_plugins.rewards import RewardModelRewardConfig
 from rlhfkit_plugins.rewards.classifier import load_classifier
@@ -91,5 +91,5 @@ class TextReward:
 
 def _text_format(context: Context, path: str) -> TextFormat:
     """The tokenizer beside the model, or the run's where there is none."""
-    own = (Path(path) / "tokenizer_config.json").exists()
+    own = (Path(path) / TOKENIZER_FILE).exists()
     return load_text_format(context, path if own else None)

@@ -1,5 +1,7 @@
 """Stage evaluate: the base model, the SFT model, the policy and opponents on held-out prompts.
 
+With `stage.evaluate.few_shot` the base model answers once more, as `prompted`.
+
 1. choose prompts  2. let every policy answer them  3. measure each one's KL to the SFT model
 4. let the evaluators judge  5. write samples and numbers
 
@@ -10,6 +12,7 @@ InstructGPT, sections 3.6 and 4.1 (win rate against the SFT model).
 import random
 from dataclasses import asdict, replace
 from itertools import islice
+from pathlib import Path
 
 import torch
 from rich.table import Table
@@ -23,12 +26,14 @@ from rlhfkit.reporting import Reporter, shown
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit.run_dir import write_json, write_jsonl
 from rlhfkit.stages.sample import load_policy
-from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.text import TOKENIZER_FILE, TextFormat, load_text_format
 from rlhfkit.types import Messages, Metric, PolicySamples, Response
 
 PROMPTS_AT_ONCE = 64
+PROMPTED = "prompted"
 _OF_THIS_RUN = ("base", "rl")
-"""Policies with the SFT model's tokenizer, so that a KL exists; opponents may have another."""
+"""Policies that read what the SFT model reads, so that a KL exists; opponents may have another
+tokenizer, and `prompted` reads more."""
 
 
 def run(context: Context) -> None:
@@ -45,7 +50,7 @@ def run(context: Context) -> None:
     metrics: dict[str, dict[str, Metric]] = {name: {} for name in samples}
     for evaluator in context.build_all("evaluator").values():
         for name, found in evaluator.evaluate(samples).items():
-            metrics[name] |= found
+            metrics[name] = metrics.get(name, {}) | found
     _write(context, samples, metrics)
     with Reporter(context) as reporter:
         reporter.log(
@@ -65,9 +70,9 @@ def _sample_all(
     """Every policy's answers, the SFT model's first. One model is in memory at a time: the SFT
     model comes last, when it can measure all others."""
     others: dict[str, PolicySamples] = {}
-    for name in _others(context):
-        policy = load_policy(context, name)
-        others[name] = _answer(context, _own_format(context, text, name), name, policy, prompts)
+    for name, path in _others(context).items():
+        policy = load_policy(context, path)
+        others[name] = _answer(context, _own_format(context, text, path), name, policy, prompts)
         del policy
     sft = load_policy(context, "sft" if context.model_of("sft") else "base")
     answered = _answer(context, text, "sft", sft, prompts)
@@ -88,18 +93,27 @@ def metrics_table(metrics: dict[str, dict[str, Metric]]) -> Table:
     return table
 
 
-def _others(context: Context) -> list[str]:
-    """Which policies are compared with the SFT model."""
-    rl = ["rl"] if context.model_of("rl") else []
-    base = ["base"] if context.model_of("sft") else []
-    return [*base, *rl, *context.config.stage.evaluate.opponents]
+def _others(context: Context) -> dict[str, str]:
+    """Which policies are compared with the SFT model: what to load, by name."""
+    config = context.config.stage.evaluate
+    named = ["base"] if context.model_of("sft") else []
+    named += ["rl"] if context.model_of("rl") else []
+    prompted = {PROMPTED: "base"} if config.few_shot else {}
+    for name in [name for name, path in config.opponents.items() if path is None]:
+        console.print(
+            f"  no opponent '{name}': stage.evaluate.opponents.{name} names no model", markup=False
+        )
+    opponents = {name: path for name, path in config.opponents.items() if path is not None}
+    return {name: name for name in named} | prompted | opponents
 
 
-def _own_format(context: Context, text: TextFormat, name: str) -> TextFormat:
-    """An opponent reads prompts with its own tokenizer and template."""
-    if name in _OF_THIS_RUN:
+def _own_format(context: Context, text: TextFormat, path: str) -> TextFormat:
+    """An opponent reads prompts with its own tokenizer and template, or the run's when none lies
+    beside it, as beside another run's policy."""
+    folder = Path(path)
+    if path in _OF_THIS_RUN or (folder.is_dir() and not (folder / TOKENIZER_FILE).exists()):
         return text
-    return load_text_format(context, name)
+    return load_text_format(context, path)
 
 
 def _answer(
@@ -112,7 +126,8 @@ def _answer(
     """A policy's answers, not yet compared with the SFT model."""
     sampler = context.build("sampler")
     generator = torch.Generator(policy.device).manual_seed(context.config.seed)
-    prompt_ids = [text.prompt_ids(prompt) for prompt in prompts]
+    before = context.config.stage.evaluate.few_shot if name == PROMPTED else []
+    prompt_ids = [text.prompt_ids([*before, *prompt]) for prompt in prompts]
     responses: list[Response] = []
     with progress_bar(f"evaluate {name}", len(prompts)) as bar:
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):

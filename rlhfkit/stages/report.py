@@ -1,35 +1,38 @@
 """Stage report: what the run did, as one page with tables and a plot.
 
-Writes: report.md, reward_vs_kl.png.
+Writes: report.md, reward_vs_kl.png; figure_1.png where few shots, overoptimization.png where a gold
+reward was measured.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
 from rlhfkit.reporting import Metrics, read_metrics, shown
 from rlhfkit.run_dir import read_jsonl
+from rlhfkit.stages import figures, gold_curves, headline
 from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.types import SPLITS, Metric
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 
 def run(context: Context) -> None:
     """Write the page; stages that did not run are left out of it."""
     metrics = read_metrics(context.run_dir)
-    pictures = _plot(context)
+    curves = gold_curves.read(context)
+    pictures = (
+        _plot(context)
+        | dict.fromkeys(headline.draw(context, metrics), "win rates")
+        | dict.fromkeys(gold_curves.draw(context, curves), "gold and proxy reward")
+    )
     lines = [f"# {context.config.run_name}", "", *_header(context), "", *_stages(context)]
     lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
-    lines += [f"\n![reward against KL]({picture.name})" for picture in pictures]
+    lines += gold_curves.table(curves)
+    lines += [f"\n![{words}]({picture.name})" for picture, words in pictures.items()]
     lines += _examples(context)
     page = context.stage_dir / "report.md"
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -167,14 +170,14 @@ _DESCRIBE = {
 }
 
 
-def _plot(context: Context) -> list[Path]:
+def _plot(context: Context) -> dict[Path, str]:
     """Reward against KL over the iterations of an online optimizer."""
     path = context.run_dir.stage_dir("rl") / "metrics.jsonl"
     rows = read_jsonl(path) if path.exists() else []
     rows = [row for row in rows if "objective/scores" in row]
     if not rows:
-        return []
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+        return {}
+    figure, axes = figures.new()
     kl = [row["objective/kl"] for row in rows]
     scores = [row["objective/scores"] for row in rows]
     points = axes.scatter(kl, scores, c=[row["episode"] for row in rows], cmap="viridis", zorder=2)
@@ -183,12 +186,7 @@ def _plot(context: Context) -> list[Path]:
     axes.set_xlabel("KL to the SFT model (nats per completion)")
     axes.set_ylabel("score")
     axes.set_title(f"{context.config.run_name}: reward against KL during RL")
-    formats = context.config.stage.report.formats
-    pictures = [context.stage_dir / f"reward_vs_kl.{suffix}" for suffix in formats]
-    for picture in pictures:
-        figure.savefig(picture, dpi=150)
-    plt.close(figure)
-    return pictures
+    return dict.fromkeys(figures.save(context, figure, "reward_vs_kl"), "reward against KL")
 
 
 def _examples(context: Context, count: int = 5) -> list[str]:

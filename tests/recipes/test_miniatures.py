@@ -1,5 +1,7 @@
 """The papers' recipes run: the same stages and options on a tiny model, with tiny numbers."""
 
+import json
+
 import pytest
 from transformers import BloomConfig
 
@@ -28,12 +30,18 @@ def run(plugins, make_raw, tiny_files, recipe, *overrides):
     runner.run()
     for stage in runner.chosen:
         assert runner.run_dir.record(stage.name) is not None
-    return read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")
+    return runner
+
+
+def rl_metrics(*arguments):
+    return read_jsonl(run(*arguments).run_dir.stage_dir("rl") / "metrics.jsonl")
 
 
 @pytest.mark.parametrize("recipe", ["instructgpt_1p3b", "instructgpt_qlora"])
 def test_instructgpt(plugins, make_raw, tiny_files, recipe):
-    rows = run(plugins, make_raw, tiny_files, recipe, "labeler=simulated", "optimizer.ptx_length=8")
+    rows = rl_metrics(
+        plugins, make_raw, tiny_files, recipe, "labeler=simulated", "optimizer.ptx_length=8"
+    )
     assert all(row["loss/ptx"] > 0 for row in rows)
     peak = 1.18e-5 if recipe == "instructgpt_1p3b" else 1.18e-4
     assert [row["lr"] for row in rows] == pytest.approx([0.1 * peak, 0.19 * peak])
@@ -42,9 +50,56 @@ def test_instructgpt(plugins, make_raw, tiny_files, recipe):
 @pytest.mark.parametrize("recipe", ["instructgpt_6b_ppo", "summarize", "tldr_n_plus", "sentiment"])
 def test_the_others(plugins, make_raw, tiny_files, recipe):
     judged = ["labeler=simulated"] if recipe.startswith("instructgpt") else []
-    rows = run(plugins, make_raw, tiny_files, recipe, *judged)
+    rows = rl_metrics(plugins, make_raw, tiny_files, recipe, *judged)
     assert [row["episode"] for row in rows] == [8, 16]
     assert "loss/ptx" not in rows[0] or rows[0]["loss/ptx"] == 0
+
+
+QUICK = (
+    "loader.lora_last_layers=null", "model.chat_template=null", "optimizer.ptx_length=8",
+    "optimizer.critic_warmup=0",
+)  # fmt: skip
+
+
+def test_headline(plugins, make_raw, tiny_files, tmp_path, capsys):
+    """A PPO run, then PPO-ptx with it as opponent: the paper's five policies, and a larger one."""
+    other = run(
+        plugins, make_raw, tiny_files, "headline_ppo", *QUICK, f"run_dir={tmp_path / 'ppo'}"
+    )
+    path = other.run_dir.stage_dir("rl") / "model"
+    opponents = [
+        f"stage.evaluate.opponents.{name}={model}"
+        for name, model in (("PPO", path), ("larger_raw", tiny_files["model"]))
+    ]
+    runner = run(plugins, make_raw, tiny_files, "headline", *QUICK, *opponents)
+    assert read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")[0]["loss/ptx"] > 0
+    metrics = json.loads((runner.run_dir.stage_dir("evaluate") / "metrics.json").read_text())
+    judged = {name for name, found in metrics.items() if "win_rate" in found}
+    assert judged == {"base", "prompted", "rl", "PPO", "larger_raw"}
+    assert "no opponent" not in capsys.readouterr().out
+    report = runner.run_dir.stage_dir("report")
+    assert "![win rates](figure_1.png)" in (report / "report.md").read_text()
+    assert (report / "figure_1.png").stat().st_size > 1000
+
+
+def test_overoptimization(plugins, make_raw, tiny_files, tmp_path):
+    """Two proxies in one figure and one table; gold is measured by RL and for the best of n."""
+    few = [*QUICK, "stage.evaluate.num_prompts=4", "stage.evaluate.num_completions=8"]
+    other = run(
+        plugins, make_raw, tiny_files, "overoptimization", *few, f"run_dir={tmp_path / 'a'}"
+    )
+    beside = f"stage.report.runs=[{other.run_dir.root}]"
+    runner = run(plugins, make_raw, tiny_files, "overoptimization", *few, beside)
+    rows = read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")
+    assert rows[0]["reward/gold"] != 0
+    assert rows[0]["objective/scores"] == pytest.approx(rows[0]["reward/reward_model"])
+    report = runner.run_dir.stage_dir("report")
+    page = (report / "report.md").read_text()
+    for name in (runner.run_dir.root.name, "a"):
+        assert f"| {name} | RL | 2 | too few points |" in page
+        assert f"| {name} | best-of-n | 4 |" in page
+    assert "![gold and proxy reward](overoptimization.png)" in page
+    assert (report / "overoptimization.png").stat().st_size > 1000
 
 
 def test_the_largest_is_planned(make_context, tmp_path):

@@ -48,7 +48,8 @@ def test_every_papers_recipe_is_in_the_table():
     others = {
         name for name in files if name.startswith(("ablate", "consumer", "instructgpt_qlora"))
     }
-    assert files - others - {"quickstart", "instructgpt"} == set(RECIPES)
+    on_cpu = {"quickstart", "headline", "headline_ppo", "overoptimization"}
+    assert files - others - on_cpu - {"instructgpt"} == set(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", SIZES)

@@ -10,6 +10,7 @@ import pytest
 from rlhfkit.errors import UserError
 from rlhfkit.run_dir import read_jsonl
 from rlhfkit.stages import evaluate
+from rlhfkit.text import load_text_format
 
 
 def test_no_model_is_loaded_before_the_last_one_is_gone(run_tiny, monkeypatch):
@@ -44,3 +45,68 @@ def test_several_answers_to_each_prompt(run_tiny):
 def test_no_answer_is_refused(run_tiny):
     with pytest.raises(UserError, match="num_completions=0: must be"):
         run_tiny("stages=[sft,evaluate]", "stage.evaluate.num_completions=0")
+
+
+SHOTS = [
+    {"role": "user", "content": "is blue best"},
+    {"role": "assistant", "content": "I like red and it goes on"},
+]
+FEW_SHOT = "stage.evaluate.few_shot=[" + ",".join(
+    f"{{role:{turn['role']},content:'{turn['content']}'}}" for turn in SHOTS
+) + "]"  # fmt: skip
+
+
+def test_the_prompted_base_reads_the_few_shots_and_is_judged_by_the_prompt(run_tiny, monkeypatch):
+    """Nobody but the model sees them: evaluators get the prompt without."""
+    given, answer = {}, evaluate._answer
+
+    def watched(context, text, name, policy, prompts):
+        drawn = given[name] = answer(context, text, name, policy, prompts)
+        return drawn
+
+    monkeypatch.setattr(evaluate, "_answer", watched)
+    runner = run_tiny("stages=[sft,evaluate]", FEW_SHOT)
+    base, prompted = given["base"], given["prompted"]
+    assert prompted.prompts == base.prompts
+    text = load_text_format(runner.context("evaluate"))
+    assert prompted.prompt_ids == [text.prompt_ids([*SHOTS, *item]) for item in base.prompts]
+    assert prompted.completions != base.completions
+    metrics = json.loads((runner.run_dir.stage_dir("evaluate") / "metrics.json").read_text())
+    assert set(metrics) == {"sft", "base", "prompted"}
+    assert "win_rate" in metrics["prompted"]
+    assert "kl" not in metrics["prompted"]
+
+
+def test_another_runs_policy_reads_with_this_runs_tokenizer(run_tiny, tmp_path):
+    """It is the same policy: at another place, it wins and loses as often."""
+    first = run_tiny("stages=[sft,rl]", "reward=[length]", f"run_dir={tmp_path / 'first'}")
+    path = first.run_dir.stage_dir("rl") / "model"
+    runner = run_tiny(
+        "stages=[sft,rl,evaluate]", "reward=[length]", f"+stage.evaluate.opponents.PPO={path}"
+    )
+    metrics = json.loads((runner.run_dir.stage_dir("evaluate") / "metrics.json").read_text())
+    assert metrics["PPO"]["win_rate"] == metrics["rl"]["win_rate"]
+
+
+def test_an_opponent_without_a_model_is_left_out_in_a_line(run_tiny, capsys):
+    runner = run_tiny("stages=[sft,evaluate]", "+stage.evaluate.opponents.larger=null")
+    metrics = json.loads((runner.run_dir.stage_dir("evaluate") / "metrics.json").read_text())
+    assert set(metrics) == {"sft", "base"}
+    assert "no opponent 'larger': stage.evaluate.opponents.larger names" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("+stage.evaluate.opponents.rl=a/b", "opponents.rl: the run has a policy of that name"),
+        ("+stage.evaluate.opponents.PPO=a/b/c", "opponents.PPO=a/b/c: no such directory"),
+        ("stage.evaluate.few_shot=[{role:usr,content:a}]", r"few_shot: .* must have a role"),
+        ("stage.evaluate.few_shot=[{role:user,content:a}]", "few_shot: the last message is"),
+        ("stage.evaluate.few_shot=[{role:user}]", "few_shot: .* must have a role"),
+        ("stage.report.runs=[a/b]", r"stage\.report\.runs: a/b: no such directory"),
+    ],
+)
+def test_wrong_options_are_refused_before_training(run_tiny, tmp_path, setting, message):
+    with pytest.raises(UserError, match=message):
+        run_tiny("stages=[sft,evaluate]", setting)
+    assert not (tmp_path / "run" / "sft").exists()

@@ -98,9 +98,11 @@ def test_demonstrations_average_zero_after_normalising(run_tiny, make_context, t
 
 
 def test_a_policy_can_be_an_opponent(run_tiny, tiny_files):
-    runner = run_tiny("stages=[sft,evaluate]", f"stage.evaluate.opponents=[{tiny_files['model']}]")
+    opponent = f"+stage.evaluate.opponents.other={tiny_files['model']}"
+    runner = run_tiny("stages=[sft,evaluate]", opponent)
     metrics = json.loads((runner.run_dir.root / "evaluate" / "metrics.json").read_text())
-    assert "win_rate" in metrics[str(tiny_files["model"])]
+    assert "win_rate" in metrics["other"]
+    assert "kl" not in metrics["other"]
 
 
 def test_the_same_seed_gives_the_same_run(run_tiny, tmp_path):

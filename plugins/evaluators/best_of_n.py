@@ -1,0 +1,70 @@
+"""evaluator=best_of_n: the other way to optimize against a reward model (Gao et al. 2022)."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rlhfkit.context import Context
+from rlhfkit.errors import UserError
+from rlhfkit.overoptimization import best_of_n_kl, best_of_n_mean
+from rlhfkit.types import Metric, PolicySamples
+from rlhfkit_plugins.evaluators import BestOfNConfig
+from rlhfkit_plugins.evaluators.intervals import interval
+from rlhfkit_plugins.evaluators.statistics import chosen_rewards, reward_columns
+
+
+class BestOfN:
+    """Of N answers the SFT model gave to each prompt: nothing is sampled again. The missing-EOS
+    penalty is no part of the weighted sum."""
+
+    def __init__(self, config: BestOfNConfig, context: Context) -> None:
+        self._config, self._context = config, context
+        self._most = context.config.stage.evaluate.num_completions
+        if self._most < 2:
+            raise UserError(
+                f"evaluator=best_of_n: stage.evaluate.num_completions={self._most} leaves nothing "
+                f"to choose from; 2 or more"
+            )
+
+    def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
+        """By `best-of-<n>`, for powers of two: every reward, and the KL in nats, which needs no
+        measuring."""
+        sft = samples["sft"]
+        scores = self._scores(sft)
+        entries = self._context.config.reward
+        proxy = np.sum([entries[name].weight * row for name, row in scores.items()], axis=0)
+        prompts = _indices_by_prompt(sft)
+        powers = [2**power for power in range(1, self._most.bit_length())]
+        return {
+            f"best-of-{n}": _exactly(best_of_n_kl(n), len(prompts))
+            | {
+                f"reward/{name}": self._metric(
+                    [best_of_n_mean(proxy[rows], values[rows], n) for rows in prompts]
+                )
+                for name, values in scores.items()
+            }
+            for n in powers
+        }
+
+    def _scores(self, samples: PolicySamples) -> dict[str, np.ndarray]:
+        columns = reward_columns(self._context, samples)
+        return {
+            name: np.array(reward(samples.prompts, samples.completions, **columns))
+            for name, reward in chosen_rewards(self._context).items()
+        }
+
+    def _metric(self, values: Sequence[float]) -> Metric:
+        config, seed = self._config, self._context.config.seed
+        return interval(values, config.confidence_level, config.resamples, seed)
+
+
+def _exactly(kl: float, count: int) -> dict[str, Metric]:
+    return {"kl": Metric(kl, kl, kl, count)}
+
+
+def _indices_by_prompt(samples: PolicySamples) -> list[list[int]]:
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for index, prompt in enumerate(samples.prompts):
+        found[repr(prompt)].append(index)
+    return list(found.values())
