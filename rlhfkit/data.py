@@ -4,26 +4,22 @@ Rows that cannot be used are dropped and counted; a split without usable rows is
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rlhfkit import prepared
 from rlhfkit.console import console
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import UserError
 from rlhfkit.held_out import Key, keys, place_of, position
+from rlhfkit.rows import CONVERT, Row, Unusable, check_columns
 from rlhfkit.text import TextFormat, plain_text
 from rlhfkit.types import Demonstration, Messages, Ranking, Split
 
-Row = Mapping[str, Any]
 LABELS = ("user", "source", "instruction")
 """Columns that rows of any split may have: who wrote the prompt, where it is from (the paper's
 labelers and customers), and the instruction that several demonstrations have in common."""
-
-
-class Unusable(ValueError):
-    """A row that is dropped; the text says why and is counted."""
 
 
 def demonstrations(context: Context) -> list[Demonstration]:
@@ -34,7 +30,7 @@ def demonstrations(context: Context) -> list[Demonstration]:
 def validation_demonstrations(context: Context) -> list[Demonstration]:
     """Those that the stage prepare set aside by user; none where it did not."""
     rows = prepared.rows(context, prepared.VALIDATION, "demonstrations")
-    return [_demonstration(row) for row in rows]
+    return [CONVERT["demonstrations"](row) for row in rows]
 
 
 def pretraining_texts(context: Context) -> list[str]:
@@ -120,20 +116,6 @@ def option_of(context: Context, split: Split) -> str | None:
     return f"data.{source[0]}.{split}" if source else None
 
 
-def to_messages(prompt: Any) -> Messages:
-    """A prompt as messages, from a text or from messages."""
-    if isinstance(prompt, str):
-        if not prompt.strip():
-            raise Unusable("empty prompt")
-        return [{"role": "user", "content": prompt}]
-    if not isinstance(prompt, list) or not prompt:
-        raise Unusable("prompt is neither text nor messages")
-    try:
-        return [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in prompt]
-    except (KeyError, TypeError) as error:
-        raise Unusable("a message lacks role or content") from error
-
-
 def report_drops(context: Context, what: str, drops: Counter[str], total: int) -> None:
     """Tell the user what was left out and why; silent when nothing was."""
     if drops:
@@ -155,7 +137,7 @@ def _read(context: Context, split: Split, quiet: bool = False) -> list[tuple[Row
     kept, drops = [], Counter[str]()
     for row in rows:
         try:
-            kept.append((row, _CONVERT[split](row)))
+            kept.append((row, CONVERT[split](row)))
         except Unusable as error:
             drops[str(error)] += 1
     if not quiet:
@@ -175,7 +157,7 @@ def _load(context: Context, split: Split) -> tuple[str, Sequence[Row]] | None:
         return None
     name, loader = source
     dataset = loader.load(split)
-    _check_columns(name, split, dataset.column_names)
+    check_columns(name, split, dataset.column_names)
     return name, dataset
 
 
@@ -215,89 +197,6 @@ def _source(context: Context, split: Split) -> tuple[str, Any] | None:
         names = " and ".join(name for name, _ in having)
         raise UserError(f"data: {names} both give {split}; leave it out of one of them")
     return having[0] if having else None
-
-
-_NEEDED: dict[Split, tuple[tuple[str, ...], ...]] = {
-    "demonstrations": (("prompt", "completion"), ("messages",)),
-    "prompts": (("prompt",), ("messages",)),
-    "eval_prompts": (("prompt",), ("messages",)),
-    "pretraining": (("text",),),
-    "rankings": (("prompt", "completions", "ranks"), ("prompt", "chosen", "rejected")),
-}
-
-
-def _check_columns(name: str, split: Split, columns: list[str]) -> None:
-    choices = _NEEDED[split]
-    if any(set(choice) <= set(columns) for choice in choices):
-        return
-    missing = next(column for column in choices[0] if column not in columns)
-    forms = " or ".join("+".join(choice) for choice in choices)
-    raise UserError(
-        f"data {name}: {split} has no column '{missing}' (needs {forms}); "
-        f"{nearest(missing, columns)}"
-    )
-
-
-def _demonstration(row: Row) -> Demonstration:
-    if row.get("messages"):
-        turns = to_messages(row["messages"])
-        if turns[-1]["role"] != "assistant" or len(turns) < 2:
-            raise Unusable("messages do not end with the assistant's")
-        return Demonstration(turns[:-1], _completion(turns[-1]["content"]))
-    return Demonstration(to_messages(row["prompt"]), _completion(row["completion"]))
-
-
-def _prompt(row: Row) -> Messages:
-    if row.get("prompt") is not None:
-        return to_messages(row["prompt"])
-    turns = to_messages(row["messages"])
-    return turns[:-1] if turns[-1]["role"] == "assistant" else turns
-
-
-def _text(row: Row) -> str:
-    if not isinstance(row["text"], str) or not row["text"].strip():
-        raise Unusable("empty text")
-    return row["text"]
-
-
-def _ranking(row: Row) -> Ranking:
-    prompt = to_messages(row["prompt"])
-    if row.get("completions") is None:
-        pair = [_completion(row["chosen"]), _completion(row["rejected"])]
-        return _checked(Ranking(prompt, pair, [1, 2], [True, True], "data"))
-    completions = [_completion(text) for text in row["completions"]]
-    ranks = row["ranks"]
-    if not isinstance(ranks, list) or len(ranks) != len(completions):
-        raise Unusable("not one rank per completion")
-    finished = row.get("finished") or [True] * len(completions)
-    labeler = str(row.get("annotator") or row.get("labeler") or "data")
-    return _checked(Ranking(prompt, completions, [int(rank) for rank in ranks], finished, labeler))
-
-
-def _checked(ranking: Ranking) -> Ranking:
-    if len(ranking.completions) < 2:
-        raise Unusable("fewer than two completions")
-    if len(set(ranking.ranks)) < 2:
-        raise Unusable("all completions tied")
-    return ranking
-
-
-def _completion(value: Any) -> str:
-    """A completion as text; TRL also allows it as one assistant message."""
-    if isinstance(value, list) and value:
-        value = value[-1].get("content")
-    if not isinstance(value, str) or not value.strip():
-        raise Unusable("empty completion")
-    return value.strip()
-
-
-_CONVERT: dict[Split, Callable[[Row], Any]] = {
-    "demonstrations": _demonstration,
-    "prompts": _prompt,
-    "eval_prompts": _prompt,
-    "pretraining": _text,
-    "rankings": _ranking,
-}
 
 
 def _fitting(

@@ -21,6 +21,7 @@ from rlhfkit import data
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.rows import Unusable
 from rlhfkit.stage_configs import SftConfig
 from rlhfkit.stages.best_epoch import best_epoch
 from rlhfkit.text import TextFormat, load_text_format
@@ -162,7 +163,7 @@ def _render(
         try:
             tokens = _tokens(context, config, text, demonstration)
             kept.append(_Row(demonstration.prompt, tokens))
-        except data.Unusable as error:
+        except Unusable as error:
             drops[str(error)] += 1
     data.report_drops(context, "demonstrations", drops, len(demonstrations))
     if not kept:
@@ -178,9 +179,9 @@ def _tokens(
     prompt = text.prompt_ids(demonstration.prompt)
     completion = text.completion_ids(demonstration.completion)
     if len(prompt) > context.config.model.max_prompt_length:
-        raise data.Unusable("longer than model.max_prompt_length")
+        raise Unusable("longer than model.max_prompt_length")
     if len(completion) > config.max_completion_length:
-        raise data.Unusable(f"longer than stage.{context.stage}.max_completion_length")
+        raise Unusable(f"longer than stage.{context.stage}.max_completion_length")
     return {
         "input_ids": prompt + completion,
         "completion_mask": [0] * len(prompt) + [1] * len(completion),

@@ -1,6 +1,7 @@
 """The papers' recipes run: the same stages and options on a tiny model, with tiny numbers."""
 
 import json
+import shutil
 
 import pytest
 from transformers import BloomConfig
@@ -66,6 +67,8 @@ def test_headline(plugins, make_raw, tiny_files, tmp_path, capsys):
     other = run(
         plugins, make_raw, tiny_files, "headline_ppo", *QUICK, f"run_dir={tmp_path / 'ppo'}"
     )
+    for stage in ("sft", "sample", "label", "reward_model"):
+        shutil.copytree(tmp_path / "ppo" / stage, tmp_path / "run" / stage)
     path = other.run_dir.stage_dir("rl") / "model"
     opponents = [
         f"stage.evaluate.opponents.{name}={model}"
@@ -76,7 +79,9 @@ def test_headline(plugins, make_raw, tiny_files, tmp_path, capsys):
     metrics = json.loads((runner.run_dir.stage_dir("evaluate") / "metrics.json").read_text())
     judged = {name for name, found in metrics.items() if "win_rate" in found}
     assert judged == {"base", "prompted", "rl", "PPO", "larger_raw"}
-    assert "no opponent" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.count("finished before, skipped") == 4
+    assert "no opponent" not in said
     report = runner.run_dir.stage_dir("report")
     assert "![win rates](figure_1.png)" in (report / "report.md").read_text()
     assert (report / "figure_1.png").stat().st_size > 1000
