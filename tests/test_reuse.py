@@ -47,6 +47,7 @@ def test_equal_stages_are_taken_over_and_finished_from_then_on(runner, ran, tmp_
     borrower = runner("b", reuse="a")
     assert states(borrower) == ["LENT"] * 3
     assert borrower.status(borrower.chosen[0]).state.next_step == "take over"
+    assert borrower._waiting() == []  # neither memory nor data is checked for them
     assert not (tmp_path / "b").exists()
     borrower.run()
     assert ran == ["sft", "sample", "label"]
