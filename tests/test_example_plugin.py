@@ -40,7 +40,7 @@ def installed(tmp_path):
 
 def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
     listed = rlhfkit("plugins", cwd=tmp_path)
-    for words in ("rlhfkit-brevity", "0.1.0", "reward=brevity", "kl=linear", "reward.brevity.*"):
+    for words in ("rlhfkit-brevity", "0.1.0", "reward=brevity", "kl=halving", "reward.brevity.*"):
         assert words in listed.stdout
 
     data = [
@@ -68,11 +68,11 @@ def test_contracts_of_the_example(installed, tmp_path):
     test = tmp_path / "test_contract.py"
     test.write_text(
         "from rlhfkit.testing import KLControllerContract, RewardFunctionContract\n"
-        "from rlhfkit_brevity import BrevityConfig, LinearConfig\n"
-        "from rlhfkit_brevity.kl import LinearKL\n"
+        "from rlhfkit_brevity import BrevityConfig, HalvingConfig\n"
+        "from rlhfkit_brevity.kl import HalvingKL\n"
         "from rlhfkit_brevity.reward import BrevityReward\n"
         "class TestKL(KLControllerContract):\n"
-        "    def make(self): return LinearKL(LinearConfig(), None)\n"
+        "    def make(self): return HalvingKL(HalvingConfig(), None)\n"
         "class TestReward(RewardFunctionContract):\n"
         "    def make(self): return BrevityReward(BrevityConfig(), None)\n"
     )

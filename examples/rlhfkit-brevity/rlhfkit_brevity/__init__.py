@@ -20,16 +20,15 @@ class BrevityConfig:
 
 
 @dataclass
-class LinearConfig:
-    """A coefficient that falls linearly from `start` to `end` over `episodes`."""
+class HalvingConfig:
+    """A coefficient that starts at `start` and halves every `episodes`."""
 
     start: float = 0.1
-    end: float = 0.02
-    episodes: int = 256
+    episodes: int = 128
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
-        require_not_negative(name, self, "start", "end")
+        require_not_negative(name, self, "start")
         require_above_zero(name, self, "episodes")
 
 
@@ -40,7 +39,7 @@ def reward_functions() -> Sequence[Component]:
 
 @hookimpl
 def kl_controllers() -> Sequence[Component]:
-    return [Component("linear", LinearConfig, "rlhfkit_brevity.kl:LinearKL")]
+    return [Component("halving", HalvingConfig, "rlhfkit_brevity.kl:HalvingKL")]
 
 
 @hookimpl

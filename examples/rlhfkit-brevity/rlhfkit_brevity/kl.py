@@ -1,22 +1,21 @@
-"""kl=linear."""
+"""kl=halving."""
 
 from collections.abc import Mapping
 
 from rlhfkit.context import Context
-from rlhfkit_brevity import LinearConfig
+from rlhfkit_brevity import HalvingConfig
 
 
-class LinearKL:
+class HalvingKL:
     """A schedule: what the KL is does not matter to it."""
 
-    def __init__(self, config: LinearConfig, context: Context) -> None:
+    def __init__(self, config: HalvingConfig, context: Context) -> None:
         self.config = config
         self.seen = 0
 
     @property
     def coef(self) -> float:
-        share = min(1.0, self.seen / self.config.episodes)
-        return self.config.start + share * (self.config.end - self.config.start)
+        return self.config.start * 0.5 ** (self.seen / self.config.episodes)
 
     def update(self, kl: float, num_episodes: int) -> None:
         self.seen += num_episodes
