@@ -12,10 +12,10 @@ from typing import Any
 
 from rich.table import Table
 
-from rlhfkit.comparison_plot import Point, common_sft, draw
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
-from rlhfkit.paper_curves import PAPER
+from rlhfkit.figures.comparison import Point, common_sft, draw
+from rlhfkit.figures.paper_curves import PAPER
 from rlhfkit.reporting import read_metrics, shown
 from rlhfkit.run_dir import RunDir, runs_in
 from rlhfkit.stages import STAGES

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from rlhfkit.comparison import compare
 from rlhfkit.errors import UserError
-from rlhfkit.paper_curves import PAPER
+from rlhfkit.figures.paper_curves import PAPER
 from rlhfkit.run_dir import RunDir, StageRecord, write_json
 from rlhfkit.types import Metric
 from tests.tiny import WORDS

@@ -8,12 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rlhfkit import figures
 from rlhfkit.console import console
 from rlhfkit.context import Context
+from rlhfkit.figures import gold_curves, headline
 from rlhfkit.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
 from rlhfkit.reporting import Metrics, read_metrics, shown
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit.stages import figures, gold_curves, headline
 from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.types import SPLITS, Metric
 

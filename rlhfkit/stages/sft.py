@@ -18,12 +18,12 @@ from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
 from rlhfkit import data
+from rlhfkit.best_epoch import best_epoch
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.rows import Unusable
 from rlhfkit.stage_configs import SftConfig
-from rlhfkit.stages.best_epoch import best_epoch
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.training import InParts, train, training_arguments
 from rlhfkit.types import Demonstration, Messages

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlhfkit import data
-from rlhfkit.paper_curves import PAPER
+from rlhfkit.figures.paper_curves import PAPER
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "recipe"
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rlhfkit.stages import figures, headline
+from rlhfkit import figures
+from rlhfkit.figures import headline
 from rlhfkit.types import Metric
 
 LOW, HIGH = Metric(0.2, 0.15, 0.3, 40), Metric(0.6, 0.5, 0.65, 40)

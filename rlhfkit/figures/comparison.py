@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlhfkit.paper_curves import PAPER, PaperCurve
+from rlhfkit.figures.paper_curves import PAPER, PaperCurve
 from rlhfkit.reporting import Metrics
 from rlhfkit.run_dir import RunDir
 from rlhfkit.types import Metric

@@ -6,8 +6,8 @@ Drawn where the policy `prompted` was judged too, which nothing but this figure 
 from pathlib import Path
 from typing import Any
 
+from rlhfkit import figures
 from rlhfkit.context import Context
-from rlhfkit.stages import figures
 from rlhfkit.stages.evaluate import PROMPTED
 from rlhfkit.types import Metric
 

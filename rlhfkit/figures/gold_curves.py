@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from rlhfkit import figures
 from rlhfkit.context import Context
 from rlhfkit.overoptimization import FORMS, Fit, fit
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit.stages import figures
 
 GOLD = "reward/gold"
 LAW = (
