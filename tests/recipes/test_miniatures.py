@@ -1,7 +1,6 @@
 """The papers' recipes run: the same stages and options on a tiny model, with tiny numbers."""
 
 import json
-import shutil
 
 import pytest
 from transformers import BloomConfig
@@ -67,20 +66,19 @@ def test_headline(plugins, make_raw, tiny_files, tmp_path, capsys):
     other = run(
         plugins, make_raw, tiny_files, "headline_ppo", *QUICK, f"run_dir={tmp_path / 'ppo'}"
     )
-    for stage in ("sft", "sample", "label", "reward_model"):
-        shutil.copytree(tmp_path / "ppo" / stage, tmp_path / "run" / stage)
     path = other.run_dir.stage_dir("rl") / "model"
     opponents = [
         f"stage.evaluate.opponents.{name}={model}"
         for name, model in (("PPO", path), ("larger_raw", tiny_files["model"]))
     ]
-    runner = run(plugins, make_raw, tiny_files, "headline", *QUICK, *opponents)
+    reuse = f"reuse={tmp_path / 'ppo'}"
+    runner = run(plugins, make_raw, tiny_files, "headline", *QUICK, reuse, *opponents)
     assert read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")[0]["loss/ptx"] > 0
     metrics = json.loads((runner.run_dir.stage_dir("evaluate") / "metrics.json").read_text())
     judged = {name for name, found in metrics.items() if "win_rate" in found}
     assert judged == {"base", "prompted", "rl", "PPO", "larger_raw"}
     said = capsys.readouterr().out
-    assert said.count("finished before, skipped") == 4
+    assert said.count("taken over from") == 4
     assert "no opponent" not in said
     report = runner.run_dir.stage_dir("report")
     assert "![win rates](figure_1.png)" in (report / "report.md").read_text()
