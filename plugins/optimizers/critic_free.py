@@ -1,5 +1,5 @@
-"""What GRPO and REINFORCE++ share: PPO's clipped loss of each token, and advantages that come from
-the scores without a value model."""
+"""What optimizers without a value model share, and the loss of each token that GRPO and REINFORCE++
+have in common."""
 
 from abc import abstractmethod
 from functools import partial
@@ -17,17 +17,25 @@ from rlhfkit_plugins.optimizers.averages import Averages
 
 
 class CriticFree(OnlineOptimizer):
-    """Updates the policy alone; a subclass gives `advantages(rollout)`."""
-
-    loss_type: LossType = "dapo"
-    longest_response: int = 1
-    """In tokens; only the loss type dr_grpo asks."""
-
-    cliprange_high: float | None = None
+    """Updates the policy alone; a subclass gives `advantages` and `policy_backward`."""
 
     @abstractmethod
     def advantages(self, rollout: Rollout) -> Tensor:
         """[B, T], or [B, 1] where the tokens of a response share theirs."""
+
+    @abstractmethod
+    def policy_backward(
+        self,
+        rollout: Rollout,
+        advantages: Tensor,
+        indices: list[int],
+        rows: list[int],
+        batch: TokenBatch,
+    ) -> Averages:
+        """The gradients of some rows [R] of a mini-batch's episodes [M].
+
+        advantages: [B, T]. indices: the mini-batch's. batch: of the rows.
+        """
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         policy = self.roles.policy.trainable_parameters()
@@ -53,28 +61,36 @@ class CriticFree(OnlineOptimizer):
     ) -> Averages:
         """Every gradient of one mini-batch, the same however it is cut into micro-batches."""
         averages = Averages()
-        tokens = int(rollout.response_mask[indices].sum())
         for rows in rollout.micro_batches(indices, size):
             batch = rollout.batch(rows, self.roles.policy)
-            counts = (len(indices), tokens, self.longest_response)
-            weights = token_weights(batch.response_mask, self.loss_type, *counts)
-            share = float(batch.response_mask.sum()) / tokens
-            averages.merge(self._policy_backward(rollout, advantages, rows, batch, weights, share))
+            averages.merge(self.policy_backward(rollout, advantages, indices, rows, batch))
         averages.add("loss/ptx", self.ptx_backward(texts, size))
         return averages
 
-    def _policy_backward(
+
+class TokenLoss(CriticFree):
+    """PPO's clipped loss of each token, averaged as `loss_type` says."""
+
+    loss_type: LossType = "dapo"
+    longest_response: int = 1
+    """In tokens; only the loss type dr_grpo asks."""
+
+    cliprange_high: float | None = None
+
+    def policy_backward(
         self,
         rollout: Rollout,
         advantages: Tensor,
+        indices: list[int],
         rows: list[int],
         batch: TokenBatch,
-        weights: Tensor,
-        share: float,
     ) -> Averages:
-        """weights: [B, T] of the tokens of these rows; share: theirs of the mini-batch's tokens."""
         averages = Averages()
         mask = batch.response_mask
+        tokens = int(rollout.response_mask[indices].sum())
+        counts = (len(indices), tokens, self.longest_response)
+        weights = token_weights(mask, self.loss_type, *counts)
+        share = float(mask.sum()) / tokens
         part = (rows, slice(mask.shape[1]))
         logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
         self.note_drift(rollout.logprobs[part], logprobs, mask)

@@ -15,10 +15,10 @@ from rlhfkit.rl.advantages import group_relative
 from rlhfkit.rl.aggregation import LossType
 from rlhfkit.rollout import Rollout
 from rlhfkit_plugins.optimizers import GrpoConfig
-from rlhfkit_plugins.optimizers.critic_free import CriticFree
+from rlhfkit_plugins.optimizers.critic_free import TokenLoss
 
 
-class GRPO(CriticFree):
+class GRPO(TokenLoss):
     """Completions of a prompt are each other's baseline."""
 
     config: GrpoConfig

@@ -11,10 +11,10 @@ from rlhfkit.rl.kl import penalised_rewards
 from rlhfkit.rl.whitening import whiten
 from rlhfkit.rollout import Rollout
 from rlhfkit_plugins.optimizers import ReinforcePpConfig
-from rlhfkit_plugins.optimizers.critic_free import CriticFree
+from rlhfkit_plugins.optimizers.critic_free import TokenLoss
 
 
-class ReinforcePP(CriticFree):
+class ReinforcePP(TokenLoss):
     """Returns of tokens, normalised over the batch."""
 
     config: ReinforcePpConfig
