@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -20,8 +21,10 @@ def main(arguments: list[str] | None = None) -> None:
     _quiet_libraries()
     try:
         _dispatch(arguments)
-    except KeyboardInterrupt:
-        _stop(f"interrupted; go on with: {_command_line(arguments)}", 130)
+    except KeyboardInterrupt as interrupt:
+        said = "stopped, and what was done is saved" if str(interrupt) else "interrupted"
+        number = getattr(interrupt, "number", signal.SIGINT)
+        _stop(f"{said}; go on with: {_command_line(arguments)}", 128 + number)
     except Exception as error:
         _report(error, arguments)
 

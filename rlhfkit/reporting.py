@@ -7,10 +7,8 @@ from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.run_dir import RunDir
+from rlhfkit.run_dir import METRICS_FILE, RunDir
 from rlhfkit.types import Metric
-
-METRICS_FILE = "metrics.jsonl"
 
 Metrics = dict[str, dict[str, Metric]]
 """An evaluation: by policy and name."""

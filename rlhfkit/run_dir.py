@@ -1,7 +1,8 @@
 """The run on disk: where stages write, what was finished with which settings, and what is stale.
 
 A stage writes into `<run>/<stage>/` and is finished once `stage.json` stands there; that file is
-written last, aside, synced and renamed.
+written last, aside, synced and renamed. Until then `started.json` says with which settings it was
+started, and `checkpoints/` has what it can go on from.
 """
 
 import hashlib
@@ -17,6 +18,9 @@ from typing import Any
 from rlhfkit.errors import UserError
 
 RECORD = "stage.json"
+STARTED = "started.json"
+CHECKPOINTS = "checkpoints"
+METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,7 @@ class RunDir:
         path = self.stage_dir(stage) / RECORD
         if not path.exists():
             return None
-        try:
-            record = StageRecord(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{path}: corrupt record ({error}); run again with force_from={stage}, "
-                f"or choose another run_name"
-            ) from error
+        record = _read_record(path, stage)
         for name, size in record.outputs.items():
             file = path.parent / name
             if not file.exists() or file.stat().st_size != size:
@@ -84,6 +82,20 @@ class RunDir:
                     f"force_from={stage}, or choose another run_name"
                 )
         return record
+
+    def interrupted(self, stage: str) -> StageRecord | None:
+        """With which settings a stage was started that has a checkpoint to go on from; None for
+        every other stage. Raises `UserError` for a record that cannot be read."""
+        folder = self.stage_dir(stage)
+        if (folder / RECORD).exists() or not any((folder / CHECKPOINTS).glob("step_*")):
+            return None
+        return _read_record(folder / STARTED, stage)
+
+    def start(self, record: StageRecord) -> None:
+        """A directory for a stage: as it was left where there is a checkpoint, else an empty one
+        with the record of what it is started with."""
+        if self.interrupted(record.stage) is None:
+            write_json(self.begin(record.stage) / STARTED, asdict(record))
 
     def begin(self, stage: str) -> Path:
         """An empty directory for a stage that starts."""
@@ -97,12 +109,13 @@ class RunDir:
         return path
 
     def complete(self, record: StageRecord) -> None:
-        """Write a stage's record, which makes it finished."""
+        """Write a stage's record, which makes it finished, and remove what it went on from."""
         path = self.stage_dir(record.stage)
+        passing = (path / CHECKPOINTS, path / STARTED)
         outputs = {
             str(file.relative_to(path)): file.stat().st_size
             for file in sorted(path.rglob("*"))
-            if file.is_file()
+            if file.is_file() and not {file, *file.parents}.intersection(passing)
         }
         finished = StageRecord(
             record.stage,
@@ -113,6 +126,8 @@ class RunDir:
             outputs,
         )
         write_json(path / RECORD, asdict(finished))
+        shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
+        (path / STARTED).unlink(missing_ok=True)
 
     def set_aside(self, stages: list[str]) -> Path | None:
         """Move the results of stages to `replaced/<time>/`; None when there were none."""
@@ -124,6 +139,16 @@ class RunDir:
         for stage in existing:
             self.stage_dir(stage).rename(target / stage)
         return target
+
+
+def _read_record(path: Path, stage: str) -> StageRecord:
+    try:
+        return StageRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: corrupt record ({error}); run again with force_from={stage}, "
+            f"or choose another run_name"
+        ) from error
 
 
 def runs_in(directory: Path) -> list[RunDir]:

@@ -48,6 +48,14 @@ class Scorer:
         cut = torch.tensor([not response.finished for response in responses])
         return self._scaled(total) - self._config.missing_eos_penalty * cut, raw
 
+    def state_dict(self) -> dict[str, float]:
+        """What it knows of earlier scores."""
+        return self._moments.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from a state."""
+        self._moments.load_state_dict(state)
+
     def _scaled(self, scores: Tensor) -> Tensor:
         """By the moments of all scores up to these, as TRL's first PPO did, and clipped."""
         if self._config.use_score_scaling:
