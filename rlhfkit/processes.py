@@ -69,6 +69,13 @@ def shared(compute: Callable[[Sequence[T]], Sequence[Any]], rows: Sequence[T]) -
     return gather(results)
 
 
+def generator(seed: int, device: "torch.device") -> "torch.Generator":
+    """For samples: each process draws others, so their number changes what is drawn."""
+    import torch
+
+    return torch.Generator(device).manual_seed(seed + rank())
+
+
 def gather(results: list[T]) -> list[T]:
     """The results of all processes, those of the first in front. Small ones: they are pickled."""
     if count() == 1:
@@ -134,12 +141,12 @@ def sum_gradients(parameters: Iterable["Tensor"]) -> None:
             grad.copy_(part.view_as(grad))
 
 
-def by_main(action: Callable[[], object]) -> None:
+def by_main(action: Callable[..., object], *arguments: Any) -> None:
     """Let the main process do something once all have come this far; the others wait for it."""
     wait()
     if is_main():
         with alone():
-            action()
+            action(*arguments)
     wait()
 
 
