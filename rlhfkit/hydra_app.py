@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from rlhfkit import processes
 from rlhfkit.config import register_configs
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.run_dir import RunDir
@@ -20,7 +21,8 @@ _LEAVE_NO_TRACE = (
     "hydra/job_logging=disabled",
     "hydra.job_logging.root=null",
 )
-"""What changes no stage, Hydra is not to record among the invocations."""
+"""What changes no stage, Hydra is not to record among the invocations; nor twice what several
+processes run."""
 
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
@@ -40,12 +42,14 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
 
     with TemporaryDirectory() as nowhere:
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
-        sys.argv = ["rlhfkit", *arguments, *([] if command == "run" else no_trace)]
+        recorded = command == "run" and processes.is_main()
+        sys.argv = ["rlhfkit", *arguments, *([] if recorded else no_trace)]
         task()
     if failures:
         raise failures[0]
     if command == "run" and len(points) > 1:
-        _compare(points)
+        processes.by_main(_compare, points)
+    processes.leave()
 
 
 def _compare(points: list[RunDir]) -> None:

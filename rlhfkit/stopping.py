@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from rlhfkit import processes
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
 
@@ -37,15 +39,16 @@ def stop_at_next_step() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def requested() -> int | None:
-    """The signal that asked this process to stop, None as long as none has."""
-    return _received[0] if _received else None
+def requested() -> int:
+    """The signal that asked one of the processes to stop, 0 as long as none has; all ask at the
+    same places."""
+    return max(processes.gather([_received[0] if _received else 0]))
 
 
 def stop_if_requested() -> None:
     """Where everything is saved; raises `Stopped`."""
-    if _received:
-        raise Stopped(_received[0])
+    if asked := requested():
+        raise Stopped(asked)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

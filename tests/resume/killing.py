@@ -24,8 +24,6 @@ one before is still there."""
 
 def import_everything() -> None:
     """What the stages import, in the process that is forked."""
-    import rlhfkit_plugins.optimizers.ppo
-    import rlhfkit_plugins.samplers.cached
     import trl  # noqa: F401
 
     import rlhfkit.stages.evaluate
