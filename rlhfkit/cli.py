@@ -8,6 +8,7 @@ from pathlib import Path
 from rlhfkit.command_errors import one_line
 from rlhfkit.console import quiet_libraries
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.processes import first_to_fail, is_main
 
 COMMANDS = ("run", "plan", "plugins", "stages", "export", "compare")
 
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _dispatch(arguments)
     except KeyboardInterrupt:
+        _leave_it_to_another(130)
         _stop(f"interrupted; go on with: {_command_line(arguments)}", 130)
     except Exception as error:
         _report(error, arguments)
@@ -29,6 +31,8 @@ def _dispatch(arguments: list[str]) -> None:
     if not arguments:
         raise UserError("say what to run, as in `rlhfkit recipe=quickstart`, or see rlhfkit --help")
     command, rest = _split_command(arguments)
+    if command != "run" and not is_main():
+        return
     from rlhfkit.plugin_manager import load_plugins
 
     plugins = load_plugins()
@@ -78,6 +82,7 @@ def _refuse_arguments(command: str, rest: list[str]) -> None:
 
 
 def _report(error: Exception, arguments: list[str]) -> None:
+    _leave_it_to_another(1)
     from rlhfkit.runner import StageFailed
 
     message = one_line(error)
@@ -87,6 +92,12 @@ def _report(error: Exception, arguments: list[str]) -> None:
     if isinstance(error, StageFailed):
         _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)
     sys.exit(1)
+
+
+def _leave_it_to_another(status: int) -> None:
+    """Several processes say once what has ended them all."""
+    if not first_to_fail():
+        sys.exit(status)
 
 
 def _command_line(arguments: list[str]) -> str:

@@ -19,7 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(highlight=False)
+from rlhfkit.processes import is_main
+
+console = Console(highlight=False, quiet=not is_main())
 
 PLAIN_INTERVAL_S = 15.0
 """Seconds between the lines written in place of a bar when output is not a terminal."""
@@ -70,7 +72,7 @@ def progress_bar(title: str, total: int) -> Iterator[ProgressBar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[numbers]}"),
     )
-    hidden = not console.is_terminal
+    hidden = console.quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         yield ProgressBar(progress, title, total)
 

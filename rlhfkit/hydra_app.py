@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from rlhfkit import processes
 from rlhfkit.config import register_configs
 from rlhfkit.console import quiet_libraries
 from rlhfkit.plugin_manager import Plugins
@@ -21,7 +22,8 @@ _LEAVE_NO_TRACE = (
     "hydra/job_logging=disabled",
     "hydra.job_logging.root=null",
 )
-"""What changes no stage, Hydra is not to record among the invocations."""
+"""What changes no stage, Hydra is not to record among the invocations; nor twice what several
+processes run."""
 
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
@@ -44,13 +46,15 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
 
     with TemporaryDirectory() as nowhere:
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
-        sys.argv = ["rlhfkit", *arguments, *([] if command == "run" else no_trace)]
+        recorded = command == "run" and processes.is_main()
+        sys.argv = ["rlhfkit", *arguments, *([] if recorded else no_trace)]
         task()
         if failures:
             raise failures[0]
         points = finished_points()
-    if command == "run":
-        compare_points(points)
+    if command == "run" and len(points) > 1:
+        processes.by_main(compare_points, points)
+    processes.leave()
 
 
 def _perform(command: str, runner: Runner) -> None:

@@ -7,14 +7,14 @@ rewards -> `step` (advantages and updates) -> KL controller -> metrics.
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from rlhfkit import data
+from rlhfkit import data, processes
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
@@ -100,11 +100,14 @@ class OnlineOptimizer(ABC):
         return metrics
 
     def collect(self, prompts: list[Messages]) -> Rollout:
-        """Answer prompts with the policy and score the answers."""
+        """Answer prompts with the policy and score the answers; every process gets them all."""
         self._on_policy, self._drift = True, []
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
-        responses = self.sampler.sample(
-            self.roles.policy, prompt_ids, self.text.eos_token_id, self.generator
+        responses = processes.shared(
+            lambda rows: self.sampler.sample(
+                self.roles.policy, rows, self.text.eos_token_id, self.generator
+            ),
+            prompt_ids,
         )
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
@@ -145,12 +148,16 @@ class OnlineOptimizer(ABC):
                 yield order[start : start + size]
 
     def gradients(self, rows: int, backward: Callable[[int], T]) -> T:
-        """All backward passes of a mini-batch of that many rows: `backward(micro_batch_size)`.
+        """All backward passes of a mini-batch of that many rows: `backward(micro_batch_size)`, and
+        the sum of all processes' gradients.
 
         When memory runs out, all of them are done again in smaller micro-batches, from no gradients
         on; so `backward` must do the same each time and draw nothing at random.
         """
-        return self.update_size.run(rows, backward, undo=self.optimizer.zero_grad)
+        result = self.update_size.run(rows, backward, undo=self.optimizer.zero_grad)
+        for group in self.optimizer.param_groups:
+            processes.sum_gradients(group["params"])
+        return result
 
     def draw_pretraining(self, episodes: int) -> list[list[int]]:
         """Pretraining texts for one optimizer step of PPO-ptx, of a mini-batch of episodes."""
@@ -160,14 +167,16 @@ class OnlineOptimizer(ABC):
         count = self.config.ptx_batch_size if each is None else each * episodes
         return self._random.choices(self.pretraining, k=count)
 
-    def ptx_backward(self, texts: list[list[int]], size: int) -> float:
-        """Add the pretraining gradients to the policy's (InstructGPT, equation 2, second term).
+    def ptx_backward(self, texts: Sequence[list[int]], size: int) -> float:
+        """Add the pretraining gradients to the policy's (InstructGPT, equation 2, second term); the
+        mean over processes of the number returned is the loss.
 
         They come from a backward pass of their own right after PPO's and accumulate (C.4).
         """
         total = 0.0
         count = sum(len(row) - 1 for row in texts)
         policy = self.roles.policy
+        texts = processes.share(texts)
         for start in range(0, len(texts), size):
             part = texts[start : start + size]
             batch = make_batch([row[:1] for row in part], [row[1:] for row in part], policy.device)
@@ -175,7 +184,7 @@ class OnlineOptimizer(ABC):
             loss = pretraining_loss(logprobs, batch.response_mask, count)
             self.backward(self.config.ptx_coef * loss)
             total += loss.item()
-        return total
+        return total * processes.count()
 
     def backward(self, loss: Tensor) -> None:
         """Accumulate gradients."""
@@ -201,9 +210,10 @@ class OnlineOptimizer(ABC):
 
     def drift_metrics(self) -> dict[str, float]:
         """How far sampler and update are apart, in nats; nothing where the policy stood still."""
-        if not self._drift:
+        drifts = processes.gather_tensors(self._drift, self.roles.policy.device)
+        if not drifts:
             return {}
-        drift = torch.cat(self._drift)
+        drift = torch.cat(drifts)
         return {
             "sampling/logprob_drift": float(drift.mean()),
             "sampling/logprob_drift_max": float(drift.max()),
@@ -231,7 +241,7 @@ class OnlineOptimizer(ABC):
         policy = self.optimizer.param_groups[0]["params"]
         self.average = WeightAverage(policy, self.config.ema_decay)
         self._random = random.Random(self.seed)
-        self.generator = torch.Generator(self.roles.policy.device).manual_seed(self.seed)
+        self.generator = processes.generator(self.seed, self.roles.policy.device)
 
     def _set_up(self, context: Context) -> None:
         check_loop(context.config, self.completions_per_prompt)

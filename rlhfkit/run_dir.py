@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit.errors import UserError
+from rlhfkit.processes import is_main
 
 RECORD = "stage.json"
 
@@ -133,7 +134,9 @@ def runs_in(directory: Path) -> list[RunDir]:
 
 
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
-    """Write JSON so that the file is either whole or absent."""
+    """Write JSON so that the file is either whole or absent; one process does."""
+    if not is_main():
+        return
     aside = path.with_name(path.name + ".tmp")
     with aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, ensure_ascii=False, sort_keys=True)
@@ -143,7 +146,9 @@ def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write JSON lines so that the file is either whole or absent."""
+    """Write JSON lines so that the file is either whole or absent; one process does."""
+    if not is_main():
+        return
     aside = path.with_name(path.name + ".tmp")
     with aside.open("w", encoding="utf-8") as file:
         for row in rows:

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from rlhfkit import processes
 from rlhfkit.component import GROUPS
 from rlhfkit.config import RunConfig, check_entries
 from rlhfkit.console import console
@@ -77,10 +78,11 @@ class Runner:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
         check_options(self.config)
         check_start(self.config)
-        self._set_aside()
+        processes.by_main(self._set_aside)
         waiting = self._waiting()
         check_pretraining(self.context("checks"), waiting)
-        self._check_memory(waiting)
+        with processes.alone():
+            self._check_memory(waiting)
         self._check_leaks(waiting)
         for stage in self.chosen:
             status = self.status(stage)
@@ -90,7 +92,7 @@ class Runner:
             if status.state is State.STALE:
                 raise UserError(self._refusal(status))
             if status.lender is not None:
-                take_over(stage.name, status.lender, self.run_dir)
+                processes.by_main(take_over, stage.name, status.lender, self.run_dir)
                 console.print(
                     f"{stage.name}: taken over from {status.lender.root}", style="dim", markup=False
                 )
@@ -111,22 +113,26 @@ class Runner:
 
     def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
         context = self.context(stage.name)
-        self.run_dir.begin(stage.name)
+        processes.by_main(self.run_dir.begin, stage.name)
         console.rule(f"[bold]{stage.name}", align="left")
         started = time.perf_counter()
-        self.plugins.hook.stage_started(stage=stage.name, context=context)
+        if processes.is_main():
+            self.plugins.hook.stage_started(stage=stage.name, context=context)
         try:
-            stage.run(context)
+            if stage.by_main:
+                processes.by_main(stage.run, context)
+            else:
+                stage.run(context)
         except BaseException as error:
             self.plugins.hook.stage_failed(stage=stage.name, context=context, error=error)
             if isinstance(error, UserError) or not isinstance(error, Exception):
                 raise
             raise StageFailed(stage.name) from error
         seconds = time.perf_counter() - started
-        self.run_dir.complete(
-            StageRecord(stage.name, wanted.settings, wanted.inputs, round(seconds, 1))
-        )
-        self.plugins.hook.stage_finished(stage=stage.name, context=context, seconds=seconds)
+        record = StageRecord(stage.name, wanted.settings, wanted.inputs, round(seconds, 1))
+        processes.by_main(self.run_dir.complete, record)
+        if processes.is_main():
+            self.plugins.hook.stage_finished(stage=stage.name, context=context, seconds=seconds)
         console.print(f"{stage.name}: done in {seconds:.0f} s")
 
     def context(self, stage: str) -> Context:

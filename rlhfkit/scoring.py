@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlhfkit import processes
 from rlhfkit.errors import UserError
 from rlhfkit.models.lower_layers import LowerRows
+from rlhfkit.protocols import RewardFunction
 from rlhfkit.rl.whitening import RunningMoments
 from rlhfkit.stage_configs import RlConfig
 from rlhfkit.types import Messages, Response
@@ -41,7 +43,7 @@ class Scorer:
             **({"lower": lower} if lower else {}),
         }
         raw = {
-            name: _checked(name, function(prompts, completions, **columns), len(completions))
+            name: torch.tensor(ask(name, function, prompts, completions, columns))
             for name, function in self._rewards.items()
         }
         total = torch.stack([self._weights[name] * values for name, values in raw.items()]).sum(0)
@@ -59,10 +61,36 @@ class Scorer:
         return scores
 
 
-def _checked(name: str, values: Sequence[float], count: int) -> Tensor:
+def ask(
+    name: str,
+    function: RewardFunction,
+    prompts: list[Messages],
+    completions: list[str],
+    columns: Mapping[str, Any],
+) -> list[float]:
+    """A reward function's numbers; of several processes each asks for its share of the rows.
+
+    Raises `UserError` for one that does not return one finite number each.
+    """
+
+    def some(rows: Sequence[int]) -> list[float]:
+        own = {name: _select(column, rows) for name, column in columns.items()}
+        values = function(_select(prompts, rows), _select(completions, rows), **own)
+        return _checked(name, values, len(rows))
+
+    return processes.shared(some, range(len(completions)))
+
+
+def _select(column: Any, rows: Sequence[int]) -> Any:
+    if isinstance(column, LowerRows):
+        return column.select(rows)
+    return [column[row] for row in rows]
+
+
+def _checked(name: str, values: Sequence[float], count: int) -> list[float]:
     if len(values) != count:
         raise UserError(f"reward {name}: returned {len(values)} numbers for {count} completions")
     tensor = torch.tensor([float(value) for value in values])
     if not tensor.isfinite().all():
         raise UserError(f"reward {name}: returned a number that is not finite")
-    return tensor
+    return tensor.tolist()

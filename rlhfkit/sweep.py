@@ -88,5 +88,5 @@ def finished_points() -> list[RunDir]:
 
 def compare_points(points: list[RunDir]) -> None:
     """The end of a sweep whose points were all evaluated."""
-    if len(points) > 1 and all(point.record("evaluate") for point in points):
+    if all(point.record("evaluate") for point in points):
         import_module("rlhfkit.comparison").compare([point.root for point in points])

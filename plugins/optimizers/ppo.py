@@ -55,7 +55,8 @@ class PPO(OnlineOptimizer):
             texts = [] if self._warming_up else self.draw_pretraining(len(indices))
             aims = self._aims(targets, rollout.response_mask, indices)
             backward = partial(self._backward, rollout, aims, indices, texts)
-            found = self.gradients(max(len(indices), len(texts)), backward)
+            rows = max(len(indices), len(texts))
+            found = self.gradients(rows, backward).of_all_processes()
             averages.merge(found)
             if self._too_far(found.means()):
                 self.optimizer.zero_grad()

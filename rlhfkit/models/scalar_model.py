@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.processes import is_main
 
 HEAD_FILE = "head.safetensors"
 
@@ -53,8 +54,10 @@ class ScalarModel:
             self.head.bias.add_(offset)
 
     def save(self, path: Path) -> None:
-        """Write the body and the head."""
+        """Write the body and the head; one process does."""
         self.language_model.save(path)
+        if not is_main():
+            return
         state = {name: tensor.detach().cpu() for name, tensor in self.head.state_dict().items()}
         save_file(state, path / HEAD_FILE, metadata={"sha256": _digest(state)})
 

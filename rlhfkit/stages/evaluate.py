@@ -14,10 +14,9 @@ from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
-import torch
 from rich.table import Table
 
-from rlhfkit import data
+from rlhfkit import data, processes
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
@@ -125,14 +124,17 @@ def _answer(
 ) -> PolicySamples:
     """A policy's answers, not yet compared with the SFT model."""
     sampler = context.build("sampler")
-    generator = torch.Generator(policy.device).manual_seed(context.config.seed)
+    generator = processes.generator(context.config.seed, policy.device)
     before = context.config.stage.evaluate.few_shot if name == PROMPTED else []
     prompt_ids = [text.prompt_ids([*before, *prompt]) for prompt in prompts]
     responses: list[Response] = []
+    at_once = PROMPTS_AT_ONCE * processes.count()
     with progress_bar(f"evaluate {name}", len(prompts)) as bar:
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            part = prompt_ids[start : start + PROMPTS_AT_ONCE]
-            responses += sampler.sample(policy, part, text.eos_token_id, generator)
+        for start in range(0, len(prompts), at_once):
+            part = prompt_ids[start : start + at_once]
+            responses += processes.shared(
+                lambda own: sampler.sample(policy, own, text.eos_token_id, generator), part
+            )
             bar.advance(len(part))
     completions = [text.decode(response.ids) for response in responses]
     return PolicySamples(name, prompts, completions, responses, prompt_ids, reference_kl=None)

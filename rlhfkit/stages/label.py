@@ -6,16 +6,19 @@ Writes: rankings.jsonl (a row per prompt and labeler), agreement.json, metrics.j
 InstructGPT, section 3.4 (agreement between labelers) and figure 12 (ties are allowed).
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
+from rlhfkit import processes
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.protocols import Labeler
 from rlhfkit.reporting import Reporter
 from rlhfkit.run_dir import read_jsonl, write_json, write_jsonl
-from rlhfkit.types import Judgement, Ranking
+from rlhfkit.types import Judgement, Messages, Ranking
 
 RANKINGS_FILE = "rankings.jsonl"
 AGREEMENT_FILE = "agreement.json"
@@ -40,7 +43,9 @@ def run(context: Context) -> None:
 def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float | None]]:
     config = context.config.stage.label
     rows = read_jsonl(context.output_of("sample", "completions.jsonl"))
-    judgements = labeler.rank([row["prompt"] for row in rows], [row["completions"] for row in rows])
+    judgements = ranked(
+        labeler, [row["prompt"] for row in rows], [row["completions"] for row in rows]
+    )
     if len(judgements) != len(rows):
         raise UserError(f"the labeler ranked {len(judgements)} of {len(rows)} prompts")
     rankings = [
@@ -50,6 +55,17 @@ def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float
     ]
     overlap = [_turn(pool, index, 2) for index, pool in enumerate(judgements)]
     return rankings, measure_agreement(overlap[: config.overlap_prompts])
+
+
+def ranked(
+    labeler: Labeler, prompts: list[Messages], completions: list[list[str]]
+) -> list[list[Judgement]]:
+    """For every prompt the labelers' judgements; of several processes each asks for its share."""
+
+    def some(rows: Sequence[int]) -> list[list[Judgement]]:
+        return labeler.rank([prompts[row] for row in rows], [completions[row] for row in rows])
+
+    return processes.shared(some, range(len(prompts)))
 
 
 def _turn(pool: list[Judgement], index: int, count: int) -> list[Judgement]:

@@ -21,7 +21,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
-from rlhfkit import data
+from rlhfkit import data, processes
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.scalar_model import ScalarModel
@@ -96,7 +96,8 @@ class RankingTrainer(InParts, Trainer):  # type: ignore[misc]
         num_items_in_batch: int | None = None,
     ) -> Tensor:
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
-        return ranking_loss(model.scalar_model, inputs["elements"], num_items_in_batch)
+        own = self.accelerator.unwrap_model(model)
+        return ranking_loss(own.scalar_model, inputs["elements"], num_items_in_batch)
 
 
 class _Module(nn.Module):
@@ -145,10 +146,11 @@ def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[
     elements = _collate(list(rows))["elements"]
     correct = pairs = 0
     size = BatchSize("validation", batch_size)
-    for part, scores in size.map(elements, partial(score_elements, model)):
+    for part, scores in size.map(processes.share(elements), partial(score_elements, model)):
         for counted in chain.from_iterable(map(_by_ranking, scores, part)):
             correct += int(counted.correct)
             pairs += int(counted.pairs)
+    correct, pairs = (sum(each) for each in zip(*processes.gather([(correct, pairs)]), strict=True))
     return {
         "validation_accuracy": correct / pairs,
         "validation_pairs": pairs,

@@ -10,9 +10,7 @@ to 9).
 import random
 from typing import Any
 
-import torch
-
-from rlhfkit import data
+from rlhfkit import data, processes
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
@@ -23,7 +21,7 @@ from rlhfkit.types import Messages, Response
 
 COMPLETIONS_FILE = "completions.jsonl"
 PROMPTS_AT_ONCE = 64
-"""Prompts between two movements of the progress bar."""
+"""Prompts of a process between two movements of the progress bar."""
 
 
 def run(context: Context) -> None:
@@ -56,12 +54,15 @@ def _sample_model(
 ) -> None:
     model = load_policy(context, name)
     sampler = context.build("sampler")
-    generator = torch.Generator(model.device).manual_seed(context.config.seed)
+    generator = processes.generator(context.config.seed, model.device)
     prompts = [text.prompt_ids(row["prompt"]) for row in rows for _ in range(count)]
+    at_once = PROMPTS_AT_ONCE * processes.count()
     with progress_bar(f"sample {name}", len(prompts)) as bar:
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            part = prompts[start : start + PROMPTS_AT_ONCE]
-            drawn = sampler.sample(model, part, text.eos_token_id, generator)
+        for start in range(0, len(prompts), at_once):
+            part = prompts[start : start + at_once]
+            drawn = processes.shared(
+                lambda own: sampler.sample(model, own, text.eos_token_id, generator), part
+            )
             for offset, response in enumerate(drawn):
                 _add(rows[(start + offset) // count], name, text, response)
             numbers = {
