@@ -1,14 +1,13 @@
 """The `rlhfkit` command: a Hydra application with six verbs. Thin; imports no torch."""
 
-import logging
 import os
 import signal
 import sys
 import traceback
-import warnings
 from pathlib import Path
 
 from rlhfkit.command_errors import one_line
+from rlhfkit.console import quiet_libraries
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.processes import first_to_fail, is_main
 
@@ -19,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit status 2 is a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
-    _quiet_libraries()
+    quiet_libraries()
     try:
         _dispatch(arguments)
     except KeyboardInterrupt as interrupt:
@@ -29,17 +28,6 @@ def main(arguments: list[str] | None = None) -> None:
         _stop(f"{said}; go on with: {_command_line(arguments)}", status)
     except Exception as error:
         _report(error, arguments)
-
-
-def _quiet_libraries() -> None:
-    """Stages show their own progress; what libraries say beside it is for their developers. Each
-    of these can be set otherwise in the environment."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
 
 
 def _dispatch(arguments: list[str]) -> None:

@@ -1,6 +1,10 @@
 """The terminal: one console, one look for progress in every stage."""
 
+import logging
+import os
+import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,6 +25,17 @@ console = Console(highlight=False, quiet=not is_main())
 
 PLAIN_INTERVAL_S = 15.0
 """Seconds between the lines written in place of a bar when output is not a terminal."""
+
+
+def quiet_libraries() -> None:
+    """Stages show their own progress; what libraries say beside it is for their developers. Each
+    of these can be set otherwise in the environment."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 class ProgressBar:
