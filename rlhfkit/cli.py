@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from rlhfkit.command_errors import one_line
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import Stopped, UserError, nearest
 
 COMMANDS = ("run", "plan", "plugins", "stages", "export", "compare")
 
@@ -94,7 +94,9 @@ def _report(error: Exception, arguments: list[str]) -> None:
 
     message = one_line(error)
     if message is not None:
-        _stop(f"rlhfkit: {message}", 2)
+        resumable = isinstance(error, StageFailed | Stopped)
+        resume = f"; resume with: {_command_line(arguments)}" if resumable else ""
+        _stop(f"rlhfkit: {message}{resume}", 2)
     traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
     if isinstance(error, StageFailed):
         _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)

@@ -18,6 +18,7 @@ from rlhfkit import data
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.finite import Finite
 from rlhfkit.kl_penalty import KLPenalty
 from rlhfkit.learning_rate import set_rates
 from rlhfkit.models.batch import make_batch
@@ -78,6 +79,7 @@ class OnlineOptimizer(ABC):
         with Reporter(context) as reporter, progress_bar("rl", iterations) as bar:
             self.accelerator = context.accelerator  # the reporter may have made arguments
             for iteration in range(1, iterations + 1):
+                self.finite.step = iteration
                 set_rates(self.optimizer, self.config, iteration, iterations)
                 metrics = self._iterate()
                 metrics["lr"] = self.optimizer.param_groups[0]["lr"]
@@ -90,7 +92,7 @@ class OnlineOptimizer(ABC):
     def _iterate(self) -> dict[str, float]:
         """One batch of episodes; nothing of it is left in memory when the next one is drawn."""
         started = time.perf_counter()
-        rollout = self.collect(next(self._prompt_batches))
+        rollout = self.finite.require_rollout(self.collect(next(self._prompt_batches)))
         collected = time.perf_counter()
         metrics = self._rollout_metrics(rollout) | self.step(rollout)
         metrics |= self.drift_metrics()
@@ -177,8 +179,9 @@ class OnlineOptimizer(ABC):
             total += loss.item()
         return total
 
-    def backward(self, loss: Tensor) -> None:
-        """Accumulate gradients."""
+    def backward(self, loss: Tensor, model: str = "policy") -> None:
+        """Accumulate gradients. model: whose loss it is, for messages."""
+        self.finite.require(model, "loss", loss.detach())
         self.accelerator.backward(loss)
 
     def optimizer_step(self) -> dict[str, float]:
@@ -187,6 +190,7 @@ class OnlineOptimizer(ABC):
         for group in self.optimizer.param_groups:
             norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
             norms[f"{group['name']}/grad_norm"] = float(norm)
+        self.finite.require_norms(norms)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._on_policy = False
@@ -216,6 +220,7 @@ class OnlineOptimizer(ABC):
             roles.policy.checkpoint_activations()
             roles.value.language_model.checkpoint_activations()
         context = replace(context, roles=roles)
+        self.finite = Finite(context)
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.score = Scorer(context.build_all("reward"), weights, self.rl)
         self.sampler = context.build("sampler")

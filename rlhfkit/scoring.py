@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlhfkit.errors import UserError
+from rlhfkit.errors import Stopped, UserError
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.rl.whitening import RunningMoments
 from rlhfkit.stage_configs import RlConfig
@@ -41,7 +41,7 @@ class Scorer:
             **({"lower": lower} if lower else {}),
         }
         raw = {
-            name: _checked(name, function(prompts, completions, **columns), len(completions))
+            name: _checked(name, _ask(name, function, prompts, completions, columns))
             for name, function in self._rewards.items()
         }
         total = torch.stack([self._weights[name] * values for name, values in raw.items()]).sum(0)
@@ -59,10 +59,46 @@ class Scorer:
         return scores
 
 
-def _checked(name: str, values: Sequence[float], count: int) -> Tensor:
-    if len(values) != count:
-        raise UserError(f"reward {name}: returned {len(values)} numbers for {count} completions")
-    tensor = torch.tensor([float(value) for value in values])
-    if not tensor.isfinite().all():
-        raise UserError(f"reward {name}: returned a number that is not finite")
-    return tensor
+def _ask(
+    name: str,
+    function: Any,
+    prompts: list[Messages],
+    completions: list[str],
+    columns: Mapping[str, Any],
+) -> list[Any]:
+    """What a reward function returns, as many as there are completions. An error of its own keeps
+    its traceback, and the reward's name is added to it."""
+    try:
+        values = function(prompts, completions, **columns)
+    except UserError:
+        raise
+    except Exception as error:
+        error.add_note(f"(raised by reward={name})")
+        raise
+    try:
+        listed = list(values)
+    except TypeError:
+        raise Stopped(f"reward {name}: returned {values!r:.80} and not a list of numbers") from None
+    if len(listed) != len(completions):
+        raise Stopped(
+            f"reward {name}: returned {len(listed)} numbers for {len(completions)} completions"
+        )
+    return listed
+
+
+def _checked(name: str, values: Sequence[Any]) -> Tensor:
+    for index, value in enumerate(values):
+        if not _is_finite(value):
+            raise Stopped(
+                f"reward {name}: returned {value!r:.80} for completion {index + 1} of "
+                f"{len(values)}, which is not finite"
+            )
+    return torch.tensor([float(value) for value in values])
+
+
+def _is_finite(value: Any) -> bool:
+    """In float32, which scores are kept in."""
+    try:
+        return abs(float(value)) <= torch.finfo(torch.float32).max
+    except (TypeError, ValueError, OverflowError):
+        return False

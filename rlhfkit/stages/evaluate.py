@@ -20,6 +20,7 @@ from rich.table import Table
 from rlhfkit import data
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
+from rlhfkit.finite import Finite
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter, shown
@@ -133,6 +134,7 @@ def _answer(
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             part = prompt_ids[start : start + PROMPTS_AT_ONCE]
             responses += sampler.sample(policy, part, text.eos_token_id, generator)
+            Finite(context).require_responses(name, responses[start:])
             bar.advance(len(part))
     completions = [text.decode(response.ids) for response in responses]
     return PolicySamples(name, prompts, completions, responses, prompt_ids, reference_kl=None)

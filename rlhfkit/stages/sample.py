@@ -15,6 +15,7 @@ import torch
 from rlhfkit import data
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
+from rlhfkit.finite import Finite
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.reporting import Reporter
 from rlhfkit.run_dir import write_jsonl
@@ -62,6 +63,7 @@ def _sample_model(
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             part = prompts[start : start + PROMPTS_AT_ONCE]
             drawn = sampler.sample(model, part, text.eos_token_id, generator)
+            Finite(context).require_responses(name, drawn)
             for offset, response in enumerate(drawn):
                 _add(rows[(start + offset) // count], name, text, response)
             numbers = {
