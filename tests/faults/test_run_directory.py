@@ -1,12 +1,10 @@
 """Others at the same files: a second process in the run directory, data that changes underfoot."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -42,8 +40,8 @@ def test_a_second_process_is_refused(holder, tmp_path):
     options = ("run_name=x", f"run_dir={tmp_path / 'run'}", "stages=[report]")
     done = rlhfkit(*options, cwd=tmp_path, check=2)
     assert done.stderr.strip() == (
-        f"rlhfkit: {tmp_path / 'run'}: process {holder.pid} on {socket.gethostname()} is at work in "
-        "this run directory; wait for it, end it, or choose another run_name"
+        f"rlhfkit: {tmp_path / 'run'}: process {holder.pid} on {socket.gethostname()} is at work "
+        "in this run directory; wait for it, end it, or choose another run_name"
     )
     assert not (tmp_path / "run" / "report").exists()
     rlhfkit("stages", *options, cwd=tmp_path, check=0)  # looking is free
@@ -91,7 +89,6 @@ def test_data_that_changes_while_a_stage_runs(plugins, make_raw, tiny_overrides,
     path.write_text(kept)
     options = ("stages=[sft,sample]", f"data.files.prompts={path}", "stage.sample.models=[base]")
     runner = Runner(make_raw(*tiny_overrides, *options), plugins)
-    runner.config.stages
     meddler = Meddler(path, kept + '{"prompt": "what is blue"}\n')
     Runner(make_raw(*tiny_overrides, *options, "stages=[sft]"), plugins).run()
     plugins.manager.register(meddler)
