@@ -6,6 +6,7 @@ from pathlib import Path
 from rlhfkit import processes
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
+from rlhfkit.finite import Finite
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.reporting import Reporter
 from rlhfkit.state_file import load_state, save_state
@@ -53,6 +54,7 @@ class Answers:
                 drawn = processes.shared(
                     lambda rows: sampler.sample(model, rows, eos_token_id, self._generator), part
                 )
+                Finite(self._context).require_responses(name, drawn)
                 given += drawn
                 numbers = {
                     "tokens": sum(len(item.ids) for item in drawn) / len(drawn),

@@ -61,7 +61,7 @@ class Checkpoints:
 
     def reached(self, step: int, write: Callable[[Path], object]) -> None:
         """The stage has done this many steps. Saves what `write` writes into a directory when it
-        is time, or when the run is to stop, which `Stopped` then does."""
+        is time, or when the run is to stop, which `Interrupted` then does."""
         self._save_and_stop(f"step_{step:06d}", write, self._is_time() or self._is_turn(step))
 
     def within(self, step: int, write: Callable[[Path], object]) -> None:
@@ -73,7 +73,7 @@ class Checkpoints:
         if asked or any(processes.gather([due])):
             self._save(name, write)
         if asked:
-            raise stopping.Stopped(asked)
+            raise stopping.Interrupted(asked)
 
     def _is_time(self) -> bool:
         minutes = self._config.save_minutes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlhfkit.command_errors import one_line
 from rlhfkit.console import quiet_libraries
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import Stopped, UserError, nearest
 from rlhfkit.processes import first_to_fail, is_main
 
 COMMANDS = ("run", "plan", "plugins", "stages", "export", "compare")
@@ -90,7 +90,9 @@ def _report(error: Exception, arguments: list[str]) -> None:
 
     message = one_line(error)
     if message is not None:
-        _stop(f"rlhfkit: {message}", 2)
+        resumable = isinstance(error, StageFailed | Stopped)
+        resume = f"; resume with: {_command_line(arguments)}" if resumable else ""
+        _stop(f"rlhfkit: {message}{resume}", 2)
     traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
     if isinstance(error, StageFailed):
         _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)

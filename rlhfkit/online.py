@@ -21,6 +21,7 @@ from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.finite import Finite
 from rlhfkit.kl_penalty import KLPenalty
 from rlhfkit.learning_rate import set_rates
 from rlhfkit.models.batch import make_batch
@@ -87,6 +88,7 @@ class OnlineOptimizer(ABC):
         with Reporter(context) as reporter, progress_bar("rl", iterations, done) as bar:
             self.accelerator = context.accelerator  # the reporter may have made arguments
             for iteration in range(done + 1, iterations + 1):
+                self.finite.step = iteration
                 set_rates(self.optimizer, self.config, iteration, iterations)
                 metrics = self._iterate(iteration, context.checkpoints)
                 metrics["lr"] = self.optimizer.param_groups[0]["lr"]
@@ -101,6 +103,7 @@ class OnlineOptimizer(ABC):
         """One batch of episodes; nothing of it is left in memory when the next one is drawn."""
         started = time.perf_counter()
         rollout, self._in_hand = self._in_hand or self.collect(self._prompts.draw()), None
+        self.finite.require_rollout(rollout)
         collected = time.perf_counter()
         checkpoints.within(iteration - 1, partial(self._save, iteration - 1, rollout=rollout))
         metrics = rollout_metrics(rollout, self.kl.coef, self.kl_penalty) | self.step(rollout)
@@ -200,8 +203,9 @@ class OnlineOptimizer(ABC):
             total += loss.item()
         return total * processes.count()
 
-    def backward(self, loss: Tensor) -> None:
-        """Accumulate gradients."""
+    def backward(self, loss: Tensor, model: str = "policy") -> None:
+        """Accumulate gradients. model: whose loss it is, for messages."""
+        self.finite.require(model, "loss", loss.detach())
         self.accelerator.backward(loss)
 
     def optimizer_step(self) -> dict[str, float]:
@@ -210,6 +214,7 @@ class OnlineOptimizer(ABC):
         for group in self.optimizer.param_groups:
             norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
             norms[f"{group['name']}/grad_norm"] = float(norm)
+        self.finite.require_norms(norms)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._on_policy = False
@@ -240,6 +245,7 @@ class OnlineOptimizer(ABC):
             roles.policy.checkpoint_activations()
             roles.value.language_model.checkpoint_activations()
         context = replace(context, roles=roles)
+        self.finite = Finite(context)
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.score = Scorer(context.build_all("reward"), weights, self.rl)
         self.sampler = context.build("sampler")

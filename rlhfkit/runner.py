@@ -18,6 +18,7 @@ from rlhfkit.option_checks import check_options, check_pretraining, check_start
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reuse import Lenders, take_over
 from rlhfkit.run_dir import RunDir, StageRecord
+from rlhfkit.run_lock import run_lock
 from rlhfkit.stages import STAGES, Stage, find_stage
 from rlhfkit.stopping import stop_at_next_step, stop_if_requested
 
@@ -90,6 +91,10 @@ class Runner:
     def _run(self) -> None:
         check_options(self.config)
         check_start(self.config)
+        with run_lock(self.run_dir.root):
+            self._run_chosen()
+
+    def _run_chosen(self) -> None:
         processes.by_main(self._set_aside)
         waiting = self._waiting()
         check_pretraining(self.context("checks"), waiting)
@@ -146,6 +151,7 @@ class Runner:
             if isinstance(error, UserError) or not isinstance(error, Exception):
                 raise
             raise StageFailed(stage.name) from error
+        self._refuse_changed_inputs(stage, wanted)
         seconds = checkpoints.seconds
         record = StageRecord(stage.name, wanted.settings, wanted.inputs, round(seconds, 1))
         processes.by_main(self.run_dir.complete, record)
@@ -202,6 +208,16 @@ class Runner:
                     if split in source.splits():
                         inputs[f"data {name}.{split}"] = source.fingerprint(split)
         return inputs
+
+    def _refuse_changed_inputs(self, stage: Stage, wanted: StageRecord) -> None:
+        """Refuse results of data that changed meanwhile: who knows which of its rows were read."""
+        now = StageRecord(stage.name, wanted.settings, self._inputs(stage))
+        if changed := wanted.differences(now):
+            raise UserError(
+                f"stage {stage.name}: {', '.join(changed)} changed while it ran, so it does not "
+                f"count as finished; leave the data alone and add force_from={stage.name} to make "
+                f"the stage again"
+            )
 
     def _may_borrow(self, stage: Stage) -> bool:
         """Only what would run here, and not what is to be made again."""

@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
 
 
-class Stopped(KeyboardInterrupt):
+class Interrupted(KeyboardInterrupt):
     """The run was asked to stop, and what it had is saved."""
 
     def __init__(self, number: int) -> None:
@@ -46,13 +46,13 @@ def requested() -> int:
 
 
 def stop_if_requested() -> None:
-    """Where everything is saved; raises `Stopped`."""
+    """Where everything is saved; raises `Interrupted`."""
     if asked := requested():
-        raise Stopped(asked)
+        raise Interrupted(asked)
 
 
 def _note(number: int, frame: FrameType | None) -> None:
     if _received:
-        raise Stopped(number)
+        raise Interrupted(number)
     _received.append(number)
     os.write(2, b"\nstopping at the next step, when a checkpoint is saved; again to stop at once\n")

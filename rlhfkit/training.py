@@ -13,6 +13,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from rlhfkit import processes
 from rlhfkit.console import ProgressBar, progress_bar
 from rlhfkit.context import Context
+from rlhfkit.finite import FiniteSteps
 from rlhfkit.optim import available_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
@@ -47,6 +48,7 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         output_dir=str(context.stage_dir / "trainer"),
         seed=context.config.seed,
         report_to="none",
+        logging_nan_inf_filter=False,  # they are not to be hidden: `rlhfkit.finite` stops at them
         disable_tqdm=True,
         save_strategy="no",
         use_cpu=device == "cpu",
@@ -151,6 +153,7 @@ def train(context: Context, trainer: Any) -> None:
         progress_bar(context.stage, _steps(trainer)) as bar,
     ):
         trainer.add_callback(_Forward(reporter, bar))
+        trainer.add_callback(FiniteSteps(context, trainer))
         trainer.train()
 
 

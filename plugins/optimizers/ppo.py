@@ -176,7 +176,7 @@ class PPO(OnlineOptimizer):
                 tokens,
                 self.config.value_huber_delta,
             )
-            self.backward(self.config.vf_coef * found.loss)
+            self.backward(self.config.vf_coef * found.loss, "value")
             share = float(mask.sum() / tokens)
             averages.add("loss/value_avg", found.loss.item() / share, share)
             averages.add("val/clipfrac_avg", float(found.clipfrac), share)

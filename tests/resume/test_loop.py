@@ -8,7 +8,7 @@ import pytest
 from rlhfkit.answers import Answers
 from rlhfkit.checkpoint_files import newest_checkpoint
 from rlhfkit.online import OnlineOptimizer
-from rlhfkit.stopping import Stopped
+from rlhfkit.stopping import Interrupted
 from tests.resume.comparing import contents
 
 BEFORE = ("stages=[sft,sample,label,reward_model]", "stage.sample.num_prompts=6")
@@ -62,13 +62,13 @@ def never_stopped(run_tiny, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["collect", "drift_metrics"])
 def test_rl_goes_on(run_tiny, never_stopped, stop_at, tmp_path, kind, place):
-    """Stopped in the second batch of four: within it, when it is sampled, and at its end."""
+    """Interrupted in the second batch of four: within it, when it is sampled, and at its end."""
     loader = [item for item in KINDS[kind] if item.startswith("loader")]
     never_stopped(*BEFORE, *loader)
     wanted = never_stopped(*RL, *KINDS[kind])
     run_tiny(*BEFORE, *loader)
     stop_at(OnlineOptimizer, place, 2)
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         run_tiny(*RL, *KINDS[kind])
     saved = newest_checkpoint(tmp_path / "run" / "rl" / "checkpoints")
     assert saved.name == ("step_000001_within" if place == "collect" else "step_000002")
@@ -90,7 +90,7 @@ def test_sampling_and_evaluation_go_on(run_tiny, never_stopped, stop_at, tmp_pat
     6 are 3."""
     wanted = never_stopped(*ANSWERS)
     stop_at(Answers, "_parts", turn, signal.SIGINT)
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         run_tiny(*ANSWERS)
     run_tiny(*ANSWERS)
     assert contents(tmp_path / "run") == wanted
