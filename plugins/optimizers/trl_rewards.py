@@ -4,6 +4,7 @@ from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.scoring import Scorer
+from rlhfkit.state_file import State
 from rlhfkit.text import TextFormat
 from rlhfkit.types import Messages, Response
 
@@ -41,3 +42,12 @@ class Rewards:
             "episode": self._episodes,
         }
         return [float(score) for score in scores]
+
+    def state_dict(self) -> State:
+        """What it knows of earlier batches."""
+        return {"score": self._score.state_dict(), "episodes": self._episodes}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a state."""
+        self._score.load_state_dict(state["score"])
+        self._episodes = state["episodes"]
