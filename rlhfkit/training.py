@@ -17,6 +17,7 @@ from rlhfkit.finite import FiniteSteps
 from rlhfkit.optim import available_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
+from rlhfkit.trainer_state import Part, Resumable
 from rlhfkit.training_config import TrainingConfig
 
 A = TypeVar("A", bound=TrainingArguments)
@@ -145,8 +146,11 @@ def _part(inputs: Mapping[str, Any], start: int, size: int) -> dict[str, Any]:
     return {name: rows[start : start + size] for name, rows in inputs.items()}
 
 
-def train(context: Context, trainer: Any) -> None:
-    """Run a trainer with this project's progress and reporting."""
+def train(context: Context, trainer: Resumable, part: Part | None = None) -> None:
+    """Run a trainer with this project's progress, reporting and checkpoints.
+
+    part: what the checkpoints hold beside the trainer.
+    """
     trainer.remove_callback(PrinterCallback)
     with (
         Reporter(context, trainer.args) as reporter,
@@ -154,7 +158,7 @@ def train(context: Context, trainer: Any) -> None:
     ):
         trainer.add_callback(_Forward(reporter, bar))
         trainer.add_callback(FiniteSteps(context, trainer))
-        trainer.train()
+        trainer.go_on(context.checkpoints, part)
 
 
 def _steps(trainer: Any) -> int:
@@ -170,6 +174,9 @@ class _Forward(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, reporter: Reporter, bar: ProgressBar) -> None:
         self._reporter, self._bar = reporter, bar
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar.advance(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._bar.advance()

@@ -11,6 +11,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.run_dir import read_jsonl
 from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import train, trainer_arguments
 from rlhfkit_plugins.optimizers import DpoConfig
 
@@ -40,7 +41,7 @@ class DPO:
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             max_length=config.max_length,
         )
-        trainer = DPOTrainer(
+        trainer = _Trainer(
             model=policy.model,
             ref_model=reference.model,
             args=arguments,
@@ -68,3 +69,7 @@ class DPO:
         if not rows:
             raise UserError("optimizer=dpo: every ranking ties all its completions")
         return Dataset.from_list(rows)
+
+
+class _Trainer(Resumable, DPOTrainer):  # type: ignore[misc]
+    """TRL's, going on from checkpoints."""

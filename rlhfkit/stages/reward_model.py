@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from rlhfkit import data, processes
 from rlhfkit.context import Context
@@ -31,6 +31,7 @@ from rlhfkit.rollout import by_micro_batch
 from rlhfkit.run_dir import read_jsonl, write_json
 from rlhfkit.stages.label import RANKINGS_FILE
 from rlhfkit.text import TextFormat, load_text_format, plain_text
+from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import InParts, train, training_arguments
 from rlhfkit.types import Ranking
 
@@ -79,7 +80,7 @@ def run(context: Context) -> None:
     model.save(context.stage_dir / "model")
 
 
-class RankingTrainer(InParts, Trainer):  # type: ignore[misc]
+class RankingTrainer(InParts, Resumable):
     """transformers' Trainer with the K-wise loss; TRL's RewardTrainer knows pairs only."""
 
     stage = "reward_model"
