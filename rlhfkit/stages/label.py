@@ -12,9 +12,10 @@ from typing import Any
 
 from rlhfkit.console import console
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
+from rlhfkit.judging import judgements_of
 from rlhfkit.reporting import Reporter
-from rlhfkit.run_dir import read_jsonl, write_json, write_jsonl
+from rlhfkit.run_dir import write_json, write_jsonl
+from rlhfkit.stored import stored_completions
 from rlhfkit.types import Judgement, Ranking
 
 RANKINGS_FILE = "rankings.jsonl"
@@ -39,12 +40,12 @@ def run(context: Context) -> None:
 
 def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float | None]]:
     config = context.config.stage.label
-    rows = read_jsonl(context.output_of("sample", "completions.jsonl"))
-    judgements = labeler.rank([row["prompt"] for row in rows], [row["completions"] for row in rows])
-    if len(judgements) != len(rows):
-        raise UserError(f"the labeler ranked {len(judgements)} of {len(rows)} prompts")
+    rows = stored_completions(context.output_of("sample", "completions.jsonl"))
+    judgements = judgements_of(
+        labeler, [row.prompt for row in rows], [row.completions for row in rows]
+    )
     rankings = [
-        Ranking(row["prompt"], row["completions"], judged.ranks, row["finished"], judged.labeler)
+        Ranking(row.prompt, row.completions, judged.ranks, row.finished, judged.labeler)
         for index, (row, pool) in enumerate(zip(rows, judgements, strict=True))
         for judged in _turn(pool, index, config.labels_per_prompt)
     ]

@@ -33,7 +33,9 @@ def whole_json() -> bytes:
 
 
 def csv() -> bytes:
-    return b"prompt,source\n" + "".join('"%(prompt)s",%(source)s\n' % row for row in ROWS).encode()
+    return (
+        b"prompt,source\n" + "".join('"{prompt}",{source}\n'.format(**row) for row in ROWS).encode()
+    )
 
 
 def parquet() -> bytes:
