@@ -1,5 +1,7 @@
 """From a name to a model or tokenizer in memory; every loader starts here."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,16 @@ def load_causal_lm(
             options.get("quantization_config"),
             model_config.trust_remote_code,
         )
-    model = _from_pretrained(
-        AutoModelForCausalLM, context, name, dtype=dtype or choose_dtype(context), **options
+    model, info = _from_pretrained(
+        AutoModelForCausalLM,
+        context,
+        name,
+        dtype=dtype or choose_dtype(context),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **options,
     )
+    check_whole(name, info)
     model.name_or_path = name  # adapters record their base by name, not by a cache path
     if "quantization_config" not in options:
         model.to(context.device)
@@ -89,15 +98,44 @@ def _from_pretrained(loader: Any, context: Context, name: str, **options: Any) -
     located = locate(context, name)
     if not Path(located).is_dir() and name == model_config.path:
         options["revision"] = model_config.revision
+    with loading(f"model '{name}'"):
+        try:
+            return loader.from_pretrained(
+                located, trust_remote_code=model_config.trust_remote_code, **options
+            )
+        except (OSError, ValueError) as error:
+            if "trust_remote_code" in str(error):
+                raise UserError(
+                    f"{name}: the model brings code of its own; read it, then set "
+                    f"model.trust_remote_code=true by hand"
+                ) from error
+            raise
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Load something that others made in here: whatever a library raises for a broken file is a
+    `UserError` about `what`."""
     try:
-        return loader.from_pretrained(
-            located, trust_remote_code=model_config.trust_remote_code, **options
-        )
-    except (OSError, ValueError) as error:
-        if "trust_remote_code" in str(error):
-            raise UserError(
-                f"{name}: the model brings code of its own; read it, then set "
-                f"model.trust_remote_code=true by hand"
-            ) from error
-        reason = " ".join(str(error).split())
-        raise UserError(f"model '{name}' cannot be loaded: {reason[:300]}") from error
+        yield
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        if not isinstance(error, OSError | ValueError):  # a key or a number alone says nothing
+            reason = f"{type(error).__name__}: {reason}"
+        raise UserError(f"{what} cannot be loaded: {reason}") from error
+
+
+def check_whole(name: str, info: Mapping[str, Any]) -> None:
+    """`UserError` for a model with weights that its files lack or have in another shape, which
+    transformers would draw at random. info: its `output_loading_info`."""
+    if lacking := sorted(info["missing_keys"]):
+        raise UserError(f"{name}: no whole model, its weights lack {_some(lacking)}")
+    if other := sorted(str(key[0]) for key in info["mismatched_keys"]):
+        raise UserError(f"{name}: weights of another shape than config.json says: {_some(other)}")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

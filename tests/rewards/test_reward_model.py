@@ -175,7 +175,7 @@ def test_a_classifier_without_its_head_is_refused(make, tmp_path):
     model = LlamaForCausalLM(tiny.config(num_labels=1))
     model.save_pretrained(tmp_path / "gold")
     tiny.tokenizer(tmp_path / "gold", chat=True)
-    with pytest.raises(UserError, match=r"no reward model, its weights lack score\.weight"):
+    with pytest.raises(UserError, match=r"no whole model, its weights lack score\.weight"):
         reward_of(make(f"reward.reward_model.path={tmp_path / 'gold'}"))
 
 
