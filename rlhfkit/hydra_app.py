@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from rlhfkit.config import register_configs
+from rlhfkit.config_guard import guard_configs
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.run_dir import RunDir
 from rlhfkit.runner import Runner
@@ -25,6 +26,7 @@ _LEAVE_NO_TRACE = (
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
     """Compose the configuration from the arguments; then run, plan, export or show its stages."""
+    guard_configs()
     register_configs(plugins)
     failures: list[Exception] = []
     points: list[RunDir] = []

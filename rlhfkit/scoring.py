@@ -78,7 +78,7 @@ def _ask(
     try:
         listed = list(values)
     except TypeError:
-        raise Stopped(f"reward {name}: returned {values!r:.80} and not a list of numbers") from None
+        raise Stopped(f"reward {name}: returned {_short(values)} and no list of numbers") from None
     if len(listed) != len(completions):
         raise Stopped(
             f"reward {name}: returned {len(listed)} numbers for {len(completions)} completions"
@@ -90,7 +90,7 @@ def _checked(name: str, values: Sequence[Any]) -> Tensor:
     for index, value in enumerate(values):
         if not _is_finite(value):
             raise Stopped(
-                f"reward {name}: returned {value!r:.80} for completion {index + 1} of "
+                f"reward {name}: returned {_short(value)} for completion {index + 1} of "
                 f"{len(values)}, which is not finite"
             )
     return torch.tensor([float(value) for value in values])
@@ -102,3 +102,7 @@ def _is_finite(value: Any) -> bool:
         return abs(float(value)) <= torch.finfo(torch.float32).max
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _short(value: Any) -> str:
+    return f"{' '.join(repr(value).split()):.80}"
