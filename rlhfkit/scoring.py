@@ -106,13 +106,13 @@ def _checked(name: str, values: Any, count: int) -> list[float]:
     try:
         listed = list(values)
     except TypeError:
-        raise Stopped(f"reward {name}: returned {values!r:.80} and not a list of numbers") from None
+        raise Stopped(f"reward {name}: returned {_short(values)} and no list of numbers") from None
     if len(listed) != count:
         raise Stopped(f"reward {name}: returned {len(listed)} numbers for {count} completions")
     for index, value in enumerate(listed):
         if not _is_finite(value):
             raise Stopped(
-                f"reward {name}: returned {value!r:.80} for completion {index + 1} of {count}, "
+                f"reward {name}: returned {_short(value)} for completion {index + 1} of {count}, "
                 f"which is not finite"
             )
     return [float(value) for value in listed]
@@ -124,3 +124,7 @@ def _is_finite(value: Any) -> bool:
         return abs(float(value)) <= torch.finfo(torch.float32).max
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _short(value: Any) -> str:
+    return f"{' '.join(repr(value).split()):.80}"
