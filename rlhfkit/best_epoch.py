@@ -1,12 +1,15 @@
 """Which epoch's SFT model is kept (InstructGPT, C.1: that whose answers to validation prompts the
 reward model scores highest; the validation loss rises after the first epoch)."""
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
+from rlhfkit import processes
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
@@ -38,6 +41,19 @@ class BestEpoch(TrainerCallback):  # type: ignore[misc]
             self._model.save(self._folder / "model")
         self._epochs.append({"epoch": state.epoch, "score": score})
         write_json(self._folder / EPOCHS_FILE, self._epochs)
+
+    def save(self, folder: Path) -> None:
+        """Write into a checkpoint the epochs so far and the model of the best."""
+        write_json(folder / EPOCHS_FILE, self._epochs)
+        if self._epochs:
+            shutil.copytree(self._folder / "model", folder / "model")
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint, whatever of the model was written since."""
+        self._epochs = json.loads((folder / EPOCHS_FILE).read_text(encoding="utf-8"))
+        shutil.rmtree(self._folder / "model", ignore_errors=True)
+        if self._epochs:
+            shutil.copytree(folder / "model", self._folder / "model")
 
 
 def best_epoch(
@@ -82,9 +98,14 @@ class ValidationScore:
     def __call__(self) -> float:
         """Draws from the run's seed, so that all epochs have the same luck."""
         self._model.model.eval()
-        generator = torch.Generator(self._model.device).manual_seed(self._seed)
+        generator = processes.generator(self._seed, self._model.device)
         prompt_ids = [self._text.prompt_ids(prompt) for prompt in self._prompts]
-        drawn = self._sampler.sample(self._model, prompt_ids, self._text.eos_token_id, generator)
+        drawn = processes.shared(
+            lambda rows: self._sampler.sample(
+                self._model, rows, self._text.eos_token_id, generator
+            ),
+            prompt_ids,
+        )
         scores, _ = self._score(
             self._prompts,
             [self._text.decode(response.ids) for response in drawn],

@@ -8,6 +8,15 @@ from typing import Any
 
 from rlhfkit.errors import UserError, nearest
 
+LAUNCHER_EXTRAS = {
+    "joblib": "joblib",
+    "ray": "ray",
+    "ray_aws": "ray",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+}
+"""Hydra's launchers by the extra that installs them."""
+
 
 def one_line(error: BaseException) -> str | None:
     """The error as one line when it is a mistake of the user's or of their machine, else None."""
@@ -78,6 +87,11 @@ def _missing_option(error: Any, text: str) -> str:
     if "/" not in wanted:
         return _first_line(text)
     group, _, name = wanted.rpartition("/")
+    if group == "hydra/launcher" and name in LAUNCHER_EXTRAS:
+        return (
+            f"hydra/launcher={name} comes with a plugin of Hydra's that is not installed: "
+            f"pip install 'rlhfkit[{LAUNCHER_EXTRAS[name]}]'"
+        )
     return f"{group}={name}: no such choice; {nearest(name, error.options or _stored(group))}"
 
 

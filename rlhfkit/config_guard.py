@@ -15,7 +15,7 @@ from rlhfkit.errors import UserError
 
 _CALLABLES = ("_target_", "()", "class")
 _HARMLESS = re.compile(
-    r"(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
+    r"rlhfkit\.sweep\.SweepDirectory|(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
     r"|logging\.(handlers\.)?\w+Handler|colorlog\.ColoredFormatter"
 )
 _MAKES_NODES = re.compile(r"\$\{\s*oc\.(create|decode)")

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlhfkit import processes
 from rlhfkit.component import GROUPS
 from rlhfkit.config import RunConfig
 from rlhfkit.errors import UserError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+    from rlhfkit.checkpoints import Checkpoints
     from rlhfkit.models.roles import RoleModels
 
 _GROUPS = {group.name: group for group in GROUPS}
@@ -56,6 +58,13 @@ class Context:
         return self.run_dir.stage_dir(self.stage)
 
     @cached_property
+    def checkpoints(self) -> "Checkpoints":
+        """Where this stage goes on from, and saves what it could go on from."""
+        from rlhfkit.checkpoints import Checkpoints
+
+        return Checkpoints(self.stage_dir, self.config.checkpoint)
+
+    @cached_property
     def device(self) -> "torch.device":
         """Where models and tensors of this process live."""
         import torch
@@ -94,6 +103,7 @@ class Context:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
+        processes.join()
         if AcceleratorState._shared_state.get("_mixed_precision") != self.mixed_precision:
             AcceleratorState._reset_state()  # of a plan for another kind of device
         return Accelerator(mixed_precision=self.mixed_precision)

@@ -4,15 +4,18 @@ Shape letters: B episodes, T response tokens.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from rlhfkit import processes
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.out_of_memory import BatchSize, how_many_fit
+from rlhfkit.state_file import State
 from rlhfkit.types import Messages, Response
 
 
@@ -46,6 +49,21 @@ class Rollout:
     def __len__(self) -> int:
         return len(self.responses)
 
+    def state_dict(self) -> State:
+        """Everything but `lower`, which is computed again."""
+        state = {item.name: getattr(self, item.name) for item in fields(self)}
+        del state["lower"]
+        return {**state, "responses": [vars(response) for response in self.responses]}
+
+    @classmethod
+    def from_state(cls, state: State, device: torch.device) -> "Rollout":
+        """What `state_dict` gave; `raw_scores` stay where they were."""
+        placed: dict[str, Any] = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in state.items()
+        }
+        return cls(**{**placed, "responses": [Response(**row) for row in state["responses"]]})
+
     @property
     def kl(self) -> Tensor:
         """[B, T] log pi - log pi_ref of the sampled tokens (k1), 0 off the mask."""
@@ -60,8 +78,10 @@ class Rollout:
         )
 
     def micro_batches(self, indices: Sequence[int], size: int) -> list[list[int]]:
-        """`indices` cut into groups of episodes of like length, each with no more tokens than
-        `size` of the longest; completions of a prompt stand next to each other."""
+        """This process's share of `indices`, cut into groups of episodes of like length, each with
+        no more tokens than `size` of the longest; completions of a prompt stand next to each
+        other."""
+        indices = processes.share(indices)
         order, lengths = by_length(
             [self.prompt_ids[index] for index in indices],
             [self.responses[index].ids for index in indices],
@@ -97,9 +117,12 @@ def by_micro_batch(
     compute: Callable[[TokenBatch], Sequence[Tensor] | Tensor],
     lower: LowerRows | None = None,
 ) -> list[Tensor]:
-    """`compute` over sequences of like length, put back in order: a row each."""
-    order, lengths = by_length(prompts, responses)
-    results: list[Tensor | None] = [None] * len(prompts)
+    """`compute` over sequences of like length, put back in order: a row each. Several processes
+    compute a share each, and all get all rows."""
+    own = processes.share(range(len(prompts)))
+    places, lengths = by_length([prompts[row] for row in own], [responses[row] for row in own])
+    order = [own[place] for place in places]
+    results: dict[int, Tensor] = {}
 
     def of(rows: Sequence[int]) -> Sequence[Tensor] | Tensor:
         return compute(
@@ -113,7 +136,7 @@ def by_micro_batch(
     for rows, values in size.map(order, of, lengths):
         for row, value in zip(rows, values, strict=True):
             results[row] = value
-    return [values for values in results if values is not None]
+    return processes.gather_tensors([results[row] for row in own], model.device)
 
 
 def teacher_forced_logprobs(

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlhfkit import processes
 from rlhfkit.errors import Stopped, UserError
 from rlhfkit.models.lower_layers import LowerRows
+from rlhfkit.protocols import RewardFunction
 from rlhfkit.rl.whitening import RunningMoments
 from rlhfkit.stage_configs import RlConfig
 from rlhfkit.types import Messages, Response
@@ -41,12 +43,20 @@ class Scorer:
             **({"lower": lower} if lower else {}),
         }
         raw = {
-            name: _checked(name, _ask(name, function, prompts, completions, columns))
+            name: torch.tensor(ask(name, function, prompts, completions, columns))
             for name, function in self._rewards.items()
         }
         total = torch.stack([self._weights[name] * values for name, values in raw.items()]).sum(0)
         cut = torch.tensor([not response.finished for response in responses])
         return self._scaled(total) - self._config.missing_eos_penalty * cut, raw
+
+    def state_dict(self) -> dict[str, float]:
+        """What it knows of earlier scores."""
+        return self._moments.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from a state."""
+        self._moments.load_state_dict(state)
 
     def _scaled(self, scores: Tensor) -> Tensor:
         """By the moments of all scores up to these, as TRL's first PPO did, and clipped."""
@@ -59,41 +69,53 @@ class Scorer:
         return scores
 
 
-def _ask(
+def ask(
     name: str,
-    function: Any,
+    function: RewardFunction,
     prompts: list[Messages],
     completions: list[str],
     columns: Mapping[str, Any],
-) -> list[Any]:
-    """What a reward function returns, as many as there are completions. An error of its own keeps
-    its traceback, and the reward's name is added to it."""
-    try:
-        values = function(prompts, completions, **columns)
-    except UserError:
-        raise
-    except Exception as error:
-        error.add_note(f"(raised by reward={name})")
-        raise
+) -> list[float]:
+    """A reward function's numbers; of several processes each asks for its share of the rows.
+
+    An error of its own keeps its traceback, and the reward's name is added to it. Raises `Stopped`
+    for one that does not return one finite number each.
+    """
+
+    def some(rows: Sequence[int]) -> list[float]:
+        own = {name: _select(column, rows) for name, column in columns.items()}
+        try:
+            values = function(_select(prompts, rows), _select(completions, rows), **own)
+        except UserError:
+            raise
+        except Exception as error:
+            error.add_note(f"(raised by reward={name})")
+            raise
+        return _checked(name, values, len(rows))
+
+    return processes.shared(some, range(len(completions)))
+
+
+def _select(column: Any, rows: Sequence[int]) -> Any:
+    if isinstance(column, LowerRows):
+        return column.select(rows)
+    return [column[row] for row in rows]
+
+
+def _checked(name: str, values: Any, count: int) -> list[float]:
     try:
         listed = list(values)
     except TypeError:
         raise Stopped(f"reward {name}: returned {_short(values)} and no list of numbers") from None
-    if len(listed) != len(completions):
-        raise Stopped(
-            f"reward {name}: returned {len(listed)} numbers for {len(completions)} completions"
-        )
-    return listed
-
-
-def _checked(name: str, values: Sequence[Any]) -> Tensor:
-    for index, value in enumerate(values):
+    if len(listed) != count:
+        raise Stopped(f"reward {name}: returned {len(listed)} numbers for {count} completions")
+    for index, value in enumerate(listed):
         if not _is_finite(value):
             raise Stopped(
-                f"reward {name}: returned {_short(value)} for completion {index + 1} of "
-                f"{len(values)}, which is not finite"
+                f"reward {name}: returned {_short(value)} for completion {index + 1} of {count}, "
+                f"which is not finite"
             )
-    return torch.tensor([float(value) for value in values])
+    return [float(value) for value in listed]
 
 
 def _is_finite(value: Any) -> bool:

@@ -18,14 +18,15 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import (
     ADAPTER_FILE,
-    adapter_weights,
     choose_dtype,
     is_adapter,
     load_causal_lm,
+    loading,
 )
 from rlhfkit.models.lower_layers import depth_below_adapters
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.models.trust import adapter_weights
 from rlhfkit_plugins.loaders import LoraConfig, QloraConfig
 from rlhfkit_plugins.loaders.heads import head_of
 from rlhfkit_plugins.loaders.targets import target_modules
@@ -109,15 +110,16 @@ class LoraLoader:
         self._check_base(path)
         weights = adapter_weights(path)
         options = {"adapter_name": name, "is_trainable": trainable}
-        try:
-            if isinstance(model, PeftModel):
-                model.load_adapter(path, **options)
-            else:
-                model = PeftModel.from_pretrained(model, path, **options)
-        except RuntimeError as error:
-            if "size mismatch" in str(error):
-                raise self._misfit(path) from error
-            raise
+        with loading(f"{path}: the adapter"):
+            try:
+                if isinstance(model, PeftModel):
+                    model.load_adapter(path, **options)
+                else:
+                    model = PeftModel.from_pretrained(model, path, **options)
+            except RuntimeError as error:
+                if "size mismatch" in str(error):
+                    raise self._misfit(path) from error
+                raise
         if not _is_whole(model, name, weights):
             raise self._misfit(path)
         return model
@@ -127,8 +129,10 @@ class LoraLoader:
         return UserError(f"{path}: the adapter does not fit {base}: layers or widths differ")
 
     def _check_base(self, path: str) -> None:
-        stored = json.loads((Path(path) / ADAPTER_FILE).read_text(encoding="utf-8"))
-        base, wanted = stored.get("base_model_name_or_path"), self._context.config.model.path
+        with loading(f"{path}: the adapter"):
+            stored = json.loads((Path(path) / ADAPTER_FILE).read_text(encoding="utf-8"))
+            base = stored.get("base_model_name_or_path")
+        wanted = self._context.config.model.path
         if base != wanted:
             raise UserError(f"{path}: an adapter for {base}, but model.path={wanted}")
 

@@ -47,7 +47,8 @@ class CriticFree(OnlineOptimizer):
         for indices in self.mini_batches(rollout):
             texts = self.draw_pretraining(len(indices))
             backward = partial(self._backward, rollout, advantages, indices, texts)
-            averages.merge(self.gradients(max(len(indices), len(texts)), backward))
+            found = self.gradients(max(len(indices), len(texts)), backward)
+            averages.merge(found.of_all_processes())
             averages.add_all(self.optimizer_step())
         return averages.means()
 

@@ -16,6 +16,7 @@ from rlhfkit.rl.losses import clipped_value_loss, ppo_policy_loss
 from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rl.whitening import whiten
 from rlhfkit.rollout import Rollout, by_micro_batch, pad_rows
+from rlhfkit.state_file import State
 from rlhfkit_plugins.optimizers import PpoConfig
 from rlhfkit_plugins.optimizers.averages import Averages
 
@@ -55,7 +56,8 @@ class PPO(OnlineOptimizer):
             texts = [] if self._warming_up else self.draw_pretraining(len(indices))
             aims = self._aims(targets, rollout.response_mask, indices)
             backward = partial(self._backward, rollout, aims, indices, texts)
-            found = self.gradients(max(len(indices), len(texts)), backward)
+            rows = max(len(indices), len(texts))
+            found = self.gradients(rows, backward).of_all_processes()
             averages.merge(found)
             if self._too_far(found.means()):
                 self.optimizer.zero_grad()
@@ -63,6 +65,13 @@ class PPO(OnlineOptimizer):
             averages.add_all(self.optimizer_step())
         self._steps_to_warm_up -= 1
         return averages.means()
+
+    def state_dict(self) -> State:
+        return {**super().state_dict(), "steps_to_warm_up": self._steps_to_warm_up}
+
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict(state)
+        self._steps_to_warm_up = state["steps_to_warm_up"]
 
     @property
     def _warming_up(self) -> bool:

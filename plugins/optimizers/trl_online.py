@@ -7,18 +7,22 @@ directory a second time, or keeps a copy of the SFT adapter beside the one that 
 
 import random
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from rlhfkit import data
+from rlhfkit import data, processes
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.online_checks import check_loop
 from rlhfkit.protocols import KLController
+from rlhfkit.stage_configs import RlConfig
+from rlhfkit.state_file import load_state, save_state
 from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import train, trainer_arguments
 from rlhfkit.types import Messages
 from rlhfkit_plugins.optimizers import TrlGrpoConfig, TrlOnlineConfig, TrlRlooConfig
@@ -27,12 +31,14 @@ from rlhfkit_plugins.optimizers.trl_rewards import Rewards
 _NEXT_TO_NOTHING = 1e-30
 """In place of a beta of 0, at which TRL would not measure the KL."""
 
+_STATE_FILE = "batches.safetensors"
+
 
 class TrlOnline:
     """What the two have in common."""
 
     needs = ("sft",)
-    trainer: type
+    trainer: type[Resumable]
     arguments: type
     options: type
 
@@ -59,14 +65,15 @@ class TrlOnline:
             callbacks=[driver],
         )
         driver.trainer = trainer
+        trainer.steps_per_batch = self.config.num_iterations
         for parameter, values in weights:
             parameter.data = values
-        train(context, trainer)
+        train(context, trainer, driver)
         policy.save(context.stage_dir / "model")
 
     def _arguments(self, context: Context, sft: str | None) -> Any:
         rl, model = context.config.stage.rl, context.config.model
-        rows = min(rl.micro_batch_size, rl.batch_size)
+        rows = _rows(rl)
         own_revision = {"revision": model.revision} if sft is None and model.revision else None
         return trainer_arguments(
             context,
@@ -74,7 +81,7 @@ class TrlOnline:
             beta=1.0,  # of any value but 0, so that there is a reference
             num_train_epochs=1,
             per_device_train_batch_size=rows,
-            gradient_accumulation_steps=rl.batch_size // rows,
+            gradient_accumulation_steps=rl.batch_size // (rows * processes.count()),
             gradient_checkpointing=rl.gradient_checkpointing,
             temperature=context.config.sampler.temperature,
             max_completion_length=context.config.sampler.response_length,
@@ -87,16 +94,24 @@ class TrlOnline:
         )
 
 
+class _GRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
+    """TRL's, going on from checkpoints."""
+
+
+class _RLOOTrainer(Resumable, RLOOTrainer):  # type: ignore[misc]
+    """TRL's, going on from checkpoints."""
+
+
 class TrlGRPO(TrlOnline):
     """The KL is a term of the loss."""
 
-    trainer, arguments, options = GRPOTrainer, GRPOConfig, TrlGrpoConfig
+    trainer, arguments, options = _GRPOTrainer, GRPOConfig, TrlGrpoConfig
 
 
 class TrlRLOO(TrlOnline):
     """The KL is taken off the reward."""
 
-    trainer, arguments, options = RLOOTrainer, RLOOConfig, TrlRlooConfig
+    trainer, arguments, options = _RLOOTrainer, RLOOConfig, TrlRlooConfig
 
 
 class BetaDriver(TrainerCallback):  # type: ignore[misc]
@@ -128,6 +143,17 @@ class BetaDriver(TrainerCallback):  # type: ignore[misc]
         }
         self._kl.update(kl, self._rewards.batch_size)
 
+    def save(self, folder: Path) -> None:
+        """Write into a checkpoint what the controller and the rewards know of earlier batches."""
+        state = {"kl": self._kl.state_dict(), "rewards": self._rewards.state_dict()}
+        save_state(folder / _STATE_FILE, state)
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint."""
+        state = load_state(folder / _STATE_FILE)
+        self._kl.load_state_dict(state["kl"])
+        self._rewards.load_state_dict(state["rewards"])
+
 
 def _prompts(context: Context, text: TextFormat, num_generations: int) -> Dataset:
     """The prompts of all batches in their order, reshuffled every pass; TRL repeats each for its
@@ -147,8 +173,15 @@ def _prompts(context: Context, text: TextFormat, num_generations: int) -> Datase
 def _check(config: TrlOnlineConfig, context: Context) -> None:
     check_loop(context.config, config.num_generations)
     rl = context.config.stage.rl
-    if rl.batch_size % min(rl.micro_batch_size, rl.batch_size):
+    count = processes.count()
+    if rl.batch_size % (_rows(rl) * count):
+        shared = f" times {count} processes" if count > 1 else ""
         raise UserError(
             f"stage.rl.batch_size={rl.batch_size}: must be a multiple of "
-            f"stage.rl.micro_batch_size={rl.micro_batch_size} with a trainer of TRL's"
+            f"stage.rl.micro_batch_size={rl.micro_batch_size}{shared} with a trainer of TRL's"
         )
+
+
+def _rows(rl: RlConfig) -> int:
+    """Of each process at once."""
+    return max(1, min(rl.micro_batch_size, rl.batch_size // processes.count()))

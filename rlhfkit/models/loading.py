@@ -1,5 +1,7 @@
 """From a name to a model or tokenizer in memory; every loader starts here."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ from rlhfkit.config import ModelConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.from_config import causal_lm_from_config
+from rlhfkit.models.trust import refuse_code, trusts
 
 ADAPTER_FILE = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 transformers.logging.disable_progress_bar()  # stages have bars of their own
@@ -34,10 +36,19 @@ def load_causal_lm(
             dtype or choose_dtype(context),
             context.device,
             options.get("quantization_config"),
-            model_config.trust_remote_code,
+            trusts(context, name),
         )
-    options |= {"dtype": dtype or choose_dtype(context), "use_safetensors": True}
-    model = load_pretrained(AutoModelForCausalLM, context, name, **options)
+    model, info = load_pretrained(
+        AutoModelForCausalLM,
+        context,
+        name,
+        dtype=dtype or choose_dtype(context),
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **options,
+    )
+    check_whole(name, info)
     model.name_or_path = name  # adapters record their base by name, not by a cache path
     if "quantization_config" not in options:
         model.to(context.device)
@@ -85,43 +96,53 @@ def choose_dtype(context: Context) -> torch.dtype:
 
 
 def load_pretrained(
-    loader: Any, context: Context, name: str, *, trust: bool | None = None, **options: Any
+    loader: Any,
+    context: Context,
+    name: str,
+    *,
+    what: str = "model",
+    trust: bool | None = None,
+    **options: Any,
 ) -> Any:
-    """`loader.from_pretrained`, its failures in one line.
-
-    trust: whether code that comes with the model may run; None is the run's `trust_remote_code`,
-    which holds for its base and for what the run made of it, and for no other model.
-    """
+    """`loader.from_pretrained`, its failures in one line. trust: whether code that comes with the
+    model may run; None is what the run says."""
     model_config: ModelConfig = context.config.model
     located = locate(context, name)
     if not Path(located).is_dir() and name == model_config.path:
         options["revision"] = model_config.revision
-    own = name == model_config.path or Path(name).is_relative_to(context.run_dir.root)
-    trusted = model_config.trust_remote_code and own if trust is None else trust
+    trusted = trusts(context, name) if trust is None else trust
+    with loading(f"{what} '{name}'"):
+        try:
+            return loader.from_pretrained(located, trust_remote_code=trusted, **options)
+        except (OSError, ValueError) as error:
+            refuse_code(context, name, error)
+            raise
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Load something that others made in here: whatever a library raises for a broken file is a
+    `UserError` about `what`."""
     try:
-        return loader.from_pretrained(located, trust_remote_code=trusted, **options)
-    except (OSError, ValueError) as error:
-        raise UserError(_why_not(name, own, " ".join(str(error).split()))) from error
+        yield
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        if not isinstance(error, OSError | ValueError):  # a key or a number alone says nothing
+            reason = f"{type(error).__name__}: {reason}"
+        raise UserError(f"{what} cannot be loaded: {reason}") from error
 
 
-def _why_not(name: str, own: bool, reason: str) -> str:
-    if "trust_remote_code" in reason:
-        option = "model.trust_remote_code=true" if own else "trust_remote_code=true beside its path"
-        return f"{name}: the model brings code of its own; read it, then set {option} by hand"
-    if "safetensors" in reason:
-        return (
-            f"{name}: has no weights as safetensors, and pickled ones (.bin) can run code; save it "
-            f"again with a recent transformers, or choose another revision"
-        )
-    return f"model '{name}' cannot be loaded: {reason[:300]}"
+def check_whole(name: str, info: Mapping[str, Any]) -> None:
+    """`UserError` for a model with weights that its files lack or have in another shape, which
+    transformers would draw at random. info: its `output_loading_info`."""
+    if lacking := sorted(info["missing_keys"]):
+        raise UserError(f"{name}: no whole model, its weights lack {_some(lacking)}")
+    if other := sorted(str(key[0]) for key in info["mismatched_keys"]):
+        raise UserError(f"{name}: weights of another shape than config.json says: {_some(other)}")
 
 
-def adapter_weights(path: str) -> Path:
-    """The file of an adapter's weights; `UserError` where there are only pickled ones."""
-    file = Path(path) / ADAPTER_WEIGHTS
-    if not file.exists():
-        raise UserError(
-            f"{path}: has no {ADAPTER_WEIGHTS}, and pickled weights (.bin) can run code; save the "
-            f"adapter again with a recent PEFT"
-        )
-    return file
+def _some(names: list[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

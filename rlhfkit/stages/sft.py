@@ -25,6 +25,7 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.rows import Unusable
 from rlhfkit.stage_configs import SftConfig
 from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import InParts, train, training_arguments
 from rlhfkit.types import Demonstration, Messages
 
@@ -76,12 +77,12 @@ def train_sft(context: Context, config: SftConfig) -> None:
     best = best_epoch(context, config, text, model, [row.prompt for row in validation])
     if best is not None:
         trainer.add_callback(best)
-    train(context, trainer)
+    train(context, trainer, best)
     if best is None:
         model.save(context.stage_dir / "model")
 
 
-class CompletionTrainer(InParts, SFTTrainer):  # type: ignore[misc]
+class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer with this project's chunked log-probabilities; the loss is the same."""
 
     stage = "sft"
@@ -100,7 +101,8 @@ class CompletionTrainer(InParts, SFTTrainer):  # type: ignore[misc]
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens."""
         with self.accelerator.autocast():  # the trainer's own is on the model as a whole
-            loss = completion_loss(LanguageModel(model), inputs, num_items_in_batch)
+            own = LanguageModel(self.accelerator.unwrap_model(model))
+            loss = completion_loss(own, inputs, num_items_in_batch)
         return (loss, None) if return_outputs else loss
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler:
@@ -121,7 +123,13 @@ class CompletionTrainer(InParts, SFTTrainer):  # type: ignore[misc]
         loss = self.in_parts(
             inputs, lambda part: self.compute_loss(model, part, num_items_in_batch=count)
         )
+        self.gather_function = _everybodys  # the trainer asks next
         return loss, None, None
+
+
+def _everybodys(loss: Tensor) -> Tensor:
+    """A loss that is that of the whole batch in every process."""
+    return loss
 
 
 def completion_loss(
