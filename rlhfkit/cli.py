@@ -1,14 +1,14 @@
 """The `rlhfkit` command: a Hydra application with six verbs. Thin; imports no torch."""
 
-import logging
 import os
+import signal
 import sys
 import traceback
-import warnings
 from pathlib import Path
 
 from rlhfkit.command_errors import one_line
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.console import quiet_libraries
+from rlhfkit.errors import Stopped, UserError, nearest
 from rlhfkit.processes import count, first_to_fail
 
 COMMANDS = ("run", "plan", "plugins", "stages", "export", "compare")
@@ -18,25 +18,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit status 2 is a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
-    _quiet_libraries()
+    quiet_libraries()
     try:
         _dispatch(arguments)
-    except KeyboardInterrupt:
-        _leave_it_to_another(130)
-        _stop(f"interrupted; go on with: {_command_line(arguments)}", 130)
+    except KeyboardInterrupt as interrupt:
+        said = "stopped, and what was done is saved" if str(interrupt) else "interrupted"
+        status = 128 + getattr(interrupt, "number", signal.SIGINT)
+        _leave_it_to_another(status)
+        _stop(f"{said}; go on with: {_command_line(arguments)}", status)
     except Exception as error:
         _report(error, arguments)
-
-
-def _quiet_libraries() -> None:
-    """Stages show their own progress; what libraries say beside it is for their developers. Each
-    of these can be set otherwise in the environment."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -99,7 +90,9 @@ def _report(error: Exception, arguments: list[str]) -> None:
     message = one_line(error)
     _leave_it_to_another(1 if message is None else 2)
     if message is not None:
-        _stop(f"rlhfkit: {message}", 2)
+        resumable = isinstance(error, StageFailed | Stopped)
+        resume = f"; resume with: {_command_line(arguments)}" if resumable else ""
+        _stop(f"rlhfkit: {message}{resume}", 2)
     traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
     if isinstance(error, StageFailed):
         _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)

@@ -1,6 +1,10 @@
 """The terminal: one console, one look for progress in every stage."""
 
+import logging
+import os
+import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -23,13 +27,24 @@ PLAIN_INTERVAL_S = 15.0
 """Seconds between the lines written in place of a bar when output is not a terminal."""
 
 
+def quiet_libraries() -> None:
+    """Stages show their own progress; what libraries say beside it is for their developers. Each
+    of these can be set otherwise in the environment."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
 class ProgressBar:
     """A bar with the numbers that matter; plain lines now and then where there is no terminal."""
 
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
+    def __init__(self, progress: Progress, title: str, total: int, done: int) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=total, numbers="")
-        self._title, self._total, self._done = title, total, 0
+        self._task = progress.add_task(title, total=total, completed=done, numbers="")
+        self._title, self._total, self._done = title, total, done
         self._last_line = time.monotonic()
 
     def advance(self, steps: int = 1, numbers: Mapping[str, float] | None = None) -> None:
@@ -46,8 +61,8 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[ProgressBar]:
-    """Show a bar of `total` steps while the block runs."""
+def progress_bar(title: str, total: int, done: int = 0) -> Iterator[ProgressBar]:
+    """Show a bar of `total` steps, some of them done before, while the block runs."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -59,7 +74,7 @@ def progress_bar(title: str, total: int) -> Iterator[ProgressBar]:
     )
     hidden = console.quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        yield ProgressBar(progress, title, total)
+        yield ProgressBar(progress, title, total, done)
 
 
 def _format(numbers: Mapping[str, float]) -> str:
