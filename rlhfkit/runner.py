@@ -15,6 +15,7 @@ from rlhfkit.config import RunConfig, check_entries
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.launcher import check_launcher
 from rlhfkit.option_checks import check_options, check_pretraining, check_start
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reuse import Lenders, take_over
@@ -76,6 +77,7 @@ class Runner:
 
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
+        check_launcher(self.config)
         check_options(self.config)
         check_start(self.config)
         processes.by_main(self._set_aside)
