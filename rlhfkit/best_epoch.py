@@ -1,7 +1,10 @@
 """Which epoch's SFT model is kept (InstructGPT, C.1: that whose answers to validation prompts the
 reward model scores highest; the validation loss rises after the first epoch)."""
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
@@ -39,6 +42,19 @@ class BestEpoch(TrainerCallback):  # type: ignore[misc]
             self._model.save(self._folder / "model")
         self._epochs.append({"epoch": state.epoch, "score": score})
         write_json(self._folder / EPOCHS_FILE, self._epochs)
+
+    def save(self, folder: Path) -> None:
+        """Write into a checkpoint the epochs so far and the model of the best."""
+        write_json(folder / EPOCHS_FILE, self._epochs)
+        if self._epochs:
+            shutil.copytree(self._folder / "model", folder / "model")
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint, whatever of the model was written since."""
+        self._epochs = json.loads((folder / EPOCHS_FILE).read_text(encoding="utf-8"))
+        shutil.rmtree(self._folder / "model", ignore_errors=True)
+        if self._epochs:
+            shutil.copytree(folder / "model", self._folder / "model")
 
 
 def best_epoch(

@@ -1,13 +1,14 @@
 """The `rlhfkit` command: a Hydra application with six verbs. Thin; imports no torch."""
 
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
 
 from rlhfkit.command_errors import one_line
 from rlhfkit.console import quiet_libraries
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import Stopped, UserError, nearest
 from rlhfkit.processes import count, first_to_fail
 
 COMMANDS = ("run", "plan", "plugins", "stages", "export", "compare")
@@ -20,9 +21,11 @@ def main(arguments: list[str] | None = None) -> None:
     quiet_libraries()
     try:
         _dispatch(arguments)
-    except KeyboardInterrupt:
-        _leave_it_to_another(130)
-        _stop(f"interrupted; go on with: {_command_line(arguments)}", 130)
+    except KeyboardInterrupt as interrupt:
+        said = "stopped, and what was done is saved" if str(interrupt) else "interrupted"
+        status = 128 + getattr(interrupt, "number", signal.SIGINT)
+        _leave_it_to_another(status)
+        _stop(f"{said}; go on with: {_command_line(arguments)}", status)
     except Exception as error:
         _report(error, arguments)
 
@@ -87,7 +90,9 @@ def _report(error: Exception, arguments: list[str]) -> None:
     message = one_line(error)
     _leave_it_to_another(1 if message is None else 2)
     if message is not None:
-        _stop(f"rlhfkit: {message}", 2)
+        resumable = isinstance(error, StageFailed | Stopped)
+        resume = f"; resume with: {_command_line(arguments)}" if resumable else ""
+        _stop(f"rlhfkit: {message}{resume}", 2)
     traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
     if isinstance(error, StageFailed):
         _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)

@@ -49,7 +49,7 @@ class ModelConfig:
     numbers are the same."""
 
     trust_remote_code: bool = False
-    """Run code that comes with the model. Never set by a recipe."""
+    """Run code that comes with this model, and with no other. Never set by a recipe."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -69,6 +69,24 @@ class ExportConfig:
 
     to: str | None = None
     """An empty or new directory; null is export/<stage> or export/<stage>-merged in the run's."""
+
+
+@dataclass
+class CheckpointConfig:
+    """How often a stage saves what it could go on from; no result depends on it."""
+
+    save_minutes: float | None = 10.0
+    """At the first step this long after the last checkpoint; null never."""
+
+    save_steps: int | None = None
+    """After every so many steps of the stage as well; null never."""
+
+    save_total_limit: int = 2
+    """How many checkpoints of a stage are kept while it runs."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "save_minutes", "save_steps", "save_total_limit")
 
 
 @dataclass
@@ -108,6 +126,7 @@ class RunConfig:
     evaluator: dict[str, Any] = field(default_factory=dict)
     stage: StageConfigs = field(default_factory=StageConfigs)
     export: ExportConfig = field(default_factory=ExportConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""

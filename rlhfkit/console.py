@@ -41,10 +41,10 @@ def quiet_libraries() -> None:
 class ProgressBar:
     """A bar with the numbers that matter; plain lines now and then where there is no terminal."""
 
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
+    def __init__(self, progress: Progress, title: str, total: int, done: int) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=total, numbers="")
-        self._title, self._total, self._done = title, total, 0
+        self._task = progress.add_task(title, total=total, completed=done, numbers="")
+        self._title, self._total, self._done = title, total, done
         self._last_line = time.monotonic()
 
     def advance(self, steps: int = 1, numbers: Mapping[str, float] | None = None) -> None:
@@ -61,8 +61,8 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[ProgressBar]:
-    """Show a bar of `total` steps while the block runs."""
+def progress_bar(title: str, total: int, done: int = 0) -> Iterator[ProgressBar]:
+    """Show a bar of `total` steps, some of them done before, while the block runs."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -74,7 +74,7 @@ def progress_bar(title: str, total: int) -> Iterator[ProgressBar]:
     )
     hidden = console.quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        yield ProgressBar(progress, title, total)
+        yield ProgressBar(progress, title, total, done)
 
 
 def _format(numbers: Mapping[str, float]) -> str:

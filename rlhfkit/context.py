@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+    from rlhfkit.checkpoints import Checkpoints
     from rlhfkit.models.roles import RoleModels
 
 _GROUPS = {group.name: group for group in GROUPS}
@@ -55,6 +56,13 @@ class Context:
     def stage_dir(self) -> Path:
         """Where this stage writes."""
         return self.run_dir.stage_dir(self.stage)
+
+    @cached_property
+    def checkpoints(self) -> "Checkpoints":
+        """Where this stage goes on from, and saves what it could go on from."""
+        from rlhfkit.checkpoints import Checkpoints
+
+        return Checkpoints(self.stage_dir, self.config.checkpoint)
 
     @cached_property
     def device(self) -> "torch.device":

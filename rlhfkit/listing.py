@@ -62,7 +62,7 @@ def show_stages(runner: "Runner") -> None:
             stage.name,
             status.state.value,
             record.finished_at if record else "",
-            f"{record.seconds:.0f}" if record else "",
+            f"{record.seconds:.0f}" if record and record.finished_at else "",
             status.state.next_step if stage in runner.chosen else "not in stages",
         )
     console.print(table)

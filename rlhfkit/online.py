@@ -9,38 +9,46 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from rlhfkit import data, processes
+from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.finite import Finite
 from rlhfkit.kl_penalty import KLPenalty
 from rlhfkit.learning_rate import set_rates
 from rlhfkit.models.batch import make_batch
+from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.online_checks import check_loop
 from rlhfkit.online_config import OnlineConfig
 from rlhfkit.optim import available_optim, build_optimizer
 from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.prompt_batches import PromptBatches
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
-from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rollout import (
     Rollout,
     lower_rows,
     pad_rows,
     teacher_forced_logprobs,
 )
+from rlhfkit.rollout_metrics import rollout_metrics, shown_metrics
 from rlhfkit.scoring import Scorer
+from rlhfkit.state_file import State, load_state, save_state
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
 from rlhfkit.weight_average import WeightAverage
 
 T = TypeVar("T")
+_STATE_FILE = "loop.safetensors"
 
 
 class OnlineOptimizer(ABC):
@@ -58,6 +66,7 @@ class OnlineOptimizer(ABC):
         self.pretraining: list[list[int]] = []
         self._drift: list[Tensor] = []
         self._on_policy = True
+        self._in_hand: Rollout | None = None
         size = self.rl.micro_batch_size
         self._lower_size = BatchSize("the shared layers", size)
         self._reference_size = BatchSize("reference log-probabilities", size)
@@ -75,24 +84,29 @@ class OnlineOptimizer(ABC):
         """Run the loop and save the policy."""
         self._set_up(context)
         iterations = -(-self.rl.total_episodes // self.rl.batch_size)
-        with Reporter(context) as reporter, progress_bar("rl", iterations) as bar:
+        done = self._go_on(context.checkpoints)
+        with Reporter(context) as reporter, progress_bar("rl", iterations, done) as bar:
             self.accelerator = context.accelerator  # the reporter may have made arguments
-            for iteration in range(1, iterations + 1):
+            for iteration in range(done + 1, iterations + 1):
+                self.finite.step = iteration
                 set_rates(self.optimizer, self.config, iteration, iterations)
-                metrics = self._iterate()
+                metrics = self._iterate(iteration, context.checkpoints)
                 metrics["lr"] = self.optimizer.param_groups[0]["lr"]
                 metrics["episode"] = iteration * self.rl.batch_size
                 reporter.log(iteration, metrics)
-                bar.advance(1, _shown(metrics))
+                bar.advance(1, shown_metrics(metrics))
+                context.checkpoints.reached(iteration, partial(self._save, iteration))
         self.average.take()
         self.roles.policy.save(context.stage_dir / "model")
 
-    def _iterate(self) -> dict[str, float]:
+    def _iterate(self, iteration: int, checkpoints: Checkpoints) -> dict[str, float]:
         """One batch of episodes; nothing of it is left in memory when the next one is drawn."""
         started = time.perf_counter()
-        rollout = self.collect(next(self._prompt_batches))
+        rollout, self._in_hand = self._in_hand or self.collect(self._prompts.draw()), None
+        self.finite.require_rollout(rollout)
         collected = time.perf_counter()
-        metrics = self._rollout_metrics(rollout) | self.step(rollout)
+        checkpoints.within(iteration - 1, partial(self._save, iteration - 1, rollout=rollout))
+        metrics = rollout_metrics(rollout, self.kl.coef, self.kl_penalty) | self.step(rollout)
         metrics |= self.drift_metrics()
         metrics["time/rollout"] = collected - started
         metrics["time/update"] = time.perf_counter() - collected
@@ -111,9 +125,7 @@ class OnlineOptimizer(ABC):
         )
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
-        lower = lower_rows(
-            self.roles.reference, prompt_ids, ids, self.roles.shared_depth, self._lower_size
-        )
+        lower = self._lower(prompt_ids, ids)
         reference = teacher_forced_logprobs(
             self.roles.reference,
             prompt_ids,
@@ -137,6 +149,11 @@ class OnlineOptimizer(ABC):
             scores.to(device),
             raw,
             lower,
+        )
+
+    def _lower(self, prompt_ids: list[list[int]], ids: list[list[int]]) -> LowerRows | None:
+        return lower_rows(
+            self.roles.reference, prompt_ids, ids, self.roles.shared_depth, self._lower_size
         )
 
     def mini_batches(self, rollout: Rollout) -> Iterator[list[int]]:
@@ -186,8 +203,9 @@ class OnlineOptimizer(ABC):
             total += loss.item()
         return total * processes.count()
 
-    def backward(self, loss: Tensor) -> None:
-        """Accumulate gradients."""
+    def backward(self, loss: Tensor, model: str = "policy") -> None:
+        """Accumulate gradients. model: whose loss it is, for messages."""
+        self.finite.require(model, "loss", loss.detach())
         self.accelerator.backward(loss)
 
     def optimizer_step(self) -> dict[str, float]:
@@ -196,6 +214,7 @@ class OnlineOptimizer(ABC):
         for group in self.optimizer.param_groups:
             norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
             norms[f"{group['name']}/grad_norm"] = float(norm)
+        self.finite.require_norms(norms)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._on_policy = False
@@ -226,6 +245,7 @@ class OnlineOptimizer(ABC):
             roles.policy.checkpoint_activations()
             roles.value.language_model.checkpoint_activations()
         context = replace(context, roles=roles)
+        self.finite = Finite(context)
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.score = Scorer(context.build_all("reward"), weights, self.rl)
         self.sampler = context.build("sampler")
@@ -243,23 +263,70 @@ class OnlineOptimizer(ABC):
         self._random = random.Random(self.seed)
         self.generator = processes.generator(self.seed, self.roles.policy.device)
 
+    def state_dict(self) -> State:
+        """Everything that the loop goes on from; a subclass adds what it counts itself."""
+        return {
+            "parameters": self._parameters(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": self._random.getstate(),
+            "generators": processes.gather([self.generator.get_state()]),
+            **{name: part.state_dict() for name, part in self._parts().items()},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a state."""
+        with torch.no_grad():
+            for parameter, saved in zip(self._parameters(), state["parameters"], strict=True):
+                parameter.copy_(saved)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._random.setstate(state["random"])
+        self.generator.set_state(state["generators"][processes.rank()])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parameters(self) -> list[Tensor]:
+        return [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
+
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own."""
+        return {
+            "average": self.average,
+            "kl": self.kl,
+            "score": self.score,
+            "prompts": self._prompts,
+        }
+
+    def _save(self, iteration: int, folder: Path, rollout: Rollout | None = None) -> None:
+        """After an iteration, or within the next one with the rollout in hand."""
+        held = rollout.state_dict() if rollout else None
+        state = {"iteration": iteration, "loop": self.state_dict(), "rollout": held}
+        save_state(folder / _STATE_FILE, state)
+
+    def _go_on(self, checkpoints: Checkpoints) -> int:
+        """Take up the newest checkpoint; gives how many iterations are done."""
+        found = checkpoints.load()
+        if found is None:
+            return 0
+        state = load_state(found / _STATE_FILE)
+        self.load_state_dict(state["loop"])
+        if state["rollout"]:
+            held = Rollout.from_state(state["rollout"], self.roles.policy.device)
+            ids = [response.ids for response in held.responses]
+            self._in_hand = replace(held, lower=self._lower(held.prompt_ids, ids))
+        return int(state["iteration"])
+
     def _set_up(self, context: Context) -> None:
         check_loop(context.config, self.completions_per_prompt)
         self.text = load_text_format(context)
         roles = context.build("loader").roles(context.rl_start, context.model_of("reward_model"))
         self.prepare(context, roles)
-        self._prompt_batches = self._cycle(data.training_prompts(context, self.text))
+        self._prompts = PromptBatches(
+            data.training_prompts(context, self.text),
+            self.rl.batch_size,
+            self.completions_per_prompt,
+            self._random,
+        )
         self.pretraining = self._load_pretraining(context)
-
-    def _cycle(self, prompts: list[Messages]) -> Iterator[list[Messages]]:
-        """Batches of prompts, each repeated for its completions; reshuffled every pass."""
-        waiting: list[Messages] = []
-        wanted = self.rl.batch_size // self.completions_per_prompt
-        while True:
-            while len(waiting) < wanted:
-                waiting += self._random.sample(prompts, len(prompts))
-            batch, waiting = waiting[:wanted], waiting[wanted:]
-            yield [prompt for prompt in batch for _ in range(self.completions_per_prompt)]
 
     def _load_pretraining(self, context: Context) -> list[list[int]]:
         if self.config.ptx_coef == 0:
@@ -269,29 +336,3 @@ class OnlineOptimizer(ABC):
         if not rows:
             raise UserError("data.<source>.pretraining: no text is longer than a token")
         return rows
-
-    def _rollout_metrics(self, rollout: Rollout) -> dict[str, float]:
-        penalty = self.kl.coef * self.kl_penalty.in_reward(rollout).sum(1)
-        ended = [response.finished for response in rollout.responses]
-        lengths = rollout.response_mask.sum(1).float()
-        return {
-            "objective/kl": float(rollout.kl.sum(1).mean()),
-            "objective/kl_coef": self.kl.coef,
-            "objective/entropy": float(-masked_mean(rollout.logprobs, rollout.response_mask)),
-            "objective/scores": float(rollout.scores.mean()),
-            "objective/non_score_reward": float(-penalty.mean()),
-            "objective/rlhf_reward": float((rollout.scores - penalty).mean()),
-            "response/length": float(lengths.mean()),
-            "response/eos_share": sum(ended) / len(ended),
-            **{f"reward/{name}": float(raw.mean()) for name, raw in rollout.raw_scores.items()},
-        }
-
-
-def _shown(metrics: dict[str, float]) -> dict[str, float]:
-    names = {
-        "score": "objective/scores",
-        "kl": "objective/kl",
-        "tokens": "response/length",
-        "eos": "response/eos_share",
-    }
-    return {short: metrics[name] for short, name in names.items()}

@@ -10,10 +10,8 @@ from typing import Any
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.processes import is_main
-from rlhfkit.run_dir import RunDir
+from rlhfkit.run_dir import METRICS_FILE, RunDir, as_written, read_json
 from rlhfkit.types import Metric
-
-METRICS_FILE = "metrics.jsonl"
 
 Metrics = dict[str, dict[str, Metric]]
 """An evaluation: by policy and name."""
@@ -24,11 +22,18 @@ def read_metrics(run: RunDir) -> Metrics:
     path = run.stage_dir("evaluate") / "metrics.json"
     if not path.exists():
         return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        policy: {name: Metric(**metric) for name, metric in found.items()}
-        for policy, found in stored.items()
-    }
+    stored = read_json(path)
+    with as_written(path):
+        return {
+            policy: {name: _metric(metric) for name, metric in found.items()}
+            for policy, found in stored.items()
+        }
+
+
+def _metric(stored: dict[str, Any]) -> Metric:
+    if not all(isinstance(value, int | float) for value in stored.values()):
+        raise TypeError(f"no metric: {stored}")
+    return Metric(**stored)
 
 
 def shown(metric: Metric | None) -> str:

@@ -4,7 +4,8 @@ Shape letters: B episodes, T response tokens.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.out_of_memory import BatchSize, how_many_fit
+from rlhfkit.state_file import State
 from rlhfkit.types import Messages, Response
 
 
@@ -46,6 +48,21 @@ class Rollout:
 
     def __len__(self) -> int:
         return len(self.responses)
+
+    def state_dict(self) -> State:
+        """Everything but `lower`, which is computed again."""
+        state = {item.name: getattr(self, item.name) for item in fields(self)}
+        del state["lower"]
+        return {**state, "responses": [vars(response) for response in self.responses]}
+
+    @classmethod
+    def from_state(cls, state: State, device: torch.device) -> "Rollout":
+        """What `state_dict` gave; `raw_scores` stay where they were."""
+        placed: dict[str, Any] = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in state.items()
+        }
+        return cls(**{**placed, "responses": [Response(**row) for row in state["responses"]]})
 
     @property
     def kl(self) -> Tensor:

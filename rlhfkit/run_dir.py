@@ -1,7 +1,8 @@
 """The run on disk: where stages write, what was finished with which settings, and what is stale.
 
 A stage writes into `<run>/<stage>/` and is finished once `stage.json` stands there; that file is
-written last, aside, synced and renamed.
+written last, aside, synced and renamed. Until then `started.json` says with which settings it was
+started, and `checkpoints/` has what it can go on from.
 """
 
 import hashlib
@@ -9,7 +10,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,14 @@ from rlhfkit.errors import UserError
 from rlhfkit.processes import is_main
 
 RECORD = "stage.json"
+STARTED = "started.json"
+CHECKPOINTS = "checkpoints"
+METRICS_FILE = "metrics.jsonl"
+
+_MISREAD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What Python raises for JSON of another form."""
+
+_KINDS = {"settings": dict, "inputs": dict, "outputs": dict, "seconds": int | float}
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,19 @@ class StageRecord:
     finished_at: str = ""
     outputs: dict[str, int] = field(default_factory=dict)
     """Files it wrote, relative to its directory, with their sizes in bytes."""
+
+    @classmethod
+    def parse(cls, path: Path, stage: str) -> "StageRecord":
+        """The record of a stage; raises what Python has to say of a file that holds none."""
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
+        record = cls(**json.loads(path.read_text(encoding="utf-8")))
+        if record.stage != stage:
+            raise ValueError(f"it is of the stage {record.stage!r:.40}")
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(record, name), kind):
+                raise TypeError(f"its {name} are {getattr(record, name)!r:.40}")
+        return record
 
     @property
     def digest(self) -> str:
@@ -70,13 +93,7 @@ class RunDir:
         path = self.stage_dir(stage) / RECORD
         if not path.exists():
             return None
-        try:
-            record = StageRecord(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{path}: corrupt record ({error}); run again with force_from={stage}, "
-                f"or choose another run_name"
-            ) from error
+        record = _read_record(path, stage)
         for name, size in record.outputs.items():
             file = path.parent / name
             if not file.exists() or file.stat().st_size != size:
@@ -86,6 +103,20 @@ class RunDir:
                 )
         return record
 
+    def interrupted(self, stage: str) -> StageRecord | None:
+        """With which settings a stage was started that has a checkpoint to go on from; None for
+        every other stage. Raises `UserError` for a record that cannot be read."""
+        folder = self.stage_dir(stage)
+        if (folder / RECORD).exists() or not any((folder / CHECKPOINTS).glob("step_*")):
+            return None
+        return _read_record(folder / STARTED, stage)
+
+    def start(self, record: StageRecord) -> None:
+        """A directory for a stage: as it was left where there is a checkpoint, else an empty one
+        with the record of what it is started with."""
+        if self.interrupted(record.stage) is None:
+            write_json(self.begin(record.stage) / STARTED, asdict(record))
+
     def begin(self, stage: str) -> Path:
         """An empty directory for a stage that starts."""
         path = self.stage_dir(stage)
@@ -94,16 +125,17 @@ class RunDir:
                 shutil.rmtree(path)
             path.mkdir(parents=True)
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
         return path
 
     def complete(self, record: StageRecord) -> None:
-        """Write a stage's record, which makes it finished."""
+        """Write a stage's record, which makes it finished, and remove what it went on from."""
         path = self.stage_dir(record.stage)
+        passing = (path / CHECKPOINTS, path / STARTED)
         outputs = {
             str(file.relative_to(path)): file.stat().st_size
             for file in sorted(path.rglob("*"))
-            if file.is_file()
+            if file.is_file() and not {file, *file.parents}.intersection(passing)
         }
         finished = StageRecord(
             record.stage,
@@ -114,6 +146,8 @@ class RunDir:
             outputs,
         )
         write_json(path / RECORD, asdict(finished))
+        shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
+        (path / STARTED).unlink(missing_ok=True)
 
     def set_aside(self, stages: list[str]) -> Path | None:
         """Move the results of stages to `replaced/<time>/`; None when there were none."""
@@ -125,6 +159,16 @@ class RunDir:
         for stage in existing:
             self.stage_dir(stage).rename(target / stage)
         return target
+
+
+def _read_record(path: Path, stage: str) -> StageRecord:
+    try:
+        return StageRecord.parse(path, stage)
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        raise UserError(
+            f"{path}: corrupt record ({error}); run again with force_from={stage}, "
+            f"or choose another run_name"
+        ) from error
 
 
 def runs_in(directory: Path) -> list[RunDir]:
@@ -160,5 +204,24 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The rows of a file that `write_jsonl` wrote."""
-    with path.open(encoding="utf-8") as file:
+    with as_written(path), path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def read_json(path: Path) -> Any:
+    """The value of a file that `write_json` wrote."""
+    with as_written(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Read and take apart a file of a finished stage in here: `UserError` where it cannot be what
+    the stage wrote."""
+    try:
+        yield
+    except _MISREAD as error:
+        raise UserError(
+            f"{path}: altered since it was written ({type(error).__name__}: {error!s:.80}); make "
+            f"its stage again with force_from=<stage>"
+        ) from error

@@ -1,6 +1,5 @@
 """for stage in stages: skip, run or refuse."""
 
-import time
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
@@ -20,7 +19,9 @@ from rlhfkit.option_checks import check_options, check_pretraining, check_start
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reuse import Lenders, take_over
 from rlhfkit.run_dir import RunDir, StageRecord
+from rlhfkit.run_lock import run_lock
 from rlhfkit.stages import STAGES, Stage, find_stage
+from rlhfkit.stopping import stop_at_next_step, stop_if_requested
 
 
 class State(Enum):
@@ -28,6 +29,7 @@ class State(Enum):
 
     FINISHED = "finished"
     STALE = "made with other settings"
+    INTERRUPTED = "interrupted, has a checkpoint"
     UNFINISHED = "started, not finished"
     ABSENT = "not run"
     LENT = "finished in another run"
@@ -35,7 +37,12 @@ class State(Enum):
     @property
     def next_step(self) -> str:
         """What the next `run` does with such a stage."""
-        steps = {State.FINISHED: "skip", State.STALE: "refuse", State.LENT: "take over"}
+        steps = {
+            State.FINISHED: "skip",
+            State.STALE: "refuse",
+            State.LENT: "take over",
+            State.INTERRUPTED: "go on",
+        }
         return steps.get(self, "run")
 
 
@@ -54,6 +61,8 @@ class Status:
     stage: Stage
     state: State
     record: StageRecord | None
+    """Of a finished stage, or of one that has a checkpoint."""
+
     wanted: StageRecord
     lender: RunDir | None = None
     """The other run that has what this one lacks."""
@@ -77,9 +86,20 @@ class Runner:
 
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
+<<<<<<< HEAD
         check_launcher(self.config)
+=======
+        with stop_at_next_step():
+            self._run()
+
+    def _run(self) -> None:
+>>>>>>> parallel
         check_options(self.config)
         check_start(self.config)
+        with run_lock(self.run_dir.root):
+            self._run_chosen()
+
+    def _run_chosen(self) -> None:
         processes.by_main(self._set_aside)
         waiting = self._waiting()
         check_pretraining(self.context("checks"), waiting)
@@ -87,6 +107,7 @@ class Runner:
             self._check_memory(waiting)
         self._check_leaks(waiting)
         for stage in self.chosen:
+            stop_if_requested()
             status = self.status(stage)
             if status.state is State.FINISHED:
                 console.print(f"[dim]{stage.name}: finished before, skipped[/dim]")
@@ -105,19 +126,24 @@ class Runner:
         """The state of a stage, measured against the present configuration and data."""
         wanted = StageRecord(stage.name, self._settings(stage), self._inputs(stage))
         record = self.run_dir.record(stage.name)
+        interrupted = self.run_dir.interrupted(stage.name)
+        found = record or interrupted
+        if found is not None and found.differences(wanted):
+            return Status(stage, State.STALE, found, wanted)
         if record is not None:
-            state = State.STALE if record.differences(wanted) else State.FINISHED
-            return Status(stage, state, record, wanted)
+            return Status(stage, State.FINISHED, record, wanted)
         lender = self._lenders.find(wanted) if self._may_borrow(stage) else None
+        if lender is not None:
+            return Status(stage, State.LENT, None, wanted, lender)
         started = self.run_dir.stage_dir(stage.name).exists()
-        state = State.LENT if lender else State.UNFINISHED if started else State.ABSENT
-        return Status(stage, state, record, wanted, lender)
+        empty = State.UNFINISHED if started else State.ABSENT
+        return Status(stage, State.INTERRUPTED if interrupted else empty, interrupted, wanted)
 
     def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
         context = self.context(stage.name)
-        processes.by_main(self.run_dir.begin, stage.name)
+        processes.by_main(self.run_dir.start, wanted)
         console.rule(f"[bold]{stage.name}", align="left")
-        started = time.perf_counter()
+        checkpoints = context.checkpoints
         if processes.is_main():
             self.plugins.hook.stage_started(stage=stage.name, context=context)
         try:
@@ -130,7 +156,8 @@ class Runner:
             if isinstance(error, UserError) or not isinstance(error, Exception):
                 raise
             raise StageFailed(stage.name) from error
-        seconds = time.perf_counter() - started
+        self._refuse_changed_inputs(stage, wanted)
+        seconds = checkpoints.seconds
         record = StageRecord(stage.name, wanted.settings, wanted.inputs, round(seconds, 1))
         processes.by_main(self.run_dir.complete, record)
         if processes.is_main():
@@ -187,6 +214,16 @@ class Runner:
                         inputs[f"data {name}.{split}"] = source.fingerprint(split)
         return inputs
 
+    def _refuse_changed_inputs(self, stage: Stage, wanted: StageRecord) -> None:
+        """Refuse results of data that changed meanwhile: who knows which of its rows were read."""
+        now = StageRecord(stage.name, wanted.settings, self._inputs(stage))
+        if changed := wanted.differences(now):
+            raise UserError(
+                f"stage {stage.name}: {', '.join(changed)} changed while it ran, so it does not "
+                f"count as finished; leave the data alone and add force_from={stage.name} to make "
+                f"the stage again"
+            )
+
     def _may_borrow(self, stage: Stage) -> bool:
         """Only what would run here, and not what is to be made again."""
         forced = self.config.force_from
@@ -217,12 +254,13 @@ class Runner:
 
     def _refusal(self, status: Status) -> str:
         assert status.record is not None
+        made = "made" if status.record.finished_at else "started"
         changes = [
             f"{key}: {old!r} -> {new!r}"
             for key, (old, new) in status.record.differences(status.wanted).items()
         ]
         return (
-            f"stage {status.stage.name} in {self.run_dir.root} was made with other settings "
+            f"stage {status.stage.name} in {self.run_dir.root} was {made} with other settings "
             f"({'; '.join(changes)}); add force_from={status.stage.name} to make it again, "
             f"or choose another run_name"
         )

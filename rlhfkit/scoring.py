@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlhfkit import processes
-from rlhfkit.errors import UserError
+from rlhfkit.errors import Stopped, UserError
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.protocols import RewardFunction
 from rlhfkit.rl.whitening import RunningMoments
@@ -50,6 +50,14 @@ class Scorer:
         cut = torch.tensor([not response.finished for response in responses])
         return self._scaled(total) - self._config.missing_eos_penalty * cut, raw
 
+    def state_dict(self) -> dict[str, float]:
+        """What it knows of earlier scores."""
+        return self._moments.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from a state."""
+        self._moments.load_state_dict(state)
+
     def _scaled(self, scores: Tensor) -> Tensor:
         """By the moments of all scores up to these, as TRL's first PPO did, and clipped."""
         if self._config.use_score_scaling:
@@ -70,12 +78,19 @@ def ask(
 ) -> list[float]:
     """A reward function's numbers; of several processes each asks for its share of the rows.
 
-    Raises `UserError` for one that does not return one finite number each.
+    An error of its own keeps its traceback, and the reward's name is added to it. Raises `Stopped`
+    for one that does not return one finite number each.
     """
 
     def some(rows: Sequence[int]) -> list[float]:
         own = {name: _select(column, rows) for name, column in columns.items()}
-        values = function(_select(prompts, rows), _select(completions, rows), **own)
+        try:
+            values = function(_select(prompts, rows), _select(completions, rows), **own)
+        except UserError:
+            raise
+        except Exception as error:
+            error.add_note(f"(raised by reward={name})")
+            raise
         return _checked(name, values, len(rows))
 
     return processes.shared(some, range(len(completions)))
@@ -87,10 +102,29 @@ def _select(column: Any, rows: Sequence[int]) -> Any:
     return [column[row] for row in rows]
 
 
-def _checked(name: str, values: Sequence[float], count: int) -> list[float]:
-    if len(values) != count:
-        raise UserError(f"reward {name}: returned {len(values)} numbers for {count} completions")
-    tensor = torch.tensor([float(value) for value in values])
-    if not tensor.isfinite().all():
-        raise UserError(f"reward {name}: returned a number that is not finite")
-    return tensor.tolist()
+def _checked(name: str, values: Any, count: int) -> list[float]:
+    try:
+        listed = list(values)
+    except TypeError:
+        raise Stopped(f"reward {name}: returned {_short(values)} and no list of numbers") from None
+    if len(listed) != count:
+        raise Stopped(f"reward {name}: returned {len(listed)} numbers for {count} completions")
+    for index, value in enumerate(listed):
+        if not _is_finite(value):
+            raise Stopped(
+                f"reward {name}: returned {_short(value)} for completion {index + 1} of {count}, "
+                f"which is not finite"
+            )
+    return [float(value) for value in listed]
+
+
+def _is_finite(value: Any) -> bool:
+    """In float32, which scores are kept in."""
+    try:
+        return abs(float(value)) <= torch.finfo(torch.float32).max
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _short(value: Any) -> str:
+    return f"{' '.join(repr(value).split()):.80}"

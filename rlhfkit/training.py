@@ -14,10 +14,12 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from rlhfkit import processes, sharding
 from rlhfkit.console import ProgressBar, progress_bar
 from rlhfkit.context import Context
+from rlhfkit.finite import FiniteSteps
 from rlhfkit.launcher import wants_sharding
 from rlhfkit.optim import available_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
+from rlhfkit.trainer_state import Part, Resumable
 from rlhfkit.training_config import TrainingConfig
 
 A = TypeVar("A", bound=TrainingArguments)
@@ -49,6 +51,7 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         output_dir=str(context.stage_dir / "trainer"),
         seed=context.config.seed,
         report_to="none",
+        logging_nan_inf_filter=False,  # they are not to be hidden: `rlhfkit.finite` stops at them
         disable_tqdm=True,
         save_strategy="no",
         use_cpu=device == "cpu",
@@ -161,8 +164,11 @@ def _part(inputs: Mapping[str, Any], start: int, size: int) -> dict[str, Any]:
     return {name: rows[start : start + size] for name, rows in inputs.items()}
 
 
-def train(context: Context, trainer: Any) -> None:
-    """Run a trainer with this project's progress and reporting."""
+def train(context: Context, trainer: Resumable, part: Part | None = None) -> None:
+    """Run a trainer with this project's progress, reporting and checkpoints.
+
+    part: what the checkpoints hold beside the trainer.
+    """
     sharding.shard(trainer)
     trainer.remove_callback(PrinterCallback)
     with (
@@ -170,7 +176,8 @@ def train(context: Context, trainer: Any) -> None:
         progress_bar(context.stage, _steps(trainer)) as bar,
     ):
         trainer.add_callback(_Forward(reporter, bar))
-        trainer.train()
+        trainer.add_callback(FiniteSteps(context, trainer))
+        trainer.go_on(context.checkpoints, part)
 
 
 def _steps(trainer: Any) -> int:
@@ -186,6 +193,9 @@ class _Forward(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, reporter: Reporter, bar: ProgressBar) -> None:
         self._reporter, self._bar = reporter, bar
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar.advance(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._bar.advance()

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from rlhfkit.state_file import State
+
 
 class WeightAverage:
     """avg <- decay avg + (1 - decay) weights after every step; with decay 0 the last weights."""
@@ -19,6 +21,15 @@ class WeightAverage:
         if not self._average:
             self._average = [parameter.detach().clone() for parameter in self._parameters]
         torch._foreach_lerp_(self._average, self._parameters, 1 - self._decay)
+
+    def state_dict(self) -> State:
+        """The average so far."""
+        return {"average": self._average}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a state."""
+        device = self._parameters[0].device
+        self._average = [average.to(device) for average in state["average"]]
 
     @torch.no_grad()
     def take(self) -> None:

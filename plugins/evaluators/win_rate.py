@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from rlhfkit.console import console
 from rlhfkit.context import Context
+from rlhfkit.judging import judgements_of
 from rlhfkit.protocols import Labeler
-from rlhfkit.stages.label import ranked
 from rlhfkit.types import Judgement, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import WinRateConfig
 from rlhfkit_plugins.evaluators.intervals import by_prompt, interval
@@ -47,8 +47,11 @@ class WinRate:
         asked = [index for index, (own, other) in enumerate(pairs) if own != other]
         shares = [0.5] * len(pairs)
         if asked:
-            prompts = [policy.prompts[index] for index in asked]
-            judgements = ranked(self._labeler, prompts, [pairs[index] for index in asked])
+            judgements = judgements_of(
+                self._labeler,
+                [policy.prompts[index] for index in asked],
+                [pairs[index] for index in asked],
+            )
             for index, judged in zip(asked, judgements, strict=True):
                 shares[index] = sum(map(_preference, judged)) / len(judged)
         return shares

@@ -16,6 +16,7 @@ from rlhfkit.rl.losses import clipped_value_loss, ppo_policy_loss
 from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rl.whitening import whiten
 from rlhfkit.rollout import Rollout, by_micro_batch, pad_rows
+from rlhfkit.state_file import State
 from rlhfkit_plugins.optimizers import PpoConfig
 from rlhfkit_plugins.optimizers.averages import Averages
 
@@ -64,6 +65,13 @@ class PPO(OnlineOptimizer):
             averages.add_all(self.optimizer_step())
         self._steps_to_warm_up -= 1
         return averages.means()
+
+    def state_dict(self) -> State:
+        return {**super().state_dict(), "steps_to_warm_up": self._steps_to_warm_up}
+
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict(state)
+        self._steps_to_warm_up = state["steps_to_warm_up"]
 
     @property
     def _warming_up(self) -> bool:
@@ -168,7 +176,7 @@ class PPO(OnlineOptimizer):
                 tokens,
                 self.config.value_huber_delta,
             )
-            self.backward(self.config.vf_coef * found.loss)
+            self.backward(self.config.vf_coef * found.loss, "value")
             share = float(mask.sum() / tokens)
             averages.add("loss/value_avg", found.loss.item() / share, share)
             averages.add("val/clipfrac_avg", float(found.clipfrac), share)

@@ -7,6 +7,7 @@ directory a second time, or keeps a copy of the SFT adapter beside the one that 
 
 import random
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -19,7 +20,9 @@ from rlhfkit.errors import UserError
 from rlhfkit.online_checks import check_loop
 from rlhfkit.protocols import KLController
 from rlhfkit.stage_configs import RlConfig
+from rlhfkit.state_file import load_state, save_state
 from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import train, trainer_arguments
 from rlhfkit.types import Messages
 from rlhfkit_plugins.optimizers import TrlGrpoConfig, TrlOnlineConfig, TrlRlooConfig
@@ -28,12 +31,14 @@ from rlhfkit_plugins.optimizers.trl_rewards import Rewards
 _NEXT_TO_NOTHING = 1e-30
 """In place of a beta of 0, at which TRL would not measure the KL."""
 
+_STATE_FILE = "batches.safetensors"
+
 
 class TrlOnline:
     """What the two have in common."""
 
     needs = ("sft",)
-    trainer: type
+    trainer: type[Resumable]
     arguments: type
     options: type
 
@@ -60,9 +65,10 @@ class TrlOnline:
             callbacks=[driver],
         )
         driver.trainer = trainer
+        trainer.steps_per_batch = self.config.num_iterations
         for parameter, values in weights:
             parameter.data = values
-        train(context, trainer)
+        train(context, trainer, driver)
         policy.save(context.stage_dir / "model")
 
     def _arguments(self, context: Context, sft: str | None) -> Any:
@@ -88,16 +94,24 @@ class TrlOnline:
         )
 
 
+class _GRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
+    """TRL's, going on from checkpoints."""
+
+
+class _RLOOTrainer(Resumable, RLOOTrainer):  # type: ignore[misc]
+    """TRL's, going on from checkpoints."""
+
+
 class TrlGRPO(TrlOnline):
     """The KL is a term of the loss."""
 
-    trainer, arguments, options = GRPOTrainer, GRPOConfig, TrlGrpoConfig
+    trainer, arguments, options = _GRPOTrainer, GRPOConfig, TrlGrpoConfig
 
 
 class TrlRLOO(TrlOnline):
     """The KL is taken off the reward."""
 
-    trainer, arguments, options = RLOOTrainer, RLOOConfig, TrlRlooConfig
+    trainer, arguments, options = _RLOOTrainer, RLOOConfig, TrlRlooConfig
 
 
 class BetaDriver(TrainerCallback):  # type: ignore[misc]
@@ -128,6 +142,17 @@ class BetaDriver(TrainerCallback):  # type: ignore[misc]
             "objective/rlhf_reward": logs["objective/scores"] - self._coef * kl,
         }
         self._kl.update(kl, self._rewards.batch_size)
+
+    def save(self, folder: Path) -> None:
+        """Write into a checkpoint what the controller and the rewards know of earlier batches."""
+        state = {"kl": self._kl.state_dict(), "rewards": self._rewards.state_dict()}
+        save_state(folder / _STATE_FILE, state)
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint."""
+        state = load_state(folder / _STATE_FILE)
+        self._kl.load_state_dict(state["kl"])
+        self._rewards.load_state_dict(state["rewards"])
 
 
 def _prompts(context: Context, text: TextFormat, num_generations: int) -> Dataset:

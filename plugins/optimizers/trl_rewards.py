@@ -5,6 +5,7 @@ from typing import Any
 from rlhfkit import processes
 from rlhfkit.context import Context
 from rlhfkit.scoring import Scorer
+from rlhfkit.state_file import State
 from rlhfkit.text import TextFormat
 from rlhfkit.types import Messages, Response
 
@@ -45,3 +46,12 @@ class Rewards:
             "episode": self._episodes,
         }
         return [float(score) for score in scores[own]]
+
+    def state_dict(self) -> State:
+        """What it knows of earlier batches."""
+        return {"score": self._score.state_dict(), "episodes": self._episodes}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a state."""
+        self._score.load_state_dict(state["score"])
+        self._episodes = state["episodes"]

@@ -1,6 +1,7 @@
 """Rewards and advantages to unit variance: over a batch, or over all batches so far."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -52,6 +53,15 @@ class RunningMoments:
     def __init__(self) -> None:
         self._count, self._squares = 0, 0.0
         self.mean = 0.0
+
+    def state_dict(self) -> dict[str, float]:
+        """All it knows of the numbers."""
+        return {"count": self._count, "mean": self.mean, "squares": self._squares}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from a state."""
+        self._count, self.mean = int(state["count"]), state["mean"]
+        self._squares = state["squares"]
 
     @property
     def std(self) -> float:

@@ -10,25 +10,27 @@ InstructGPT, sections 3.6 and 4.1 (win rate against the SFT model).
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from rich.table import Table
 
-from rlhfkit import data, processes
-from rlhfkit.console import console, progress_bar
+from rlhfkit import data
+from rlhfkit.answers import Answers
+from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize
-from rlhfkit.reporting import Reporter, shown
+from rlhfkit.reporting import Metrics, Reporter, shown
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit.run_dir import write_json, write_jsonl
 from rlhfkit.stages.sample import load_policy
 from rlhfkit.text import TOKENIZER_FILE, TextFormat, load_text_format
-from rlhfkit.types import Messages, Metric, PolicySamples, Response
+from rlhfkit.types import Messages, PolicySamples
 
-PROMPTS_AT_ONCE = 64
 PROMPTED = "prompted"
 _OF_THIS_RUN = ("base", "rl")
 """Policies that read what the SFT model reads, so that a KL exists; opponents may have another
@@ -45,42 +47,47 @@ def run(context: Context) -> None:
         item for item in prompts[: config.num_prompts] for _ in range(config.num_completions)
     ]
 
-    samples = _sample_all(context, text, prompts)
-    metrics: dict[str, dict[str, Metric]] = {name: {} for name in samples}
-    for evaluator in context.build_all("evaluator").values():
-        for name, found in evaluator.evaluate(samples).items():
-            metrics[name] = metrics.get(name, {}) | found
-    _write(context, samples, metrics)
     with Reporter(context) as reporter:
-        reporter.log(
-            len(prompts),
-            {
-                f"{who}/{what}": m.value
-                for who, found in metrics.items()
-                for what, m in found.items()
-            },
-        )
+        samples = _sample_all(context, text, prompts, reporter)
+        metrics = _judge(context, samples)
+        numbers = {
+            f"{who}/{what}": metric.value
+            for who, found in metrics.items()
+            for what, metric in found.items()
+        }
+        reporter.log(len(prompts), numbers)
+    _write(context, samples, metrics)
     console.print(metrics_table(metrics))
 
 
+def _judge(context: Context, samples: dict[str, PolicySamples]) -> Metrics:
+    """What the evaluators find, by policy and name."""
+    metrics: Metrics = {name: {} for name in samples}
+    for evaluator in context.build_all("evaluator").values():
+        for name, found in evaluator.evaluate(samples).items():
+            metrics[name] = metrics.get(name, {}) | found
+    return metrics
+
+
 def _sample_all(
-    context: Context, text: TextFormat, prompts: list[Messages]
+    context: Context, text: TextFormat, prompts: list[Messages], reporter: Reporter
 ) -> dict[str, PolicySamples]:
     """Every policy's answers, the SFT model's first. One model is in memory at a time: the SFT
     model comes last, when it can measure all others."""
+    answers = Answers(context, reporter)
     others: dict[str, PolicySamples] = {}
     for name, path in _others(context).items():
-        policy = load_policy(context, path)
-        others[name] = _answer(context, _own_format(context, text, path), name, policy, prompts)
-        del policy
+        load = partial(load_policy, context, path)
+        own = _own_format(context, text, path)
+        others[name] = _answer(context, answers, own, name, load, prompts)
     sft = load_policy(context, "sft" if context.model_of("sft") else "base")
-    answered = _answer(context, text, "sft", sft, prompts)
+    answered = _answer(context, answers, text, "sft", lambda: sft, prompts)
     samples = {"sft": replace(answered, reference_kl=[0.0] * len(prompts)), **others}
     comparable = [drawn for name, drawn in others.items() if name in _OF_THIS_RUN]
     return samples | _with_kl(context, sft, comparable)
 
 
-def metrics_table(metrics: dict[str, dict[str, Metric]]) -> Table:
+def metrics_table(metrics: Metrics) -> Table:
     """Policies down, metrics across, each as value [low, high]."""
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
     count = max(
@@ -117,25 +124,16 @@ def _own_format(context: Context, text: TextFormat, path: str) -> TextFormat:
 
 def _answer(
     context: Context,
+    answers: Answers,
     text: TextFormat,
     name: str,
-    policy: LanguageModel,
+    load: Callable[[], LanguageModel],
     prompts: list[Messages],
 ) -> PolicySamples:
     """A policy's answers, not yet compared with the SFT model."""
-    sampler = context.build("sampler")
-    generator = processes.generator(context.config.seed, policy.device)
     before = context.config.stage.evaluate.few_shot if name == PROMPTED else []
     prompt_ids = [text.prompt_ids([*before, *prompt]) for prompt in prompts]
-    responses: list[Response] = []
-    at_once = PROMPTS_AT_ONCE * processes.count()
-    with progress_bar(f"evaluate {name}", len(prompts)) as bar:
-        for start in range(0, len(prompts), at_once):
-            part = prompt_ids[start : start + at_once]
-            responses += processes.shared(
-                lambda own: sampler.sample(policy, own, text.eos_token_id, generator), part
-            )
-            bar.advance(len(part))
+    responses = answers.of(name, load, prompt_ids, text.eos_token_id)
     completions = [text.decode(response.ids) for response in responses]
     return PolicySamples(name, prompts, completions, responses, prompt_ids, reference_kl=None)
 
@@ -166,7 +164,7 @@ def _with_kl(
 def _write(
     context: Context,
     samples: dict[str, PolicySamples],
-    metrics: dict[str, dict[str, Metric]],
+    metrics: Metrics,
 ) -> None:
     rows = [
         {"policy": name, "prompt": prompt, "completion": completion, "finished": response.finished}

@@ -6,22 +6,28 @@ Writes: rankings.jsonl (a row per prompt and labeler), agreement.json, metrics.j
 InstructGPT, section 3.4 (agreement between labelers) and figure 12 (ties are allowed).
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
-from rlhfkit import processes
-from rlhfkit.console import console
+from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
+from rlhfkit.judging import judgements_of
 from rlhfkit.protocols import Labeler
 from rlhfkit.reporting import Reporter
-from rlhfkit.run_dir import read_jsonl, write_json, write_jsonl
-from rlhfkit.types import Judgement, Messages, Ranking
+from rlhfkit.run_dir import write_json, write_jsonl
+from rlhfkit.state_file import load_state, save_state
+from rlhfkit.stored import stored_completions
+from rlhfkit.types import Completions, Judgement, Ranking
 
 RANKINGS_FILE = "rankings.jsonl"
 AGREEMENT_FILE = "agreement.json"
+PROMPTS_AT_ONCE = 64
+"""Prompts between two places to go on from."""
+
+_STATE_FILE = "judgements.safetensors"
 
 
 def run(context: Context) -> None:
@@ -42,14 +48,10 @@ def run(context: Context) -> None:
 
 def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float | None]]:
     config = context.config.stage.label
-    rows = read_jsonl(context.output_of("sample", "completions.jsonl"))
-    judgements = ranked(
-        labeler, [row["prompt"] for row in rows], [row["completions"] for row in rows]
-    )
-    if len(judgements) != len(rows):
-        raise UserError(f"the labeler ranked {len(judgements)} of {len(rows)} prompts")
+    rows = stored_completions(context.output_of("sample", "completions.jsonl"))
+    judgements = _judge(context, labeler, rows)
     rankings = [
-        Ranking(row["prompt"], row["completions"], judged.ranks, row["finished"], judged.labeler)
+        Ranking(row.prompt, row.completions, judged.ranks, row.finished, judged.labeler)
         for index, (row, pool) in enumerate(zip(rows, judgements, strict=True))
         for judged in _turn(pool, index, config.labels_per_prompt)
     ]
@@ -57,15 +59,25 @@ def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float
     return rankings, measure_agreement(overlap[: config.overlap_prompts])
 
 
-def ranked(
-    labeler: Labeler, prompts: list[Messages], completions: list[list[str]]
-) -> list[list[Judgement]]:
-    """For every prompt the labelers' judgements; of several processes each asks for its share."""
+def _judge(context: Context, labeler: Labeler, rows: list[Completions]) -> list[list[Judgement]]:
+    """Of every prompt, by every labeler; a stage that was stopped goes on where it was."""
+    found = context.checkpoints.load(of_any_number=True)
+    judgements: list[list[Judgement]] = []
+    if found is not None:
+        saved = load_state(found / _STATE_FILE)
+        judgements = [[Judgement(**row) for row in pool] for pool in saved]
+    with progress_bar("label", len(rows), len(judgements)) as bar:
+        while len(judgements) < len(rows):
+            part = rows[len(judgements) : len(judgements) + PROMPTS_AT_ONCE]
+            prompts, texts = [row.prompt for row in part], [row.completions for row in part]
+            judgements += judgements_of(labeler, prompts, texts)
+            bar.advance(len(part))
+            context.checkpoints.reached(len(judgements), partial(_save, judgements))
+    return judgements
 
-    def some(rows: Sequence[int]) -> list[list[Judgement]]:
-        return labeler.rank([prompts[row] for row in rows], [completions[row] for row in rows])
 
-    return processes.shared(some, range(len(prompts)))
+def _save(judgements: list[list[Judgement]], folder: Path) -> None:
+    save_state(folder / _STATE_FILE, [[asdict(one) for one in pool] for pool in judgements])
 
 
 def _turn(pool: list[Judgement], index: int, count: int) -> list[Judgement]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from rlhfkit import data, processes
 from rlhfkit.context import Context
@@ -28,10 +28,16 @@ from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
 from rlhfkit.rollout import by_micro_batch
+<<<<<<< HEAD
 from rlhfkit.run_dir import read_jsonl, write_json
 from rlhfkit.sharding import computed, whole
+=======
+from rlhfkit.run_dir import write_json
+>>>>>>> parallel
 from rlhfkit.stages.label import RANKINGS_FILE
+from rlhfkit.stored import stored_rankings
 from rlhfkit.text import TextFormat, load_text_format, plain_text
+from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import InParts, train, training_arguments
 from rlhfkit.types import Ranking
 
@@ -81,7 +87,7 @@ def run(context: Context) -> None:
         model.save(context.stage_dir / "model")
 
 
-class RankingTrainer(InParts, Trainer):  # type: ignore[misc]
+class RankingTrainer(InParts, Resumable):
     """transformers' Trainer with the K-wise loss; TRL's RewardTrainer knows pairs only."""
 
     stage = "reward_model"
@@ -163,8 +169,7 @@ def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[
 
 def _read(context: Context) -> list[Ranking]:
     """The rankings of the label stage; those that tie everything say nothing and are dropped."""
-    rows = read_jsonl(context.output_of("label", RANKINGS_FILE))
-    rankings = [Ranking(**row) for row in rows]
+    rankings = stored_rankings(context.output_of("label", RANKINGS_FILE))
     useful = [ranking for ranking in rankings if len(set(ranking.ranks)) > 1]
     drops = Counter({"all completions tied": len(rankings) - len(useful)})
     data.report_drops(context, "rankings", +drops, len(rankings))

@@ -8,10 +8,11 @@ to 9).
 """
 
 import random
+from functools import partial
 from typing import Any
 
-from rlhfkit import data, processes
-from rlhfkit.console import progress_bar
+from rlhfkit import data
+from rlhfkit.answers import Answers
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.reporting import Reporter
@@ -20,8 +21,6 @@ from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.types import Messages, Response
 
 COMPLETIONS_FILE = "completions.jsonl"
-PROMPTS_AT_ONCE = 64
-"""Prompts of a process between two movements of the progress bar."""
 
 
 def run(context: Context) -> None:
@@ -32,9 +31,14 @@ def run(context: Context) -> None:
     random.Random(context.config.seed).shuffle(prompts)
     prompts = prompts[: config.num_prompts]
     rows = [_empty_row(prompt) for prompt in prompts]
+    prompt_ids = [text.prompt_ids(prompt) for prompt in prompts]
     with Reporter(context) as reporter:
+        answers = Answers(context, reporter)
         for name, count in _shares(config.models, config.num_completions).items():
-            _sample_model(context, text, name, count, rows, reporter)
+            asked = [ids for ids in prompt_ids for _ in range(count)]
+            drawn = answers.of(name, partial(load_policy, context, name), asked, text.eos_token_id)
+            for index, response in enumerate(drawn):
+                _add(rows[index // count], name, text, response)
     write_jsonl(context.stage_dir / COMPLETIONS_FILE, rows)
 
 
@@ -42,35 +46,6 @@ def _shares(models: list[str], completions: int) -> dict[str, int]:
     """How many of the K completions each model writes."""
     turns = [models[turn % len(models)] for turn in range(completions)]
     return {name: turns.count(name) for name in models}
-
-
-def _sample_model(
-    context: Context,
-    text: TextFormat,
-    name: str,
-    count: int,
-    rows: list[dict[str, Any]],
-    reporter: Reporter,
-) -> None:
-    model = load_policy(context, name)
-    sampler = context.build("sampler")
-    generator = processes.generator(context.config.seed, model.device)
-    prompts = [text.prompt_ids(row["prompt"]) for row in rows for _ in range(count)]
-    at_once = PROMPTS_AT_ONCE * processes.count()
-    with progress_bar(f"sample {name}", len(prompts)) as bar:
-        for start in range(0, len(prompts), at_once):
-            part = prompts[start : start + at_once]
-            drawn = processes.shared(
-                lambda own: sampler.sample(model, own, text.eos_token_id, generator), part
-            )
-            for offset, response in enumerate(drawn):
-                _add(rows[(start + offset) // count], name, text, response)
-            numbers = {
-                "tokens": sum(len(item.ids) for item in drawn) / len(drawn),
-                "finished": sum(item.finished for item in drawn) / len(drawn),
-            }
-            bar.advance(len(part), numbers)
-            reporter.log(start + len(part), {f"{name}/{key}": numbers[key] for key in numbers})
 
 
 def load_policy(context: Context, name: str) -> LanguageModel:

@@ -26,6 +26,7 @@ from rlhfkit.rows import Unusable
 from rlhfkit.sharding import computed
 from rlhfkit.stage_configs import SftConfig
 from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import InParts, train, training_arguments
 from rlhfkit.types import Demonstration, Messages
 
@@ -77,12 +78,12 @@ def train_sft(context: Context, config: SftConfig) -> None:
     best = best_epoch(context, config, text, model, [row.prompt for row in validation])
     if best is not None:
         trainer.add_callback(best)
-    train(context, trainer)
+    train(context, trainer, best)
     if best is None:
         model.save(context.stage_dir / "model")
 
 
-class CompletionTrainer(InParts, SFTTrainer):  # type: ignore[misc]
+class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer with this project's chunked log-probabilities; the loss is the same."""
 
     stage = "sft"

@@ -60,8 +60,8 @@ def test_the_prompted_base_reads_the_few_shots_and_is_judged_by_the_prompt(run_t
     """Nobody but the model sees them: evaluators get the prompt without."""
     given, answer = {}, evaluate._answer
 
-    def watched(context, text, name, policy, prompts):
-        drawn = given[name] = answer(context, text, name, policy, prompts)
+    def watched(context, answers, text, name, load, prompts):
+        drawn = given[name] = answer(context, answers, text, name, load, prompts)
         return drawn
 
     monkeypatch.setattr(evaluate, "_answer", watched)
