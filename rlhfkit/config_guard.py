@@ -16,6 +16,7 @@ from rlhfkit.errors import UserError
 _CALLABLES = ("_target_", "()", "class")
 _HARMLESS = re.compile(
     r"(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
+    r"|rlhfkit\.sweep\.SweepDirectory"
     r"|logging\.(handlers\.)?\w+Handler|colorlog\.ColoredFormatter"
     r"|rlhfkit\.sweep\.SweepDirectory"
 )

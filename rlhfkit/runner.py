@@ -29,7 +29,7 @@ class State(Enum):
 
     FINISHED = "finished"
     STALE = "made with other settings"
-    INTERRUPTED = "interrupted, has a checkpoint"
+    INTERRUPTED = "interrupted"
     UNFINISHED = "started, not finished"
     ABSENT = "not run"
     LENT = "finished in another run"
