@@ -148,7 +148,8 @@ def test_killed_and_started_again_as_often_as_it_takes(leaves, case):
 def test_of_a_damaged_checkpoint_and_a_half_written_model_nothing_is_used(
     process, kill, capsys, tmp_path
 ):
-    options = [*SFT, "stage.sft.select_by=loss", "stage.sft.learning_rate=1"]
+    rate = ["stage.sft.lr_scheduler_type=constant", "stage.sft.learning_rate=0.05"]
+    options = [*SFT, "stage.sft.select_by=loss", "stage.sft.warmup_steps=0", *rate]
     once = contents(process("once", "sft", *options))
     first, second = json.loads(once["epochs.json"])
     assert first["score"] > second["score"], "the case needs a first epoch that stays the best"
