@@ -118,8 +118,9 @@ SFT = (
 """Three steps an epoch."""
 
 ONLINE = (
-    "reward=[length]", "stage.rl.use_score_scaling=true", "kl=adaptive", "kl.horizon=10",
-    "stage.rl.micro_batch_size=2", "optimizer.learning_rate=0.01",
+    "reward=[length]", "reward.length.min=4", "reward.length.slope=5", "kl=adaptive",
+    "stage.rl.use_score_scaling=true", "stage.rl.micro_batch_size=2", "kl.horizon=10",
+    "optimizer.learning_rate=0.01",
 )  # fmt: skip
 CASES = {
     "sft": (1, "sft", *SFT, "stage.sft.select_by=loss"),
