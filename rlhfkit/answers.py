@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
+from rlhfkit import processes
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
+from rlhfkit.finite import Finite
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.reporting import Reporter
 from rlhfkit.state_file import load_state, save_state
 from rlhfkit.types import Response
 
 PROMPTS_AT_ONCE = 64
-"""Prompts between two movements of the progress bar, and two places to go on from."""
+"""Prompts of a process between two movements of the bar, and two places to go on from."""
 
 _STATE_FILE = "answers.safetensors"
 
@@ -24,11 +24,11 @@ class Answers:
     def __init__(self, context: Context, reporter: Reporter) -> None:
         self._context, self._reporter = context, reporter
         self._given: dict[str, list[Response]] = {}
-        self._generator = torch.Generator(context.device)
+        self._generator = processes.generator(context.config.seed, context.device)
         found = context.checkpoints.load()
         if found is not None:
             state = load_state(found / _STATE_FILE)
-            self._generator.set_state(state["generator"])
+            self._generator.set_state(state["generators"][processes.rank()])
             self._given = {
                 name: [Response(**row) for row in rows] for name, rows in state["given"].items()
             }
@@ -45,12 +45,16 @@ class Answers:
         if len(given) == len(prompts):
             return given
         if not given:
-            self._generator.manual_seed(self._context.config.seed)
+            self._generator.manual_seed(self._generator.initial_seed())
         model, sampler = load(), self._context.build("sampler")
+        at_once = PROMPTS_AT_ONCE * processes.count()
         with progress_bar(f"{self._context.stage} {name}", len(prompts), len(given)) as bar:
             while len(given) < len(prompts):
-                part = prompts[len(given) : len(given) + PROMPTS_AT_ONCE]
-                drawn = sampler.sample(model, part, eos_token_id, self._generator)
+                part = prompts[len(given) : len(given) + at_once]
+                drawn = processes.shared(
+                    lambda rows: sampler.sample(model, rows, eos_token_id, self._generator), part
+                )
+                Finite(self._context).require_responses(name, drawn)
                 given += drawn
                 numbers = {
                     "tokens": sum(len(item.ids) for item in drawn) / len(drawn),
@@ -66,5 +70,6 @@ class Answers:
 
     def _save(self, folder: Path) -> None:
         given = {name: [vars(row) for row in rows] for name, rows in self._given.items()}
-        state = {"given": given, "generator": self._generator.get_state()}
+        generators = processes.gather([self._generator.get_state()])
+        state = {"given": given, "generators": generators}
         save_state(folder / _STATE_FILE, state)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
+from rlhfkit import processes
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
@@ -98,9 +98,14 @@ class ValidationScore:
     def __call__(self) -> float:
         """Draws from the run's seed, so that all epochs have the same luck."""
         self._model.model.eval()
-        generator = torch.Generator(self._model.device).manual_seed(self._seed)
+        generator = processes.generator(self._seed, self._model.device)
         prompt_ids = [self._text.prompt_ids(prompt) for prompt in self._prompts]
-        drawn = self._sampler.sample(self._model, prompt_ids, self._text.eos_token_id, generator)
+        drawn = processes.shared(
+            lambda rows: self._sampler.sample(
+                self._model, rows, self._text.eos_token_id, generator
+            ),
+            prompt_ids,
+        )
         scores, _ = self._score(
             self._prompts,
             [self._text.decode(response.ids) for response in drawn],

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rlhfkit import stopping
+from rlhfkit import processes, stopping
 from rlhfkit.checkpoint_files import newest_checkpoint, write_checkpoint
 from rlhfkit.config import CheckpointConfig
+from rlhfkit.errors import UserError
 from rlhfkit.random_state import random_state, set_random_state
 from rlhfkit.run_dir import CHECKPOINTS, METRICS_FILE
 from rlhfkit.state_file import State, load_state, save_state
@@ -34,32 +35,47 @@ class Checkpoints:
         """Spent on the stage so far, in this process and in those before."""
         return self._seconds_before + time.monotonic() - self._started
 
-    def load(self) -> Path | None:
-        """The newest checkpoint; random states and metrics.jsonl are then as they were in it."""
-        found = newest_checkpoint(self._folder)
-        if found is not None:
-            common = load_state(found / _COMMON)
-            set_random_state(common["random"])
+    def load(self, of_any_number: bool = False) -> Path | None:
+        """The newest checkpoint; random states and metrics.jsonl are then as they were in it.
+
+        Raises `UserError` for one of another number of processes, where that matters: each draws
+        random numbers of its own.
+        """
+        mine = newest_checkpoint(self._folder) if processes.is_main() else None
+        found = processes.gather([mine])[0]
+        if found is None:
+            return None
+        common = load_state(found / _COMMON)
+        if len(common["random"]) == processes.count():
+            set_random_state(common["random"][processes.rank()])
+        elif not of_any_number:
+            raise UserError(
+                f"{found}: saved by {len(common['random'])} processes, and now there are "
+                f"{processes.count()}: go on with as many, or add "
+                f"force_from={self._folder.parent.name} to start the stage again"
+            )
+        if processes.is_main():
             self._cut_metrics(common["metrics_bytes"])
-            self._seconds_before = common["seconds"]
+        self._seconds_before = common["seconds"]
         return found
 
     def reached(self, step: int, write: Callable[[Path], object]) -> None:
         """The stage has done this many steps. Saves what `write` writes into a directory when it
-        is time, or when the run is to stop, which `Stopped` then does."""
-        if self._is_time() or self._is_turn(step):
-            self._save(f"step_{step:06d}", write)
-        stopping.stop_if_requested()
+        is time, or when the run is to stop, which `Interrupted` then does."""
+        self._save_and_stop(f"step_{step:06d}", write, self._is_time() or self._is_turn(step))
 
     def within(self, step: int, write: Callable[[Path], object]) -> None:
         """The same in the middle of a step, that many before it being done."""
-        if self._is_time():
-            self._save(f"step_{step:06d}_within", write)
-        stopping.stop_if_requested()
+        self._save_and_stop(f"step_{step:06d}_within", write, self._is_time())
+
+    def _save_and_stop(self, name: str, write: Callable[[Path], object], due: bool) -> None:
+        asked = stopping.requested()
+        if asked or any(processes.gather([due])):
+            self._save(name, write)
+        if asked:
+            raise stopping.Interrupted(asked)
 
     def _is_time(self) -> bool:
-        if stopping.requested() is not None:
-            return True
         minutes = self._config.save_minutes
         return minutes is not None and time.monotonic() - self._saved >= 60 * minutes
 
@@ -72,12 +88,16 @@ class Checkpoints:
             write(folder)
             save_state(folder / _COMMON, self._common())
 
-        write_checkpoint(self._folder, name, write_all, self._config.save_total_limit)
+        if processes.is_main():
+            write_checkpoint(self._folder, name, write_all, self._config.save_total_limit)
+        else:
+            write_all(self._folder)  # nothing is written, but gathered
+        processes.wait()
         self._saved = time.monotonic()
 
     def _common(self) -> State:
         return {
-            "random": random_state(),
+            "random": processes.gather([random_state()]),
             "metrics_bytes": self._sync_metrics(),
             "seconds": self.seconds,
         }

@@ -1,15 +1,15 @@
 """The `rlhfkit` command: a Hydra application with six verbs. Thin; imports no torch."""
 
-import logging
 import os
 import signal
 import sys
 import traceback
-import warnings
 from pathlib import Path
 
 from rlhfkit.command_errors import one_line
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.console import quiet_libraries
+from rlhfkit.errors import Stopped, UserError, nearest
+from rlhfkit.processes import count, first_to_fail
 
 COMMANDS = ("run", "plan", "plugins", "stages", "export", "compare")
 
@@ -18,32 +18,24 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit status 2 is a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
-    _quiet_libraries()
+    quiet_libraries()
     try:
         _dispatch(arguments)
     except KeyboardInterrupt as interrupt:
         said = "stopped, and what was done is saved" if str(interrupt) else "interrupted"
-        number = getattr(interrupt, "number", signal.SIGINT)
-        _stop(f"{said}; go on with: {_command_line(arguments)}", 128 + number)
+        status = 128 + getattr(interrupt, "number", signal.SIGINT)
+        _leave_it_to_another(status)
+        _stop(f"{said}; go on with: {_command_line(arguments)}", status)
     except Exception as error:
         _report(error, arguments)
-
-
-def _quiet_libraries() -> None:
-    """Stages show their own progress; what libraries say beside it is for their developers. Each
-    of these can be set otherwise in the environment."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
 
 
 def _dispatch(arguments: list[str]) -> None:
     if not arguments:
         raise UserError("say what to run, as in `rlhfkit recipe=quickstart`, or see rlhfkit --help")
     command, rest = _split_command(arguments)
+    if command != "run" and count() > 1:
+        raise UserError(f"rlhfkit {command}: one process does it, without accelerate launch")
     from rlhfkit.plugin_manager import load_plugins
 
     plugins = load_plugins()
@@ -96,12 +88,21 @@ def _report(error: Exception, arguments: list[str]) -> None:
     from rlhfkit.runner import StageFailed
 
     message = one_line(error)
+    _leave_it_to_another(1 if message is None else 2)
     if message is not None:
-        _stop(f"rlhfkit: {message}", 2)
+        resumable = isinstance(error, StageFailed | Stopped)
+        resume = f"; resume with: {_command_line(arguments)}" if resumable else ""
+        _stop(f"rlhfkit: {message}{resume}", 2)
     traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
     if isinstance(error, StageFailed):
         _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)
     sys.exit(1)
+
+
+def _leave_it_to_another(status: int) -> None:
+    """Several processes say once what has ended them all."""
+    if not first_to_fail():
+        sys.exit(status)
 
 
 def _command_line(arguments: list[str]) -> str:

@@ -1,10 +1,21 @@
 """Words for what goes wrong between the command line and the first stage: always one line."""
 
 import errno
+import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from rlhfkit.errors import UserError, nearest
+
+LAUNCHER_EXTRAS = {
+    "joblib": "joblib",
+    "ray": "ray",
+    "ray_aws": "ray",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+}
+"""Hydra's launchers by the extra that installs them."""
 
 
 def one_line(error: BaseException) -> str | None:
@@ -15,11 +26,12 @@ def one_line(error: BaseException) -> str | None:
         return _hydra(error)
     if isinstance(error, OSError):  # before any stage: the run directory cannot be made
         return _disk(error) or _elsewhere(error)
-    if isinstance(error.__cause__, OSError):
-        return _disk(error.__cause__)
-    # safetensors and torch have exceptions of their own for a full disk
-    if _FULL in f"{error} {error.__cause__}":
-        return _no_space("while writing a model")
+    if isinstance(error.__cause__, OSError) and (said := _disk(error.__cause__)):
+        return said
+    for inner in _chain(error):
+        # safetensors, torch and datasets have exceptions of their own for a full disk
+        if any(words in str(inner) for words in _FULL):
+            return _no_space(getattr(inner, "filename", None) or "while writing a model")
     if type(error).__name__ == "OutOfMemoryError":  # torch's, and no batch was left to halve
         return (
             "out of memory for models and optimizer states: try loader=qlora, "
@@ -28,16 +40,23 @@ def one_line(error: BaseException) -> str | None:
     return None
 
 
-_FULL = "No space left on device"
+_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came of: libraries wrap the one that says why."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _no_space(where: str) -> str:
-    return f"no disk space left ({where}); finished stages are kept"
+    return f"no disk space left ({where}); finished stages and checkpoints are kept"
 
 
 def _disk(error: OSError) -> str | None:
     """Full and read-only disks; other system errors inside a stage may well be ours."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _no_space(error.filename or "while writing")
     if error.errno in (errno.EROFS, errno.EACCES):
         return _elsewhere(error)
@@ -68,6 +87,11 @@ def _missing_option(error: Any, text: str) -> str:
     if "/" not in wanted:
         return _first_line(text)
     group, _, name = wanted.rpartition("/")
+    if group == "hydra/launcher" and name in LAUNCHER_EXTRAS:
+        return (
+            f"hydra/launcher={name} comes with a plugin of Hydra's that is not installed: "
+            f"pip install 'rlhfkit[{LAUNCHER_EXTRAS[name]}]'"
+        )
     return f"{group}={name}: no such choice; {nearest(name, error.options or _stored(group))}"
 
 

@@ -1,6 +1,10 @@
 """The terminal: one console, one look for progress in every stage."""
 
+import logging
+import os
+import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -15,10 +19,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(highlight=False)
+from rlhfkit.processes import is_main
+
+console = Console(highlight=False, quiet=not is_main())
 
 PLAIN_INTERVAL_S = 15.0
 """Seconds between the lines written in place of a bar when output is not a terminal."""
+
+
+def quiet_libraries() -> None:
+    """Stages show their own progress; what libraries say beside it is for their developers. Each
+    of these can be set otherwise in the environment."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 class ProgressBar:
@@ -55,7 +72,7 @@ def progress_bar(title: str, total: int, done: int = 0) -> Iterator[ProgressBar]
         TimeRemainingColumn(),
         TextColumn("{task.fields[numbers]}"),
     )
-    hidden = not console.is_terminal
+    hidden = console.quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         yield ProgressBar(progress, title, total, done)
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlhfkit import processes
 from rlhfkit.component import GROUPS
 from rlhfkit.config import RunConfig
 from rlhfkit.errors import UserError
@@ -102,6 +103,8 @@ class Context:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
+        if processes.count() > 1:
+            processes.join()
         if AcceleratorState._shared_state.get("_mixed_precision") != self.mixed_precision:
             AcceleratorState._reset_state()  # of a plan for another kind of device
         return Accelerator(mixed_precision=self.mixed_precision)

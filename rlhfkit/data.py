@@ -125,7 +125,7 @@ def report_drops(context: Context, what: str, drops: Counter[str], total: int) -
 
 def _plain(row: Row, item: Any) -> dict[str, Any]:
     columns = {"prompt": item} if isinstance(item, list) else asdict(item)
-    return columns | {name: row[name] for name in LABELS if row.get(name) is not None}
+    return columns | {name: str(row[name]) for name in LABELS if row.get(name) is not None}
 
 
 def _read(context: Context, split: Split, quiet: bool = False) -> list[tuple[Row, Any]]:

@@ -8,6 +8,11 @@ class UserError(Exception):
     """A mistake the user can mend; its text is one line: what, where, the nearest right choice."""
 
 
+class Stopped(UserError):
+    """A stage that cannot go on through no fault of the options': what is finished is kept, and the
+    command line adds the command that resumes."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A phrase that ends an error line: the closest choices, or all of them when none is close."""
     known = sorted(set(choices))

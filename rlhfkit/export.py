@@ -16,10 +16,10 @@ from rlhfkit.config import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.models.loading import is_adapter, load_causal_lm
+from rlhfkit.models.loading import adapter_weights, is_adapter, load_causal_lm
 from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.run_dir import RunDir, StageRecord
+from rlhfkit.run_dir import RECORD, RunDir, StageRecord
 from rlhfkit.stages import STAGES, find_stage
 from rlhfkit.text import load_text_format
 
@@ -61,6 +61,12 @@ def _record(run_dir: RunDir, name: str) -> StageRecord:
 
 
 def _as_trained(config: RunConfig, record: StageRecord) -> RunConfig:
+    missing = [name for name in _AS_TRAINED if f"model.{name}" not in record.settings]
+    if missing:
+        raise UserError(
+            f"{RunDir(config.run_dir).stage_dir(record.stage) / RECORD}: corrupt record (no "
+            f"model.{missing[0]}); run again with force_from={record.stage}"
+        )
     options = {name: record.settings[f"model.{name}"] for name in _AS_TRAINED}
     return replace(config, model=replace(config.model, **options))
 
@@ -100,6 +106,7 @@ def _write(context: Context, source: Path, target: Path) -> None:
 def _merged(context: Context, adapter: Path) -> Any:
     """The base model, unquantised whatever the loader, with the adapter added to its weights."""
     base = load_causal_lm(context)
+    adapter_weights(str(adapter))
     return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 

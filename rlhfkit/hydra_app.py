@@ -9,10 +9,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from rlhfkit import processes
 from rlhfkit.config import register_configs
+from rlhfkit.config_guard import guard_configs
+from rlhfkit.console import quiet_libraries
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.run_dir import RunDir
 from rlhfkit.runner import Runner
+from rlhfkit.sweep import SweepDirectory, compare_points, finished_points, record_point
 
 _LEAVE_NO_TRACE = (
     "hydra.output_subdir=null",
@@ -20,38 +23,40 @@ _LEAVE_NO_TRACE = (
     "hydra/job_logging=disabled",
     "hydra.job_logging.root=null",
 )
-"""What changes no stage, Hydra is not to record among the invocations."""
+"""What changes no stage, Hydra is not to record among the invocations; nor twice what several
+processes run."""
 
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
     """Compose the configuration from the arguments; then run, plan, export or show its stages."""
+    guard_configs()
     register_configs(plugins)
     failures: list[Exception] = []
-    points: list[RunDir] = []
+    SweepDirectory.place = None
 
     @hydra.main(version_base="1.3", config_path="pkg://rlhfkit_conf", config_name="config")
     def task(config: DictConfig) -> None:
+        quiet_libraries()  # this may be another process
+        config, failure = _own_directory(config), None
         try:
-            runner = Runner(_own_directory(config), plugins)
-            points.append(runner.run_dir)
-            _perform(command, runner)
+            _perform(command, Runner(config, plugins))
         except Exception as error:  # Hydra would print it; the command line words errors itself
+            failure = error
             failures.append(error)
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            record_point(config.run_dir, failure)
 
     with TemporaryDirectory() as nowhere:
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
-        sys.argv = ["rlhfkit", *arguments, *([] if command == "run" else no_trace)]
+        recorded = command == "run" and processes.is_main()
+        sys.argv = ["rlhfkit", *arguments, *([] if recorded else no_trace)]
         task()
-    if failures:
-        raise failures[0]
+        if failures:
+            raise failures[0]
+        points = finished_points()
     if command == "run" and len(points) > 1:
-        _compare(points)
-
-
-def _compare(points: list[RunDir]) -> None:
-    """The end of a sweep whose points were all evaluated."""
-    if all(point.record("evaluate") for point in points):
-        import_module("rlhfkit.comparison").compare([point.root for point in points])
+        processes.by_main(compare_points, points)
+    processes.leave()
 
 
 def _perform(command: str, runner: Runner) -> None:

@@ -7,22 +7,23 @@ rewards -> `step` (advantages and updates) -> KL controller -> metrics.
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from rlhfkit import data
+from rlhfkit import data, processes
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.finite import Finite
 from rlhfkit.kl_penalty import KLPenalty
 from rlhfkit.learning_rate import set_rates
+from rlhfkit.loop_checkpoint import go_on, save_loop
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.roles import RoleModels
@@ -40,14 +41,14 @@ from rlhfkit.rollout import (
     teacher_forced_logprobs,
 )
 from rlhfkit.rollout_metrics import rollout_metrics, shown_metrics
+from rlhfkit.sampling_drift import SamplingDrift
 from rlhfkit.scoring import Scorer
-from rlhfkit.state_file import State, load_state, save_state
+from rlhfkit.state_file import State
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
 from rlhfkit.weight_average import WeightAverage
 
 T = TypeVar("T")
-_STATE_FILE = "loop.safetensors"
 
 
 class OnlineOptimizer(ABC):
@@ -63,8 +64,7 @@ class OnlineOptimizer(ABC):
         self._optim = available_optim("optimizer.optim", config.optim, context.device)
         self.kl_penalty = KLPenalty(config)
         self.pretraining: list[list[int]] = []
-        self._drift: list[Tensor] = []
-        self._on_policy = True
+        self.drift = SamplingDrift()
         self._in_hand: Rollout | None = None
         size = self.rl.micro_batch_size
         self._lower_size = BatchSize("the shared layers", size)
@@ -83,17 +83,18 @@ class OnlineOptimizer(ABC):
         """Run the loop and save the policy."""
         self._set_up(context)
         iterations = -(-self.rl.total_episodes // self.rl.batch_size)
-        done = self._go_on(context.checkpoints)
+        done, self._in_hand = go_on(self, context.checkpoints)
         with Reporter(context) as reporter, progress_bar("rl", iterations, done) as bar:
             self.accelerator = context.accelerator  # the reporter may have made arguments
             for iteration in range(done + 1, iterations + 1):
+                self.finite.step = iteration
                 set_rates(self.optimizer, self.config, iteration, iterations)
                 metrics = self._iterate(iteration, context.checkpoints)
                 metrics["lr"] = self.optimizer.param_groups[0]["lr"]
                 metrics["episode"] = iteration * self.rl.batch_size
                 reporter.log(iteration, metrics)
                 bar.advance(1, shown_metrics(metrics))
-                context.checkpoints.reached(iteration, partial(self._save, iteration))
+                context.checkpoints.reached(iteration, partial(save_loop, self, iteration, None))
         self.average.take()
         self.roles.policy.save(context.stage_dir / "model")
 
@@ -101,25 +102,29 @@ class OnlineOptimizer(ABC):
         """One batch of episodes; nothing of it is left in memory when the next one is drawn."""
         started = time.perf_counter()
         rollout, self._in_hand = self._in_hand or self.collect(self._prompts.draw()), None
+        self.finite.require_rollout(rollout)
         collected = time.perf_counter()
-        checkpoints.within(iteration - 1, partial(self._save, iteration - 1, rollout=rollout))
+        checkpoints.within(iteration - 1, partial(save_loop, self, iteration - 1, rollout))
         metrics = rollout_metrics(rollout, self.kl.coef, self.kl_penalty) | self.step(rollout)
-        metrics |= self.drift_metrics()
+        metrics |= self.drift.metrics()
         metrics["time/rollout"] = collected - started
         metrics["time/update"] = time.perf_counter() - collected
         self.kl.update(float(rollout.kl.sum(1).mean()), len(rollout))
         return metrics
 
     def collect(self, prompts: list[Messages]) -> Rollout:
-        """Answer prompts with the policy and score the answers."""
-        self._on_policy, self._drift = True, []
+        """Answer prompts with the policy and score the answers; every process gets them all."""
+        self.drift = SamplingDrift()
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
-        responses = self.sampler.sample(
-            self.roles.policy, prompt_ids, self.text.eos_token_id, self.generator
+        responses = processes.shared(
+            lambda rows: self.sampler.sample(
+                self.roles.policy, rows, self.text.eos_token_id, self.generator
+            ),
+            prompt_ids,
         )
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
-        lower = self._lower(prompt_ids, ids)
+        lower = self.lower_rows(prompt_ids, ids)
         reference = teacher_forced_logprobs(
             self.roles.reference,
             prompt_ids,
@@ -145,7 +150,8 @@ class OnlineOptimizer(ABC):
             lower,
         )
 
-    def _lower(self, prompt_ids: list[list[int]], ids: list[list[int]]) -> LowerRows | None:
+    def lower_rows(self, prompt_ids: list[list[int]], ids: list[list[int]]) -> LowerRows | None:
+        """What the shared lower layers make of the episodes; None without such layers."""
         return lower_rows(
             self.roles.reference, prompt_ids, ids, self.roles.shared_depth, self._lower_size
         )
@@ -159,12 +165,16 @@ class OnlineOptimizer(ABC):
                 yield order[start : start + size]
 
     def gradients(self, rows: int, backward: Callable[[int], T]) -> T:
-        """All backward passes of a mini-batch of that many rows: `backward(micro_batch_size)`.
+        """All backward passes of a mini-batch of that many rows: `backward(micro_batch_size)`, and
+        the sum of all processes' gradients.
 
         When memory runs out, all of them are done again in smaller micro-batches, from no gradients
         on; so `backward` must do the same each time and draw nothing at random.
         """
-        return self.update_size.run(rows, backward, undo=self.optimizer.zero_grad)
+        result = self.update_size.run(rows, backward, undo=self.optimizer.zero_grad)
+        for group in self.optimizer.param_groups:
+            processes.sum_gradients(group["params"])
+        return result
 
     def draw_pretraining(self, episodes: int) -> list[list[int]]:
         """Pretraining texts for one optimizer step of PPO-ptx, of a mini-batch of episodes."""
@@ -174,14 +184,16 @@ class OnlineOptimizer(ABC):
         count = self.config.ptx_batch_size if each is None else each * episodes
         return self._random.choices(self.pretraining, k=count)
 
-    def ptx_backward(self, texts: list[list[int]], size: int) -> float:
-        """Add the pretraining gradients to the policy's (InstructGPT, equation 2, second term).
+    def ptx_backward(self, texts: Sequence[list[int]], size: int) -> float:
+        """Add the pretraining gradients to the policy's (InstructGPT, equation 2, second term); the
+        mean over processes of the number returned is the loss.
 
         They come from a backward pass of their own right after PPO's and accumulate (C.4).
         """
         total = 0.0
         count = sum(len(row) - 1 for row in texts)
         policy = self.roles.policy
+        texts = processes.share(texts)
         for start in range(0, len(texts), size):
             part = texts[start : start + size]
             batch = make_batch([row[:1] for row in part], [row[1:] for row in part], policy.device)
@@ -189,10 +201,11 @@ class OnlineOptimizer(ABC):
             loss = pretraining_loss(logprobs, batch.response_mask, count)
             self.backward(self.config.ptx_coef * loss)
             total += loss.item()
-        return total
+        return total * processes.count()
 
-    def backward(self, loss: Tensor) -> None:
-        """Accumulate gradients."""
+    def backward(self, loss: Tensor, model: str = "policy") -> None:
+        """Accumulate gradients. model: whose loss it is, for messages."""
+        self.finite.require(model, "loss", loss.detach())
         self.accelerator.backward(loss)
 
     def optimizer_step(self) -> dict[str, float]:
@@ -201,27 +214,12 @@ class OnlineOptimizer(ABC):
         for group in self.optimizer.param_groups:
             norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
             norms[f"{group['name']}/grad_norm"] = float(norm)
+        self.finite.require_norms(norms)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._on_policy = False
+        self.drift.on_policy = False
         self.average.update()
         return norms
-
-    def note_drift(self, sampled: Tensor, logprobs: Tensor, mask: Tensor) -> None:
-        """Compare log-probabilities [B, T] taken while sampling with the update's own, as long as
-        it has not changed the policy: on its first mini-batch."""
-        if self._on_policy:
-            self._drift.append((logprobs.detach() - sampled)[mask].abs())
-
-    def drift_metrics(self) -> dict[str, float]:
-        """How far sampler and update are apart, in nats; nothing where the policy stood still."""
-        if not self._drift:
-            return {}
-        drift = torch.cat(self._drift)
-        return {
-            "sampling/logprob_drift": float(drift.mean()),
-            "sampling/logprob_drift_max": float(drift.max()),
-        }
 
     def prepare(self, context: Context, roles: RoleModels) -> None:
         """Everything that `collect` and `step` need of these models, apart from data."""
@@ -230,6 +228,7 @@ class OnlineOptimizer(ABC):
             roles.policy.checkpoint_activations()
             roles.value.language_model.checkpoint_activations()
         context = replace(context, roles=roles)
+        self.finite = Finite(context)
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.score = Scorer(context.build_all("reward"), weights, self.rl)
         self.sampler = context.build("sampler")
@@ -245,7 +244,7 @@ class OnlineOptimizer(ABC):
         policy = self.optimizer.param_groups[0]["params"]
         self.average = WeightAverage(policy, self.config.ema_decay)
         self._random = random.Random(self.seed)
-        self.generator = torch.Generator(self.roles.policy.device).manual_seed(self.seed)
+        self.generator = processes.generator(self.seed, self.roles.policy.device)
 
     def state_dict(self) -> State:
         """Everything that the loop goes on from; a subclass adds what it counts itself."""
@@ -253,7 +252,7 @@ class OnlineOptimizer(ABC):
             "parameters": self._parameters(),
             "optimizer": self.optimizer.state_dict(),
             "random": self._random.getstate(),
-            "generator": self.generator.get_state(),
+            "generators": processes.gather([self.generator.get_state()]),
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
 
@@ -264,7 +263,7 @@ class OnlineOptimizer(ABC):
                 parameter.copy_(saved)
         self.optimizer.load_state_dict(state["optimizer"])
         self._random.setstate(state["random"])
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generators"][processes.rank()])
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
@@ -279,25 +278,6 @@ class OnlineOptimizer(ABC):
             "score": self.score,
             "prompts": self._prompts,
         }
-
-    def _save(self, iteration: int, folder: Path, rollout: Rollout | None = None) -> None:
-        """After an iteration, or within the next one with the rollout in hand."""
-        held = rollout.state_dict() if rollout else None
-        state = {"iteration": iteration, "loop": self.state_dict(), "rollout": held}
-        save_state(folder / _STATE_FILE, state)
-
-    def _go_on(self, checkpoints: Checkpoints) -> int:
-        """Take up the newest checkpoint; gives how many iterations are done."""
-        found = checkpoints.load()
-        if found is None:
-            return 0
-        state = load_state(found / _STATE_FILE)
-        self.load_state_dict(state["loop"])
-        if state["rollout"]:
-            held = Rollout.from_state(state["rollout"], self.roles.policy.device)
-            ids = [response.ids for response in held.responses]
-            self._in_hand = replace(held, lower=self._lower(held.prompt_ids, ids))
-        return int(state["iteration"])
 
     def _set_up(self, context: Context) -> None:
         check_loop(context.config, self.completions_per_prompt)

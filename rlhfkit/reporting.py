@@ -1,13 +1,16 @@
 """Numbers of a stage: metrics.jsonl, observers, and the trackers transformers knows."""
 
 import json
+import os
 from collections.abc import Mapping
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.run_dir import METRICS_FILE, RunDir
+from rlhfkit.processes import is_main
+from rlhfkit.run_dir import METRICS_FILE, RunDir, as_written, read_json
 from rlhfkit.types import Metric
 
 Metrics = dict[str, dict[str, Metric]]
@@ -19,11 +22,18 @@ def read_metrics(run: RunDir) -> Metrics:
     path = run.stage_dir("evaluate") / "metrics.json"
     if not path.exists():
         return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        policy: {name: Metric(**metric) for name, metric in found.items()}
-        for policy, found in stored.items()
-    }
+    stored = read_json(path)
+    with as_written(path):
+        return {
+            policy: {name: _metric(metric) for name, metric in found.items()}
+            for policy, found in stored.items()
+        }
+
+
+def _metric(stored: dict[str, Any]) -> Metric:
+    if not all(isinstance(value, int | float) for value in stored.values()):
+        raise TypeError(f"no metric: {stored}")
+    return Metric(**stored)
 
 
 def shown(metric: Metric | None) -> str:
@@ -34,7 +44,8 @@ def shown(metric: Metric | None) -> str:
 
 
 class Reporter:
-    """Writes a stage's numbers everywhere they belong; use as a context manager.
+    """Writes a stage's numbers everywhere they belong; use as a context manager. Of several
+    processes the main one writes, and the others' are silent.
 
     arguments: of the stage's own trainer, which a tracker then shares; making new ones would
     reset the state of accelerators that exist.
@@ -42,8 +53,10 @@ class Reporter:
 
     def __init__(self, context: Context, arguments: Any = None) -> None:
         self._context = context
-        self._file = (context.stage_dir / METRICS_FILE).open("a", encoding="utf-8")
-        self._trackers = _Trackers(context, arguments) if context.config.report_to else None
+        place = context.stage_dir / METRICS_FILE if is_main() else Path(os.devnull)
+        self._file = place.open("a", encoding="utf-8")
+        tracked = bool(context.config.report_to) and is_main()
+        self._trackers = _Trackers(context, arguments) if tracked else None
 
     def __enter__(self) -> "Reporter":
         return self
@@ -55,6 +68,8 @@ class Reporter:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line in metrics.jsonl; `step` counts as the stage does."""
+        if not is_main():
+            return
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._file.flush()
         self._context.plugins.hook.metrics_logged(

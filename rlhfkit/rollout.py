@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlhfkit import processes
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.lower_layers import LowerRows
@@ -77,8 +78,10 @@ class Rollout:
         )
 
     def micro_batches(self, indices: Sequence[int], size: int) -> list[list[int]]:
-        """`indices` cut into groups of episodes of like length, each with no more tokens than
-        `size` of the longest; completions of a prompt stand next to each other."""
+        """This process's share of `indices`, cut into groups of episodes of like length, each with
+        no more tokens than `size` of the longest; completions of a prompt stand next to each
+        other."""
+        indices = processes.share(indices)
         order, lengths = by_length(
             [self.prompt_ids[index] for index in indices],
             [self.responses[index].ids for index in indices],
@@ -114,9 +117,12 @@ def by_micro_batch(
     compute: Callable[[TokenBatch], Sequence[Tensor] | Tensor],
     lower: LowerRows | None = None,
 ) -> list[Tensor]:
-    """`compute` over sequences of like length, put back in order: a row each."""
-    order, lengths = by_length(prompts, responses)
-    results: list[Tensor | None] = [None] * len(prompts)
+    """`compute` over sequences of like length, put back in order: a row each. Several processes
+    compute a share each, and all get all rows."""
+    own = processes.share(range(len(prompts)))
+    places, lengths = by_length([prompts[row] for row in own], [responses[row] for row in own])
+    order = [own[place] for place in places]
+    results: dict[int, Tensor] = {}
 
     def of(rows: Sequence[int]) -> Sequence[Tensor] | Tensor:
         return compute(
@@ -130,7 +136,7 @@ def by_micro_batch(
     for rows, values in size.map(order, of, lengths):
         for row, value in zip(rows, values, strict=True):
             results[row] = value
-    return [values for values in results if values is not None]
+    return processes.gather_tensors([results[row] for row in own])
 
 
 def teacher_forced_logprobs(

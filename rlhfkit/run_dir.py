@@ -10,17 +10,24 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlhfkit.errors import UserError
+from rlhfkit.processes import is_main
 
 RECORD = "stage.json"
 STARTED = "started.json"
 CHECKPOINTS = "checkpoints"
 METRICS_FILE = "metrics.jsonl"
+
+_MISREAD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What Python raises for JSON of another form."""
+
+_KINDS = {"settings": dict, "inputs": dict, "outputs": dict, "seconds": int | float}
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,19 @@ class StageRecord:
     finished_at: str = ""
     outputs: dict[str, int] = field(default_factory=dict)
     """Files it wrote, relative to its directory, with their sizes in bytes."""
+
+    @classmethod
+    def parse(cls, path: Path, stage: str) -> "StageRecord":
+        """The record of a stage; raises what Python has to say of a file that holds none."""
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
+        record = cls(**json.loads(path.read_text(encoding="utf-8")))
+        if record.stage != stage:
+            raise ValueError(f"it is of the stage {record.stage!r:.40}")
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(record, name), kind):
+                raise TypeError(f"its {name} are {getattr(record, name)!r:.40}")
+        return record
 
     @property
     def digest(self) -> str:
@@ -105,7 +125,7 @@ class RunDir:
                 shutil.rmtree(path)
             path.mkdir(parents=True)
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
         return path
 
     def complete(self, record: StageRecord) -> None:
@@ -143,8 +163,8 @@ class RunDir:
 
 def _read_record(path: Path, stage: str) -> StageRecord:
     try:
-        return StageRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return StageRecord.parse(path, stage)
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         raise UserError(
             f"{path}: corrupt record ({error}); run again with force_from={stage}, "
             f"or choose another run_name"
@@ -158,7 +178,9 @@ def runs_in(directory: Path) -> list[RunDir]:
 
 
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
-    """Write JSON so that the file is either whole or absent."""
+    """Write JSON so that the file is either whole or absent; one process does."""
+    if not is_main():
+        return
     aside = path.with_name(path.name + ".tmp")
     with aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, ensure_ascii=False, sort_keys=True)
@@ -168,7 +190,9 @@ def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write JSON lines so that the file is either whole or absent."""
+    """Write JSON lines so that the file is either whole or absent; one process does."""
+    if not is_main():
+        return
     aside = path.with_name(path.name + ".tmp")
     with aside.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -180,5 +204,24 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The rows of a file that `write_jsonl` wrote."""
-    with path.open(encoding="utf-8") as file:
+    with as_written(path), path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def read_json(path: Path) -> Any:
+    """The value of a file that `write_json` wrote."""
+    with as_written(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Read and take apart a file of a finished stage in here: `UserError` where it cannot be what
+    the stage wrote."""
+    try:
+        yield
+    except _MISREAD as error:
+        raise UserError(
+            f"{path}: altered since it was written ({type(error).__name__}: {error!s:.80}); make "
+            f"its stage again with force_from=<stage>"
+        ) from error

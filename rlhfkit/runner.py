@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from rlhfkit import processes
 from rlhfkit.component import GROUPS
 from rlhfkit.config import RunConfig, check_entries
 from rlhfkit.console import console
@@ -17,6 +18,7 @@ from rlhfkit.option_checks import check_options, check_pretraining, check_start
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reuse import Lenders, take_over
 from rlhfkit.run_dir import RunDir, StageRecord
+from rlhfkit.run_lock import run_lock
 from rlhfkit.stages import STAGES, Stage, find_stage
 from rlhfkit.stopping import stop_at_next_step, stop_if_requested
 
@@ -26,7 +28,7 @@ class State(Enum):
 
     FINISHED = "finished"
     STALE = "made with other settings"
-    INTERRUPTED = "interrupted, has a checkpoint"
+    INTERRUPTED = "interrupted"
     UNFINISHED = "started, not finished"
     ABSENT = "not run"
     LENT = "finished in another run"
@@ -89,10 +91,15 @@ class Runner:
     def _run(self) -> None:
         check_options(self.config)
         check_start(self.config)
-        self._set_aside()
+        with run_lock(self.run_dir.root):
+            self._run_chosen()
+
+    def _run_chosen(self) -> None:
+        processes.by_main(self._set_aside)
         waiting = self._waiting()
         check_pretraining(self.context("checks"), waiting)
-        self._check_memory(waiting)
+        with processes.alone():
+            self._check_memory(waiting)
         self._check_leaks(waiting)
         for stage in self.chosen:
             stop_if_requested()
@@ -103,7 +110,7 @@ class Runner:
             if status.state is State.STALE:
                 raise UserError(self._refusal(status))
             if status.lender is not None:
-                take_over(stage.name, status.lender, self.run_dir)
+                processes.by_main(take_over, stage.name, status.lender, self.run_dir)
                 console.print(
                     f"{stage.name}: taken over from {status.lender.root}", style="dim", markup=False
                 )
@@ -129,22 +136,27 @@ class Runner:
 
     def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
         context = self.context(stage.name)
-        self.run_dir.start(wanted)
+        processes.by_main(self.run_dir.start, wanted)
         console.rule(f"[bold]{stage.name}", align="left")
         checkpoints = context.checkpoints
-        self.plugins.hook.stage_started(stage=stage.name, context=context)
+        if processes.is_main():
+            self.plugins.hook.stage_started(stage=stage.name, context=context)
         try:
-            stage.run(context)
+            if stage.by_main:
+                processes.by_main(stage.run, context)
+            else:
+                stage.run(context)
         except BaseException as error:
             self.plugins.hook.stage_failed(stage=stage.name, context=context, error=error)
             if isinstance(error, UserError) or not isinstance(error, Exception):
                 raise
             raise StageFailed(stage.name) from error
+        self._refuse_changed_inputs(stage, wanted)
         seconds = checkpoints.seconds
-        self.run_dir.complete(
-            StageRecord(stage.name, wanted.settings, wanted.inputs, round(seconds, 1))
-        )
-        self.plugins.hook.stage_finished(stage=stage.name, context=context, seconds=seconds)
+        record = StageRecord(stage.name, wanted.settings, wanted.inputs, round(seconds, 1))
+        processes.by_main(self.run_dir.complete, record)
+        if processes.is_main():
+            self.plugins.hook.stage_finished(stage=stage.name, context=context, seconds=seconds)
         console.print(f"{stage.name}: done in {seconds:.0f} s")
 
     def context(self, stage: str) -> Context:
@@ -196,6 +208,16 @@ class Runner:
                     if split in source.splits():
                         inputs[f"data {name}.{split}"] = source.fingerprint(split)
         return inputs
+
+    def _refuse_changed_inputs(self, stage: Stage, wanted: StageRecord) -> None:
+        """Refuse results of data that changed meanwhile: who knows which of its rows were read."""
+        now = StageRecord(stage.name, wanted.settings, self._inputs(stage))
+        if changed := wanted.differences(now):
+            raise UserError(
+                f"stage {stage.name}: {', '.join(changed)} changed while it ran, so it does not "
+                f"count as finished; leave the data alone and add force_from={stage.name} to make "
+                f"the stage again"
+            )
 
     def _may_borrow(self, stage: Stage) -> bool:
         """Only what would run here, and not what is to be made again."""

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlhfkit.errors import UserError
+from rlhfkit import processes
+from rlhfkit.errors import Stopped, UserError
 from rlhfkit.models.lower_layers import LowerRows
+from rlhfkit.protocols import RewardFunction
 from rlhfkit.rl.whitening import RunningMoments
 from rlhfkit.stage_configs import RlConfig
 from rlhfkit.types import Messages, Response
@@ -41,7 +43,7 @@ class Scorer:
             **({"lower": lower} if lower else {}),
         }
         raw = {
-            name: _checked(name, function(prompts, completions, **columns), len(completions))
+            name: torch.tensor(ask(name, function, prompts, completions, columns))
             for name, function in self._rewards.items()
         }
         total = torch.stack([self._weights[name] * values for name, values in raw.items()]).sum(0)
@@ -67,10 +69,62 @@ class Scorer:
         return scores
 
 
-def _checked(name: str, values: Sequence[float], count: int) -> Tensor:
-    if len(values) != count:
-        raise UserError(f"reward {name}: returned {len(values)} numbers for {count} completions")
-    tensor = torch.tensor([float(value) for value in values])
-    if not tensor.isfinite().all():
-        raise UserError(f"reward {name}: returned a number that is not finite")
-    return tensor
+def ask(
+    name: str,
+    function: RewardFunction,
+    prompts: list[Messages],
+    completions: list[str],
+    columns: Mapping[str, Any],
+) -> list[float]:
+    """A reward function's numbers; of several processes each asks for its share of the rows.
+
+    An error of its own keeps its traceback, and the reward's name is added to it. Raises `Stopped`
+    for one that does not return one finite number each.
+    """
+
+    def some(rows: Sequence[int]) -> list[float]:
+        own = {name: _select(column, rows) for name, column in columns.items()}
+        try:
+            values = function(_select(prompts, rows), _select(completions, rows), **own)
+        except UserError:
+            raise
+        except Exception as error:
+            error.add_note(f"(raised by reward={name})")
+            raise
+        return _checked(name, values, len(rows))
+
+    return processes.shared(some, range(len(completions)))
+
+
+def _select(column: Any, rows: Sequence[int]) -> Any:
+    if isinstance(column, LowerRows):
+        return column.select(rows)
+    return [column[row] for row in rows]
+
+
+def _checked(name: str, values: Any, count: int) -> list[float]:
+    try:
+        listed = list(values)
+    except TypeError:
+        raise Stopped(f"reward {name}: returned {_short(values)} and no list of numbers") from None
+    if len(listed) != count:
+        raise Stopped(f"reward {name}: returned {len(listed)} numbers for {count} completions")
+    for index, value in enumerate(listed):
+        if not _is_finite(value):
+            raise Stopped(
+                f"reward {name}: returned {_short(value)} for completion {index + 1} of {count}, "
+                f"which is not finite"
+            )
+    return [float(value) for value in listed]
+
+
+def _is_finite(value: Any) -> bool:
+    """In float32, which scores are kept in."""
+    try:
+        return abs(float(value)) <= torch.finfo(torch.float32).max
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _short(value: Any) -> str:
+    return f"{' '.join(repr(value).split()):.80}"

@@ -13,6 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from rlhfkit.processes import is_main
+
 State = Any
 """Tensors, numbers, texts and None in dicts, lists and tuples of any depth."""
 
@@ -20,7 +22,9 @@ _STRUCTURE = "structure"
 
 
 def save_state(path: Path, state: State) -> None:
-    """Write state; TypeError for a value of another kind."""
+    """Write state, of several processes the main one's; TypeError for a value of another kind."""
+    if not is_main():
+        return
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_take_apart(state, tensors)).encode()
     tensors[_STRUCTURE] = torch.frombuffer(bytearray(structure), dtype=torch.uint8)

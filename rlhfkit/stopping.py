@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from rlhfkit import processes
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
 
 
-class Stopped(KeyboardInterrupt):
+class Interrupted(KeyboardInterrupt):
     """The run was asked to stop, and what it had is saved."""
 
     def __init__(self, number: int) -> None:
@@ -37,19 +39,20 @@ def stop_at_next_step() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def requested() -> int | None:
-    """The signal that asked this process to stop, None as long as none has."""
-    return _received[0] if _received else None
+def requested() -> int:
+    """The signal that asked one of the processes to stop, 0 as long as none has; all ask at the
+    same places."""
+    return max(processes.gather([_received[0] if _received else 0]))
 
 
 def stop_if_requested() -> None:
-    """Where everything is saved; raises `Stopped`."""
-    if _received:
-        raise Stopped(_received[0])
+    """Where everything is saved; raises `Interrupted`."""
+    if asked := requested():
+        raise Interrupted(asked)
 
 
 def _note(number: int, frame: FrameType | None) -> None:
     if _received:
-        raise Stopped(number)
+        raise Interrupted(number)
     _received.append(number)
     os.write(2, b"\nstopping at the next step, when a checkpoint is saved; again to stop at once\n")

@@ -6,11 +6,14 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
+from rlhfkit import processes
 from rlhfkit.console import ProgressBar, progress_bar
 from rlhfkit.context import Context
+from rlhfkit.finite import FiniteSteps
 from rlhfkit.optim import available_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
@@ -33,6 +36,9 @@ def training_arguments(
         shared["lr_scheduler_kwargs"] = {"min_lr_rate": floor}
     del shared["gradient_checkpointing"]  # the stages' own: `rlhfkit.models.checkpointing`
     shared["activation_checkpointing"] = False  # the trainers' own, which TRL's have on by default
+    # every process gets the batches of all together and takes its share: `InParts`
+    shared["per_device_train_batch_size"] *= processes.count()
+    shared["average_tokens_across_devices"] = False
     return trainer_arguments(context, kind, **shared, **options)
 
 
@@ -43,6 +49,7 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         output_dir=str(context.stage_dir / "trainer"),
         seed=context.config.seed,
         report_to="none",
+        logging_nan_inf_filter=False,  # they are not to be hidden: `rlhfkit.finite` stops at them
         disable_tqdm=True,
         save_strategy="no",
         use_cpu=device == "cpu",
@@ -54,13 +61,15 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
 
 
 class InParts:
-    """Mixin for trainers: a step that runs out of memory is repeated with parts of the batch.
+    """Mixin for trainers: several processes share each batch, and a step that runs out of memory is
+    repeated with parts of it.
 
     The loss is a sum over the batch divided by the number of its items, so that the parts' losses
     and gradients add up to the whole batch's.
     """
 
     args: TrainingArguments
+    accelerator: Any
     stage: str
     """Whose options the trainer has."""
 
@@ -75,11 +84,14 @@ class InParts:
         count = self.items(inputs) if num_items_in_batch is None else num_items_in_batch
         step = super().training_step  # type: ignore[misc]
         before = _copy_gradients(model)
-        return self.in_parts(
+        loss = self.in_parts(
             inputs,
             lambda part: step(model, part, count),
             undo=lambda: _set_gradients(model, before),
         )
+        if self.accelerator.sync_gradients:  # the optimizer's step is next
+            processes.sum_gradients(model.parameters())
+        return loss
 
     def in_parts(
         self,
@@ -88,19 +100,34 @@ class InParts:
         undo: Callable[[], object] = lambda: None,
     ) -> Tensor:
         """Sum of a number computed from the batch whole or, if that does not fit, from parts."""
+        inputs = {name: processes.share(rows) for name, rows in inputs.items()}
         rows = len(next(iter(inputs.values())))
 
         def total(size: int) -> Tensor:
             starts = range(0, rows, size)
             return torch.stack([compute(_part(inputs, start, size)) for start in starts]).sum()
 
-        return self._batch_size.run(rows, total, undo)
+        own = self._batch_size.run(rows, total, undo) if rows else torch.zeros(())
+        return processes.total(own.to(self.args.device))
+
+    def _get_dataloader(self, *arguments: Any, **options: Any) -> Any:
+        """The same batches in every process, where accelerate would deal them out."""
+        loader = super()._get_dataloader(*arguments, **options)  # type: ignore[misc]
+        dealer = loader.batch_sampler
+        if isinstance(dealer, BatchSamplerShard):
+            dealer.num_processes, dealer.process_index, dealer.even_batches = 1, 0, False
+        return loader
+
+    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
+        """Of a batch, whose share in every process the trainer adds up."""
+        every: int = super().floating_point_ops(inputs)  # type: ignore[misc]
+        return every // processes.count()
 
     @cached_property
     def _batch_size(self) -> BatchSize:
         return BatchSize(
             f"{self.stage} training",
-            self.args.per_device_train_batch_size,
+            self.args.per_device_train_batch_size // processes.count(),
             f"stage.{self.stage}.gradient_checkpointing=true",
         )
 
@@ -135,6 +162,7 @@ def train(context: Context, trainer: Resumable, part: Part | None = None) -> Non
         progress_bar(context.stage, _steps(trainer)) as bar,
     ):
         trainer.add_callback(_Forward(reporter, bar))
+        trainer.add_callback(FiniteSteps(context, trainer))
         trainer.go_on(context.checkpoints, part)
 
 

@@ -80,7 +80,7 @@ def test_nothing_is_trained_before_it_is_told(plugins, make_raw, tiny_overrides,
     with pytest.raises(UserError, match=says) as error:
         runner.run()
     assert "\n" not in str(error.value)
-    assert not runner.run_dir.root.exists()
+    assert not list(runner.run_dir.root.glob("[!.]*"))
 
 
 def test_nothing_is_planned_before_it_is_told(make_context, tiny_overrides):

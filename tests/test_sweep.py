@@ -18,6 +18,9 @@ from rlhfkit.types import Metric
 from tests.tiny import WORDS
 
 RLHFKIT = Path(sys.executable).with_name("rlhfkit")
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+SHORT = ("sft", "rl", "evaluate")
+SMALL = (f"stages=[{','.join(SHORT)}]", "optimizer=rloo", "reward=[length]")
 COMMON = ("sft", "sample", "label", "reward_model")
 
 
@@ -67,6 +70,18 @@ def test_a_sweep_ends_in_table_and_plot_and_runs_common_stages_once(tmp_path, ti
     state = rlhfkit("stages", *tiny_sweep, cwd=tmp_path)
     assert state.count("finished in another run") == 0
     assert state.count("skip") == 14
+
+
+def test_joblib_runs_points_side_by_side_and_ends_in_the_table(tmp_path, tiny_sweep):
+    said = rlhfkit(*tiny_sweep, *SMALL, *JOBLIB, cwd=tmp_path)
+    root = tmp_path / "runs" / "tiny"
+    table = (root / "comparison" / "comparison.md").read_text().splitlines()
+    assert [row.split("|")[1].strip() for row in table[2:5]] == ["SFT", "0.0", "20.0"]
+    assert "Sweep: policies" in said
+    for place in (path for path in root.iterdir() if path.name != "comparison"):
+        assert {file.parent.name for file in place.glob("*/stage.json")} == set(SHORT)
+    # side by side: neither had anything yet for the other to take over
+    assert said.count("sft: done in") == 2
 
 
 def _check_comparison(folder, runs):

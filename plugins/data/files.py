@@ -72,11 +72,29 @@ def read_dataset(path: str | Path) -> "Dataset":
     columns = dict.fromkeys(key for row in rows for key in row)
     try:
         # use_json: a column may hold texts in one row and messages in the next
-        return Dataset.from_list([columns | row for row in rows], on_mixed_types="use_json")
+        made = Dataset.from_list([columns | row for row in rows], on_mixed_types="use_json")
+        if "Json" in str(made.features):
+            quoted = [_quoted(made.features, columns | row) for row in rows]
+            made = Dataset.from_list(quoted, features=made.features)
+        return made
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(
             f"{file}: has a value that no column can hold ({one_line(error)})"
         ) from error
+
+
+def _quoted(feature: Any, value: Any) -> Any:
+    """A value as `datasets` takes it for a mixed column: texts as JSON. It would read those that
+    happen to be JSON, as `7` or `null`, for what they say."""
+    from datasets import Json, List
+
+    if value is None:
+        return None
+    if isinstance(feature, dict):
+        return {name: _quoted(part, value.get(name)) for name, part in feature.items()}
+    if isinstance(feature, List):
+        return [_quoted(feature.feature, item) for item in value]
+    return json.dumps(value) if isinstance(feature, Json) and isinstance(value, str) else value
 
 
 def digest(path: str | Path) -> str:
@@ -87,20 +105,21 @@ def digest(path: str | Path) -> str:
 
 def is_data_file(path: str) -> bool:
     """Whether a path names a file that `read_dataset` is for; it need not exist."""
-    return Path(path).expanduser().is_file() or path.lower().endswith(tuple(_READERS))
+    return os.path.isfile(os.path.expanduser(path)) or path.lower().endswith(tuple(_READERS))
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an error, its line breaks taken out."""
-    return " ".join(str(error).split())[:300]
+    """The text of an error, its line breaks taken out; its name where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _existing(path: str | Path) -> Path:
     """A readable file that is not empty; raises `UserError` for anything else."""
-    file = Path(path).expanduser()
-    if file.is_dir():
+    # os.path's own answers: pathlib raises for homes of nobody and for names that are too long
+    file = Path(os.path.expanduser(path))
+    if os.path.isdir(file):
         raise UserError(f"{file}: is a folder; name a file, or give the folder to data=hub")
-    if not file.exists():
+    if not os.path.exists(file):
         raise UserError(f"{file}: no such file; {_neighbours(file)}")
     if not os.access(file, os.R_OK):
         raise UserError(f"{file}: cannot be read (permission denied)")
@@ -111,7 +130,7 @@ def _existing(path: str | Path) -> Path:
 
 def _neighbours(file: Path) -> str:
     """What the user may have meant: data files of the same folder."""
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):
         return f"the folder {file.parent} does not exist"
     names = [other.name for other in file.parent.iterdir() if is_data_file(other.name)]
     # the ten closest: a folder may hold thousands of shards, and the error is one line
@@ -146,7 +165,7 @@ def _jsonl(file: Path) -> list[Row]:
 def _object(file: Path, number: int, line: str) -> Row:
     """One line of JSON lines."""
     try:
-        row = json.loads(line)
+        row = _parsed(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{file}:{number}: invalid JSON ({error.msg})") from error
     if not isinstance(row, dict):
@@ -154,10 +173,22 @@ def _object(file: Path, number: int, line: str) -> Row:
     return row
 
 
+def _parsed(text: str) -> Any:
+    """JSON; raises `JSONDecodeError` for whatever Python cannot hold of it, too."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError as error:
+        raise json.JSONDecodeError("nested too deep", text, 0) from error
+    except ValueError as error:  # Python's own limit, against numbers that take minutes
+        raise json.JSONDecodeError("a number of too many digits", text, 0) from error
+
+
 def _json(file: Path) -> list[Row]:
     """A whole file as one JSON list."""
     try:
-        rows = json.loads("".join(line for _, line in _lines(file)))
+        rows = _parsed("".join(line for _, line in _lines(file)))
     except json.JSONDecodeError as error:
         hint = "; with one object a line, name it .jsonl" if error.msg == "Extra data" else ""
         raise UserError(f"{file}:{error.lineno}: invalid JSON ({error.msg}){hint}") from error
@@ -178,8 +209,16 @@ def _csv(file: Path) -> list[Row]:
             raise UserError(f"{file}:{number}: more cells than the header has")
         if header:
             rows.append(dict(zip_longest(header, cells)))
-        header = header or cells
+        header = header or _header(file, number, cells)
     return rows
+
+
+def _header(file: Path, number: int, cells: list[str]) -> list[str]:
+    """The names of the columns; those without one, as of an index, are nobody's."""
+    for place, name in enumerate(cells):
+        if name and name in cells[:place]:
+            raise UserError(f"{file}:{number}: column '{name}' twice; rename or remove one")
+    return cells
 
 
 def _records(file: Path) -> Iterator[tuple[int, list[str]]]:

@@ -1,6 +1,7 @@
 """`data=hub`: data sets of the Hugging Face hub, or of a local folder in one of its layouts."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -53,8 +54,9 @@ def parse_option(option: str) -> HubName:
 
     Raises `UserError` for an empty name and for a folder that does not exist.
     """
-    if Path(option).expanduser().is_dir():  # a folder's name may hold colons
-        return HubName(str(Path(option).expanduser()))
+    folder = os.path.expanduser(option)
+    if os.path.isdir(folder):  # a folder's name may hold colons
+        return HubName(folder)
     parts = option.split(":", 2)  # a split may hold one: train[:1000]
     if not parts[0]:
         raise UserError(f"data set '{option}': give it as owner/name[:config[:split]]")
@@ -65,8 +67,8 @@ def parse_option(option: str) -> HubName:
 
 
 def _folder(path: str) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(path))
+    if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; name one, or a data set as owner/name")
     return folder
 
@@ -77,7 +79,6 @@ def load_from_hub(name: HubName, revision: str | None = None) -> "Dataset":
     Raises `UserError` when the hub is out of reach or has no such data set, config or split.
     """
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
 
     try:
         return load_dataset(name.path, name.config, split=name.split, revision=revision)
@@ -86,7 +87,7 @@ def load_from_hub(name: HubName, revision: str | None = None) -> "Dataset":
             f"data set '{name.path}': the Hugging Face hub is out of reach ({one_line(error)}); "
             f"try again online, or give local files with data=files"
         ) from error
-    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever the readers of a folder's files raise
         raise UserError(f"data set '{name.path}' cannot be loaded: {one_line(error)}") from error
 
 

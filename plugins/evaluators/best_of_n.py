@@ -8,6 +8,7 @@ import numpy as np
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.overoptimization import best_of_n_kl, best_of_n_mean
+from rlhfkit.scoring import ask
 from rlhfkit.types import Metric, PolicySamples
 from rlhfkit_plugins.evaluators import BestOfNConfig
 from rlhfkit_plugins.evaluators.intervals import interval
@@ -50,7 +51,7 @@ class BestOfN:
     def _scores(self, samples: PolicySamples) -> dict[str, np.ndarray]:
         columns = reward_columns(self._context, samples)
         return {
-            name: np.array(reward(samples.prompts, samples.completions, **columns))
+            name: np.array(ask(name, reward, samples.prompts, samples.completions, columns))
             for name, reward in chosen_rewards(self._context).items()
         }
 

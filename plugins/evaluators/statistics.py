@@ -7,6 +7,7 @@ from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.protocols import RewardFunction
+from rlhfkit.scoring import ask
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Metric, PolicySamples
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig
@@ -41,7 +42,7 @@ class PolicyStatistics:
         completions = [text for own in samples.values() for text in own.completions]
         found: dict[str, dict[str, Sequence[float]]] = {policy: {} for policy in samples}
         for name, reward in self._rewards.items():
-            scores = iter(reward(prompts, completions, **joined))
+            scores = iter(ask(name, reward, prompts, completions, joined))
             for policy, own in samples.items():
                 found[policy][f"reward/{name}"] = [*islice(scores, len(own.completions))]
         return found

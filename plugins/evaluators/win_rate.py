@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rlhfkit.console import console
 from rlhfkit.context import Context
+from rlhfkit.judging import judgements_of
 from rlhfkit.protocols import Labeler
 from rlhfkit.types import Judgement, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import WinRateConfig
@@ -46,8 +47,10 @@ class WinRate:
         asked = [index for index, (own, other) in enumerate(pairs) if own != other]
         shares = [0.5] * len(pairs)
         if asked:
-            judgements = self._labeler.rank(
-                [policy.prompts[index] for index in asked], [pairs[index] for index in asked]
+            judgements = judgements_of(
+                self._labeler,
+                [policy.prompts[index] for index in asked],
+                [pairs[index] for index in asked],
             )
             for index, judged in zip(asked, judgements, strict=True):
                 shares[index] = sum(map(_preference, judged)) / len(judged)

@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
+from rlhfkit import processes
+
 
 class Averages:
     """Collects numbers over the micro-batches and epochs of a step."""
@@ -26,6 +28,13 @@ class Averages:
         for name in other._sums:
             self._sums[name] += other._sums[name]
             self._weights[name] += other._weights[name]
+
+    def of_all_processes(self) -> "Averages":
+        """What every process has counted, together."""
+        together = Averages()
+        for part in processes.gather([self]):
+            together.merge(part)
+        return together
 
     def means(self) -> dict[str, float]:
         """The weighted mean of each name."""

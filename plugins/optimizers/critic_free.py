@@ -47,7 +47,8 @@ class CriticFree(OnlineOptimizer):
         for indices in self.mini_batches(rollout):
             texts = self.draw_pretraining(len(indices))
             backward = partial(self._backward, rollout, advantages, indices, texts)
-            averages.merge(self.gradients(max(len(indices), len(texts)), backward))
+            found = self.gradients(max(len(indices), len(texts)), backward)
+            averages.merge(found.of_all_processes())
             averages.add_all(self.optimizer_step())
         return averages.means()
 
@@ -93,7 +94,7 @@ class TokenLoss(CriticFree):
         share = float(mask.sum()) / tokens
         part = (rows, slice(mask.shape[1]))
         logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
-        self.note_drift(rollout.logprobs[part], logprobs, mask)
+        self.drift.note(rollout.logprobs[part], logprobs, mask)
         # a weight scales both sides of the minimum, so it can stand at the advantage
         found = ppo_policy_loss(
             logprobs,

@@ -9,7 +9,7 @@ from trl import DPOConfig, DPOTrainer
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.stored import stored_rankings
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import train, trainer_arguments
@@ -53,17 +53,17 @@ class DPO:
 
     def _pairs(self, context: Context, text: TextFormat) -> Dataset:
         rows: list[dict[str, Any]] = []
-        for ranking in read_jsonl(context.output_of("label", "rankings.jsonl")):
-            prompt = text.prompt_text(ranking["prompt"])
-            for one, other in combinations(range(len(ranking["ranks"])), 2):
-                if ranking["ranks"][one] == ranking["ranks"][other]:
+        for ranking in stored_rankings(context.output_of("label", "rankings.jsonl")):
+            prompt = text.prompt_text(ranking.prompt)
+            for one, other in combinations(range(len(ranking.ranks)), 2):
+                if ranking.ranks[one] == ranking.ranks[other]:
                     continue
-                better, worse = sorted((one, other), key=ranking["ranks"].__getitem__)
+                better, worse = sorted((one, other), key=ranking.ranks.__getitem__)
                 rows.append(
                     {
                         "prompt": prompt,
-                        "chosen": ranking["completions"][better],
-                        "rejected": ranking["completions"][worse],
+                        "chosen": ranking.completions[better],
+                        "rejected": ranking.completions[worse],
                     }
                 )
         if not rows:

@@ -56,7 +56,8 @@ class PPO(OnlineOptimizer):
             texts = [] if self._warming_up else self.draw_pretraining(len(indices))
             aims = self._aims(targets, rollout.response_mask, indices)
             backward = partial(self._backward, rollout, aims, indices, texts)
-            found = self.gradients(max(len(indices), len(texts)), backward)
+            rows = max(len(indices), len(texts))
+            found = self.gradients(rows, backward).of_all_processes()
             averages.merge(found)
             if self._too_far(found.means()):
                 self.optimizer.zero_grad()
@@ -133,7 +134,7 @@ class PPO(OnlineOptimizer):
             logprobs, entropy = self.roles.policy.response_logprobs(
                 batch, self.sampler.temperature, entropy_gradient=self.config.entropy_coef > 0
             )
-            self.note_drift(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
+            self.drift.note(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
             found = ppo_policy_loss(
                 logprobs,
                 rollout.logprobs[rows, : mask.shape[1]],
@@ -175,7 +176,7 @@ class PPO(OnlineOptimizer):
                 tokens,
                 self.config.value_huber_delta,
             )
-            self.backward(self.config.vf_coef * found.loss)
+            self.backward(self.config.vf_coef * found.loss, "value")
             share = float(mask.sum() / tokens)
             averages.add("loss/value_avg", found.loss.item() / share, share)
             averages.add("val/clipfrac_avg", float(found.clipfrac), share)

@@ -14,11 +14,12 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from rlhfkit import data
+from rlhfkit import data, processes
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.online_checks import check_loop
 from rlhfkit.protocols import KLController
+from rlhfkit.stage_configs import RlConfig
 from rlhfkit.state_file import load_state, save_state
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.trainer_state import Resumable
@@ -72,7 +73,7 @@ class TrlOnline:
 
     def _arguments(self, context: Context, sft: str | None) -> Any:
         rl, model = context.config.stage.rl, context.config.model
-        rows = min(rl.micro_batch_size, rl.batch_size)
+        rows = _rows(rl)
         own_revision = {"revision": model.revision} if sft is None and model.revision else None
         return trainer_arguments(
             context,
@@ -80,7 +81,7 @@ class TrlOnline:
             beta=1.0,  # of any value but 0, so that there is a reference
             num_train_epochs=1,
             per_device_train_batch_size=rows,
-            gradient_accumulation_steps=rl.batch_size // rows,
+            gradient_accumulation_steps=rl.batch_size // (rows * processes.count()),
             gradient_checkpointing=rl.gradient_checkpointing,
             temperature=context.config.sampler.temperature,
             max_completion_length=context.config.sampler.response_length,
@@ -172,8 +173,15 @@ def _prompts(context: Context, text: TextFormat, num_generations: int) -> Datase
 def _check(config: TrlOnlineConfig, context: Context) -> None:
     check_loop(context.config, config.num_generations)
     rl = context.config.stage.rl
-    if rl.batch_size % min(rl.micro_batch_size, rl.batch_size):
+    count = processes.count()
+    if rl.batch_size % (_rows(rl) * count):
+        shared = f" times {count} processes" if count > 1 else ""
         raise UserError(
             f"stage.rl.batch_size={rl.batch_size}: must be a multiple of "
-            f"stage.rl.micro_batch_size={rl.micro_batch_size} with a trainer of TRL's"
+            f"stage.rl.micro_batch_size={rl.micro_batch_size}{shared} with a trainer of TRL's"
         )
+
+
+def _rows(rl: RlConfig) -> int:
+    """Of each process at once."""
+    return max(1, min(rl.micro_batch_size, rl.batch_size // processes.count()))

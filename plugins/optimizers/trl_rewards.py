@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rlhfkit import processes
 from rlhfkit.context import Context
 from rlhfkit.scoring import Scorer
 from rlhfkit.state_file import State
@@ -24,7 +25,10 @@ class Rewards:
     def scores(
         self, completion_ids: list[list[int]], messages: list[Messages], **_: Any
     ) -> list[float]:
-        """A score per completion, from its tokens up to EOS."""
+        """A score per completion, from its tokens up to EOS. TRL gives every process as many of the
+        batch; they score it together, as `rlhfkit.online` does."""
+        own = slice(*(len(messages) * place for place in (processes.rank(), processes.rank() + 1)))
+        completion_ids, messages = processes.gather(completion_ids), processes.gather(messages)
         eos = self._text.eos_token_id
         responses = [Response(ids, [], finished=ids[-1] == eos) for ids in completion_ids]
         scores, raw = self._score(
@@ -41,7 +45,7 @@ class Rewards:
             **{f"reward/{name}": float(values.mean()) for name, values in raw.items()},
             "episode": self._episodes,
         }
-        return [float(score) for score in scores]
+        return [float(score) for score in scores[own]]
 
     def state_dict(self) -> State:
         """What it knows of earlier batches."""

@@ -8,6 +8,7 @@ from rlhfkit import hookimpl
 from rlhfkit.checks import require_above_zero, require_not_negative
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
+from rlhfkit_plugins.server_options import ServerOptions
 
 
 @dataclass
@@ -19,6 +20,9 @@ class RewardModelRewardConfig:
     texts are tokenised again."""
 
     batch_size: int = 16
+
+    trust_remote_code: bool = False
+    """Run code that comes with a classifier. Never set by a recipe."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -77,6 +81,20 @@ class GoldConfig:
     gold reward model's score. With `weight=0` it is only measured (Gao et al. 2022)."""
 
 
+@dataclass
+class ServerRewardConfig(ServerOptions):
+    """A server of your own: POST {"prompts": [...], "completions": [...]} is answered with
+    {"scores": [...]}."""
+
+    batch_size: int = 64
+    """Completions in one question."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_above_zero(name, self, "batch_size")
+
+
 @hookimpl
 def reward_functions() -> Sequence[Component]:
     package = "rlhfkit_plugins.rewards"
@@ -85,5 +103,6 @@ def reward_functions() -> Sequence[Component]:
         Component("length", LengthConfig, f"{package}.length:LengthReward"),
         Component("format", FormatConfig, f"{package}.format:FormatReward"),
         Component("gold", GoldConfig, f"{package}.gold:GoldReward"),
+        Component("server", ServerRewardConfig, f"{package}.server:ServerReward"),
         Component("sentiment", SentimentConfig, f"{package}.sentiment:SentimentReward"),
     )

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import pad_right
-from rlhfkit.models.loading import choose_dtype, locate
+from rlhfkit.models.loading import check_whole, choose_dtype, load_pretrained, loading
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.text import plain_text
 from rlhfkit.types import Messages
@@ -69,6 +69,11 @@ class ClassifierReward:
         """
         used = set().union(*rows)
         vocabulary: int = self._model.get_input_embeddings().num_embeddings
+        if max(used) >= vocabulary:
+            raise UserError(
+                f"{self._tokenizer.name_or_path}: the tokenizer has token {max(used)}, but the "
+                f"reward model knows {vocabulary} tokens: they do not belong together"
+            )
         pad = next(token for token in range(vocabulary) if token not in used)
         self._text_config.pad_token_id = pad
         mask = pad_right([[1] * len(row) for row in rows])
@@ -78,22 +83,26 @@ class ClassifierReward:
         return logits
 
 
-def load_classifier(context: Context, path: str, batch_size: int) -> ClassifierReward:
+def load_classifier(
+    context: Context, path: str, batch_size: int, trust_remote_code: bool = False
+) -> ClassifierReward:
     """The classifier of a directory or hub name; `UserError` unless it gives one number and its
     head is stored with it."""
-    options = {"trust_remote_code": context.config.model.trust_remote_code}
-    name = locate(context, path)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            name, dtype=choose_dtype(context), output_loading_info=True, **options
-        )
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"reward model '{path}' cannot be loaded: {reason}") from error
+    tokenizer = load_pretrained(AutoTokenizer, context, path, trust=trust_remote_code)
+    model, info = load_pretrained(
+        AutoModelForSequenceClassification,
+        context,
+        path,
+        trust=trust_remote_code,
+        dtype=choose_dtype(context),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        use_safetensors=True,
+    )
     if model.config.num_labels != 1:
         raise UserError(f"{path}: {model.config.num_labels} labels, but a reward model has one")
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"]))
-        raise UserError(f"{path}: no reward model, its weights lack {missing}")
-    return ClassifierReward(model.eval().to(context.device), tokenizer, batch_size)
+    check_whole(path, info)
+    reward = ClassifierReward(model.eval().to(context.device), tokenizer, batch_size)
+    with loading(f"reward model '{path}'"):  # a template may fail, and that before any training
+        reward([[{"role": "user", "content": "Hello"}]], ["Hello"])
+    return reward

@@ -7,6 +7,7 @@ from rlhfkit import hookimpl
 from rlhfkit.checks import require_above_zero, require_at_least
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
+from rlhfkit_plugins.server_options import ServerOptions
 
 
 @dataclass
@@ -66,7 +67,7 @@ class ContinuousConfig(BatchedConfig):
 
 
 @dataclass
-class ServerConfig(SamplingConfig):
+class ServerConfig(SamplingConfig, ServerOptions):
     """A vLLM server: completions over HTTP, the adapter loaded anew whenever it changed. Tried
     against a stand-in of the protocol only, never against vLLM itself."""
 
@@ -80,16 +81,13 @@ class ServerConfig(SamplingConfig):
     adapter_dir: str = ""
     """A directory that the server reads under the same path; adapters are written there."""
 
-    timeout: float = 600.0
-    """Longest wait for an answer, in seconds."""
-
     api_key_variable: str = "VLLM_API_KEY"
     """The environment variable with the server's key, where it wants one."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
-        super().check(name)
-        require_above_zero(name, self, "timeout")
+        SamplingConfig.check(self, name)
+        ServerOptions.check(self, name)
         if not self.model or not self.adapter_dir:
             raise UserError(f"sampler=server needs {name}.model=NAME and {name}.adapter_dir=DIR")
 

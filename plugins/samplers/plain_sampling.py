@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers import GenerationConfig
 
+from rlhfkit.errors import Stopped
+
 
 @contextmanager
 def plain_sampling(
@@ -25,5 +27,12 @@ def plain_sampling(
     )
     try:
         yield model.generation_config
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):
+            raise
+        raise Stopped(
+            "sampling: the model's probabilities are NaN or infinite; try model.dtype=float32 or "
+            "another model"
+        ) from error
     finally:
         model.generation_config = kept

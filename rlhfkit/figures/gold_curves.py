@@ -4,7 +4,6 @@ Drawn where `reward=gold` was measured: by RL at every iteration, and for the be
 `evaluator=best_of_n`.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from rlhfkit import figures
 from rlhfkit.context import Context
 from rlhfkit.overoptimization import FORMS, Fit, fit
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.run_dir import as_written, read_json, read_jsonl
 
 GOLD = "reward/gold"
 LAW = (
@@ -85,23 +84,25 @@ def table(curves: list[Curve]) -> list[str]:
 def _rl(root: Path) -> Curve | None:
     """A point for every iteration. A KL estimated below 0 counts as 0."""
     path = root / "rl" / "metrics.jsonl"
-    rows = [row for row in (read_jsonl(path) if path.exists() else []) if GOLD in row]
-    # TRL's trainers may log no KL
-    rows = [row for row in rows if "objective/kl" in row]
-    points = [(row["objective/kl"], row[GOLD], row["objective/scores"]) for row in rows]
+    with as_written(path):
+        rows = [row for row in (read_jsonl(path) if path.exists() else []) if GOLD in row]
+        # TRL's trainers may log no KL
+        rows = [row for row in rows if "objective/kl" in row]
+        points = [(row["objective/kl"], row[GOLD], row["objective/scores"]) for row in rows]
     return _curve(root, "RL", points)
 
 
 def _best_of_n(root: Path, weights: Mapping[str, float]) -> Curve | None:
     """A point for every n; the SFT model is n = 1."""
     path = root / "evaluate" / "metrics.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    chosen = [name for name in found if name.startswith("best-of-")]
-    points = [
-        (item["kl"]["value"], item[GOLD]["value"], _proxy(item, weights))
-        for item in (found[name] for name in ("sft", *chosen) if chosen)
-        if GOLD in item
-    ]
+    with as_written(path):
+        found = read_json(path) if path.exists() else {}
+        chosen = [name for name in found if name.startswith("best-of-")]
+        points = [
+            (item["kl"]["value"], item[GOLD]["value"], _proxy(item, weights))
+            for item in (found[name] for name in ("sft", *chosen) if chosen)
+            if GOLD in item
+        ]
     return _curve(root, "best-of-n", points)
 
 

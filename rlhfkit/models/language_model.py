@@ -19,6 +19,7 @@ from rlhfkit.models.dropout import drop_residuals
 from rlhfkit.models.lower_layers import LowerRows, LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.shared_prompt import attention_masks, worth_sharing
+from rlhfkit.processes import is_main
 from rlhfkit.rl.logprobs import chunked_token_logprobs
 
 CHUNK_LOGITS = 24 * 2**20
@@ -182,7 +183,9 @@ class LanguageModel:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def save(self, path: Path) -> None:
-        """Write the adapter, or the whole model, as PEFT and transformers do."""
+        """Write the adapter, or the whole model, as PEFT and transformers do; one process does."""
+        if not is_main():
+            return
         if self.adapter is None:
             self.model.save_pretrained(path)
             return

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.loading import loading
+from rlhfkit.processes import is_main
 
 HEAD_FILE = "head.safetensors"
 
@@ -53,8 +55,10 @@ class ScalarModel:
             self.head.bias.add_(offset)
 
     def save(self, path: Path) -> None:
-        """Write the body and the head."""
+        """Write the body and the head; one process does."""
         self.language_model.save(path)
+        if not is_main():
+            return
         state = {name: tensor.detach().cpu() for name, tensor in self.head.state_dict().items()}
         save_file(state, path / HEAD_FILE, metadata={"sha256": _digest(state)})
 
@@ -73,7 +77,7 @@ def load_head(path: Path, hidden_size: int) -> nn.Linear:
     file = path / HEAD_FILE
     if not file.exists():
         raise UserError(f"{path}: no {HEAD_FILE}, so this is no reward model written by rlhfkit")
-    with safe_open(str(file), framework="pt") as stored:
+    with loading(f"{file}: the head"), safe_open(str(file), framework="pt") as stored:
         state = {name: stored.get_tensor(name) for name in ("weight", "bias")}
         digest = (stored.metadata() or {}).get("sha256")
     if digest != _digest(state):

@@ -23,6 +23,9 @@ class Stage:
     after: tuple[str, ...] = ()
     """Earlier stages whose results it reads, when they are part of the run."""
 
+    by_main: bool = False
+    """Whether of several processes the main one runs it by itself: it has no models."""
+
     def groups_with(self, options: Any) -> tuple[str, ...]:
         """`groups`, and what an SFT model is chosen by: its answers. options: `stage.<name>`."""
         by_reward = getattr(options, "select_by", None) == "reward"
@@ -39,7 +42,12 @@ class Stage:
 _MODELS = ("seed", "model", "loader")
 
 STAGES = (
-    Stage("prepare", ("seed", "model"), ("demonstrations", "prompts", "eval_prompts", "rankings")),
+    Stage(
+        "prepare",
+        ("seed", "model"),
+        ("demonstrations", "prompts", "eval_prompts", "rankings"),
+        by_main=True,
+    ),
     Stage(
         "sft",
         (*_MODELS, "eval_fraction", "pretraining_eval_fraction"),
@@ -103,6 +111,7 @@ STAGES = (
         (),
         (),
         ("prepare", "sft", "rl_sft", "sample", "label", "reward_model", "rl", "evaluate"),
+        by_main=True,
     ),
 )
 

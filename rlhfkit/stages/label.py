@@ -14,11 +14,13 @@ from typing import Any
 
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
-from rlhfkit.errors import UserError
+from rlhfkit.judging import judgements_of
+from rlhfkit.protocols import Labeler
 from rlhfkit.reporting import Reporter
-from rlhfkit.run_dir import read_jsonl, write_json, write_jsonl
+from rlhfkit.run_dir import write_json, write_jsonl
 from rlhfkit.state_file import load_state, save_state
-from rlhfkit.types import Judgement, Ranking
+from rlhfkit.stored import stored_completions
+from rlhfkit.types import Completions, Judgement, Ranking
 
 RANKINGS_FILE = "rankings.jsonl"
 AGREEMENT_FILE = "agreement.json"
@@ -46,10 +48,10 @@ def run(context: Context) -> None:
 
 def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float | None]]:
     config = context.config.stage.label
-    rows = read_jsonl(context.output_of("sample", "completions.jsonl"))
+    rows = stored_completions(context.output_of("sample", "completions.jsonl"))
     judgements = _judge(context, labeler, rows)
     rankings = [
-        Ranking(row["prompt"], row["completions"], judged.ranks, row["finished"], judged.labeler)
+        Ranking(row.prompt, row.completions, judged.ranks, row.finished, judged.labeler)
         for index, (row, pool) in enumerate(zip(rows, judgements, strict=True))
         for judged in _turn(pool, index, config.labels_per_prompt)
     ]
@@ -57,9 +59,9 @@ def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float
     return rankings, measure_agreement(overlap[: config.overlap_prompts])
 
 
-def _judge(context: Context, labeler: Any, rows: list[dict[str, Any]]) -> list[list[Judgement]]:
+def _judge(context: Context, labeler: Labeler, rows: list[Completions]) -> list[list[Judgement]]:
     """Of every prompt, by every labeler; a stage that was stopped goes on where it was."""
-    found = context.checkpoints.load()
+    found = context.checkpoints.load(of_any_number=True)
     judgements: list[list[Judgement]] = []
     if found is not None:
         saved = load_state(found / _STATE_FILE)
@@ -67,11 +69,8 @@ def _judge(context: Context, labeler: Any, rows: list[dict[str, Any]]) -> list[l
     with progress_bar("label", len(rows), len(judgements)) as bar:
         while len(judgements) < len(rows):
             part = rows[len(judgements) : len(judgements) + PROMPTS_AT_ONCE]
-            prompts = [row["prompt"] for row in part]
-            ranked = labeler.rank(prompts, [row["completions"] for row in part])
-            if len(ranked) != len(part):
-                raise UserError(f"the labeler ranked {len(ranked)} of {len(part)} prompts")
-            judgements += ranked
+            prompts, texts = [row.prompt for row in part], [row.completions for row in part]
+            judgements += judgements_of(labeler, prompts, texts)
             bar.advance(len(part))
             context.checkpoints.reached(len(judgements), partial(_save, judgements))
     return judgements

@@ -4,7 +4,6 @@ Writes: report.md, reward_vs_kl.png; figure_1.png where few shots, overoptimizat
 reward was measured.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rlhfkit.context import Context
 from rlhfkit.figures import gold_curves, headline
 from rlhfkit.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
 from rlhfkit.reporting import Metrics, read_metrics, shown
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.run_dir import as_written, read_json, read_jsonl
 from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.types import SPLITS, Metric
 
@@ -71,7 +70,9 @@ def _summaries(context: Context) -> list[tuple[str, float, str]]:
     for stage, describe in _DESCRIBE.items():
         record = context.run_dir.record(stage)
         if record is not None:
-            found.append((stage, record.seconds, describe(context.run_dir.stage_dir(stage))))
+            path = context.run_dir.stage_dir(stage)
+            with as_written(path):
+                found.append((stage, record.seconds, describe(path)))
     return found
 
 
@@ -94,13 +95,14 @@ def _prepared(context: Context) -> list[str]:
     path = context.run_dir.stage_dir(STAGE) / COUNTS_FILE
     if not path.exists():
         return []
-    steps = json.loads(path.read_text(encoding="utf-8"))
-    kinds = [kind for kind in SPLITS if any(kind in step for step in steps)]
-    lines = ["", "## Data", "", f"| rows after | {' | '.join(kinds)} |"]
-    lines.append("|---" * (len(kinds) + 1) + "|")
-    for step in steps:
-        cells = " | ".join(str(step.get(kind, "")) for kind in kinds)
-        lines.append(f"| {step['step']} | {cells} |")
+    steps = read_json(path)
+    with as_written(path):
+        kinds = [kind for kind in SPLITS if any(kind in step for step in steps)]
+        lines = ["", "## Data", "", f"| rows after | {' | '.join(kinds)} |"]
+        lines.append("|---" * (len(kinds) + 1) + "|")
+        for step in steps:
+            cells = " | ".join(str(step.get(kind, "")) for kind in kinds)
+            lines.append(f"| {step['step']} | {cells} |")
     return lines
 
 
@@ -123,7 +125,7 @@ def _sample(path: Path) -> str:
 
 
 def _label(path: Path) -> str:
-    agreement = json.loads((path / "agreement.json").read_text(encoding="utf-8"))
+    agreement = read_json(path / "agreement.json")
     count = len(read_jsonl(path / "rankings.jsonl"))
     if agreement["agreement"] is None:
         return f"{count} rankings"
@@ -131,7 +133,7 @@ def _label(path: Path) -> str:
 
 
 def _reward_model(path: Path) -> str:
-    result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+    result = read_json(path / "result.json")
     if result["validation_accuracy"] is None:
         return "trained, no validation prompts"
     return (
@@ -152,7 +154,7 @@ def _rl(path: Path) -> str:
 
 
 def _evaluate(path: Path) -> str:
-    metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_json(path / "metrics.json")
     if "win_rate" not in metrics.get("rl", {}):
         return "measured"
     return f"policy preferred to SFT: {shown(Metric(**metrics['rl']['win_rate']))}"
@@ -174,14 +176,16 @@ _DESCRIBE = {
 def _plot(context: Context) -> dict[Path, str]:
     """Reward against KL over the iterations of an online optimizer."""
     path = context.run_dir.stage_dir("rl") / "metrics.jsonl"
-    rows = read_jsonl(path) if path.exists() else []
-    rows = [row for row in rows if "objective/scores" in row]
+    with as_written(path):
+        rows = read_jsonl(path) if path.exists() else []
+        rows = [row for row in rows if "objective/scores" in row]
+        kl = [float(row["objective/kl"]) for row in rows]
+        scores = [float(row["objective/scores"]) for row in rows]
+        episodes = [float(row["episode"]) for row in rows]
     if not rows:
         return {}
     figure, axes = figures.new()
-    kl = [row["objective/kl"] for row in rows]
-    scores = [row["objective/scores"] for row in rows]
-    points = axes.scatter(kl, scores, c=[row["episode"] for row in rows], cmap="viridis", zorder=2)
+    points = axes.scatter(kl, scores, c=episodes, cmap="viridis", zorder=2)
     axes.plot(kl, scores, color="0.8", linewidth=1, zorder=1)
     figure.colorbar(points, label="episodes")
     axes.set_xlabel("KL to the SFT model (nats per completion)")
@@ -193,14 +197,15 @@ def _plot(context: Context) -> dict[Path, str]:
 def _examples(context: Context, count: int = 5) -> list[str]:
     """The first held-out prompts with every policy's answer."""
     path = context.run_dir.stage_dir("evaluate") / "samples.jsonl"
-    rows = read_jsonl(path) if path.exists() else []
-    prompts = list(dict.fromkeys(row["prompt"][-1]["content"] for row in rows))[:count]
-    lines = ["", "## Examples"] if prompts else []
-    for prompt in prompts:
-        lines += ["", f"**{prompt}**", ""]
-        lines += [
-            f"- {row['policy']}: {row['completion']}"
-            for row in rows
-            if row["prompt"][-1]["content"] == prompt
-        ]
+    with as_written(path):
+        rows = read_jsonl(path) if path.exists() else []
+        prompts = list(dict.fromkeys(row["prompt"][-1]["content"] for row in rows))[:count]
+        lines = ["", "## Examples"] if prompts else []
+        for prompt in prompts:
+            lines += ["", f"**{prompt}**", ""]
+            lines += [
+                f"- {row['policy']}: {row['completion']}"
+                for row in rows
+                if row["prompt"][-1]["content"] == prompt
+            ]
     return lines

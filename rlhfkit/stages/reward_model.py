@@ -21,15 +21,16 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import TrainingArguments
 
-from rlhfkit import data
+from rlhfkit import data, processes
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
 from rlhfkit.rollout import by_micro_batch
-from rlhfkit.run_dir import read_jsonl, write_json
+from rlhfkit.run_dir import write_json
 from rlhfkit.stages.label import RANKINGS_FILE
+from rlhfkit.stored import stored_rankings
 from rlhfkit.text import TextFormat, load_text_format, plain_text
 from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import InParts, train, training_arguments
@@ -97,7 +98,8 @@ class RankingTrainer(InParts, Resumable):
         num_items_in_batch: int | None = None,
     ) -> Tensor:
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
-        return ranking_loss(model.scalar_model, inputs["elements"], num_items_in_batch)
+        own = self.accelerator.unwrap_model(model)
+        return ranking_loss(own.scalar_model, inputs["elements"], num_items_in_batch)
 
 
 class _Module(nn.Module):
@@ -146,10 +148,11 @@ def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[
     elements = _collate(list(rows))["elements"]
     correct = pairs = 0
     size = BatchSize("validation", batch_size)
-    for part, scores in size.map(elements, partial(score_elements, model)):
+    for part, scores in size.map(processes.share(elements), partial(score_elements, model)):
         for counted in chain.from_iterable(map(_by_ranking, scores, part)):
             correct += int(counted.correct)
             pairs += int(counted.pairs)
+    correct, pairs = (sum(each) for each in zip(*processes.gather([(correct, pairs)]), strict=True))
     return {
         "validation_accuracy": correct / pairs,
         "validation_pairs": pairs,
@@ -159,8 +162,7 @@ def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[
 
 def _read(context: Context) -> list[Ranking]:
     """The rankings of the label stage; those that tie everything say nothing and are dropped."""
-    rows = read_jsonl(context.output_of("label", RANKINGS_FILE))
-    rankings = [Ranking(**row) for row in rows]
+    rankings = stored_rankings(context.output_of("label", RANKINGS_FILE))
     useful = [ranking for ranking in rankings if len(set(ranking.ranks)) > 1]
     drops = Counter({"all completions tied": len(rankings) - len(useful)})
     data.report_drops(context, "rankings", +drops, len(rankings))

@@ -101,7 +101,8 @@ class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens."""
         with self.accelerator.autocast():  # the trainer's own is on the model as a whole
-            loss = completion_loss(LanguageModel(model), inputs, num_items_in_batch)
+            own = LanguageModel(self.accelerator.unwrap_model(model))
+            loss = completion_loss(own, inputs, num_items_in_batch)
         return (loss, None) if return_outputs else loss
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler:
@@ -122,7 +123,13 @@ class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
         loss = self.in_parts(
             inputs, lambda part: self.compute_loss(model, part, num_items_in_batch=count)
         )
+        self.gather_function = _everybodys  # the trainer asks next
         return loss, None, None
+
+
+def _everybodys(loss: Tensor) -> Tensor:
+    """A loss that is that of the whole batch in every process."""
+    return loss
 
 
 def completion_loss(

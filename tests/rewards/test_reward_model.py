@@ -175,13 +175,11 @@ def test_a_classifier_without_its_head_is_refused(make, tmp_path):
     model = LlamaForCausalLM(tiny.config(num_labels=1))
     model.save_pretrained(tmp_path / "gold")
     tiny.tokenizer(tmp_path / "gold", chat=True)
-    with pytest.raises(UserError, match=r"no reward model, its weights lack score\.weight"):
+    with pytest.raises(UserError, match=r"no whole model, its weights lack score\.weight"):
         reward_of(make(f"reward.reward_model.path={tmp_path / 'gold'}"))
 
 
 def test_a_path_without_a_model(make):
-    with pytest.raises(
-        UserError, match="reward model '/nowhere/at_all' cannot be loaded"
-    ) as caught:
+    with pytest.raises(UserError, match="model '/nowhere/at_all' cannot be loaded") as caught:
         reward_of(make("reward.reward_model.path=/nowhere/at_all"))
     assert "\n" not in str(caught.value)

@@ -27,6 +27,7 @@ class Setting:
 
     def sampler(self, url, **options):
         made = {"url": url, "model": BASE, "adapter_dir": str(self.folder), "response_length": 8}
+        made |= {"retries": 2, "retry_delay": 0.01}
         return ServerSampler(ServerConfig(**{**made, **options}))
 
     def asked(self, name):
@@ -125,6 +126,15 @@ def test_no_server(setting):
         with pytest.raises(UserError, match=r"no answer.*vllm serve") as error:
             draw(setting.sampler(url), setting.policy)
     one_line(error)
+
+
+def test_a_server_that_is_ill_for_a_while(setting):
+    """Asked again with the same seeds, so the completions are those of a well one."""
+    with serving(setting.stand_in) as url:
+        well = draw(setting.sampler(url), setting.policy)
+        setting.stand_in.ill = 2
+        assert draw(setting.sampler(url), setting.policy) == well
+    assert setting.stand_in.ill == 0
 
 
 def test_options_that_are_needed():

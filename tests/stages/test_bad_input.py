@@ -146,7 +146,9 @@ def test_no_disk_space_is_one_line_and_keeps_what_is_finished(
     with pytest.raises(Exception, match="sample") as error:
         runner.run()
     said = one_line(error.value)
-    assert said == "no disk space left (completions.jsonl); finished stages are kept"
+    assert (
+        said == "no disk space left (completions.jsonl); finished stages and checkpoints are kept"
+    )
     assert runner.run_dir.record("sft") is not None
     assert runner.run_dir.record("sample") is None
 
@@ -159,7 +161,10 @@ def test_no_disk_space_for_a_model_is_one_line(run, monkeypatch):
     with pytest.raises(Exception, match="sft") as error:
         run("stages=[sft]")
     said = one_line(error.value)
-    assert said == "no disk space left (while writing a model); finished stages are kept"
+    assert (
+        said
+        == "no disk space left (while writing a model); finished stages and checkpoints are kept"
+    )
 
 
 def test_a_read_only_disk(run, monkeypatch):
@@ -167,7 +172,7 @@ def test_a_read_only_disk(run, monkeypatch):
         raise OSError(30, "Read-only file system", str(path))
 
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
-    with pytest.raises(UserError, match=r"sft: cannot be written \(Read-only file system\)"):
+    with pytest.raises(UserError, match=r"run: cannot be written \(Read-only file system\)"):
         run("stages=[sft]")
 
 
