@@ -9,7 +9,7 @@ from pathlib import Path
 from rlhfkit.command_errors import one_line
 from rlhfkit.console import quiet_libraries
 from rlhfkit.errors import Stopped, UserError, nearest
-from rlhfkit.processes import first_to_fail, is_main
+from rlhfkit.processes import count, first_to_fail
 
 COMMANDS = ("run", "plan", "plugins", "stages", "export", "compare")
 
@@ -34,8 +34,8 @@ def _dispatch(arguments: list[str]) -> None:
     if not arguments:
         raise UserError("say what to run, as in `rlhfkit recipe=quickstart`, or see rlhfkit --help")
     command, rest = _split_command(arguments)
-    if command != "run" and not is_main():
-        return
+    if command != "run" and count() > 1:
+        raise UserError(f"rlhfkit {command}: one process does it, without accelerate launch")
     from rlhfkit.plugin_manager import load_plugins
 
     plugins = load_plugins()
@@ -85,10 +85,10 @@ def _refuse_arguments(command: str, rest: list[str]) -> None:
 
 
 def _report(error: Exception, arguments: list[str]) -> None:
-    _leave_it_to_another(1)
     from rlhfkit.runner import StageFailed
 
     message = one_line(error)
+    _leave_it_to_another(1 if message is None else 2)
     if message is not None:
         resumable = isinstance(error, StageFailed | Stopped)
         resume = f"; resume with: {_command_line(arguments)}" if resumable else ""

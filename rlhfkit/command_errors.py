@@ -27,12 +27,12 @@ def one_line(error: BaseException) -> str | None:
         return _hydra(error)
     if isinstance(error, OSError):  # before any stage: the run directory cannot be made
         return _disk(error) or _elsewhere(error)
-    for inner in _chain(error.__cause__):
-        if isinstance(inner, OSError) and (said := _disk(inner)):
-            return said
-        # safetensors and torch have exceptions of their own for a full disk
+    if isinstance(error.__cause__, OSError) and (said := _disk(error.__cause__)):
+        return said
+    for inner in _chain(error):
+        # safetensors, torch and datasets have exceptions of their own for a full disk
         if any(words in str(inner) for words in _FULL):
-            return _no_space("while writing a model")
+            return _no_space(getattr(inner, "filename", None) or "while writing a model")
     if type(error).__name__ == "OutOfMemoryError":  # torch's, and no batch was left to halve
         return (
             "out of memory for models and optimizer states: try loader=qlora, "
@@ -63,7 +63,7 @@ _FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, err
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came of: of a stage's, libraries wrap the one that says why."""
+    """An error and what it came of: libraries wrap the one that says why."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -49,7 +49,7 @@ class ModelConfig:
     numbers are the same."""
 
     trust_remote_code: bool = False
-    """Run code that comes with the model. Never set by a recipe."""
+    """Run code that comes with this model, and with no other. Never set by a recipe."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

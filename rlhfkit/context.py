@@ -103,7 +103,8 @@ class Context:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
-        processes.join()
+        if processes.count() > 1:
+            processes.join()
         if AcceleratorState._shared_state.get("_mixed_precision") != self.mixed_precision:
             AcceleratorState._reset_state()  # of a plan for another kind of device
         return Accelerator(mixed_precision=self.mixed_precision)

@@ -16,7 +16,7 @@ from rlhfkit.config import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.models.loading import is_adapter, load_causal_lm
+from rlhfkit.models.loading import adapter_weights, is_adapter, load_causal_lm
 from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.run_dir import RECORD, RunDir, StageRecord
@@ -106,6 +106,7 @@ def _write(context: Context, source: Path, target: Path) -> None:
 def _merged(context: Context, adapter: Path) -> Any:
     """The base model, unquantised whatever the loader, with the adapter added to its weights."""
     base = load_causal_lm(context)
+    adapter_weights(str(adapter))
     return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 

@@ -34,10 +34,15 @@ Useful
   rlhfkit recipe=NAME kl=none run_name=other reuse=runs/NAME   take over the stages that are equal
   rlhfkit export recipe=NAME export.stage=rl export.merged=true export.to=DIR
   rlhfkit recipe=NAME force_from=STAGE   make a stage and all after it again
+  accelerate launch --config_file conf/accelerate/ddp_2gpu.yaml -m rlhfkit recipe=NAME
   rlhfkit --config-dir DIR recipe=MINE   recipes of your own: DIR/recipe/MINE.yaml
   rlhfkit --shell-completion install=bash
   rlhfkit --hydra-help                   flags of Hydra, which composes the options
 """
+
+
+_OF_THE_LAUNCHER = "accelerate"
+"""Files of `accelerate launch --config_file`, no config group."""
 
 
 def show_help(plugins: Plugins) -> None:
@@ -45,7 +50,7 @@ def show_help(plugins: Plugins) -> None:
     groups = {name: set(found) for name, found in plugins.components.items()}
     for package in ("rlhfkit_conf", "rlhfkit_recipes", *plugins.config_packages()):
         for folder in files(package).iterdir():
-            if folder.is_dir():
+            if folder.is_dir() and folder.name != _OF_THE_LAUNCHER:
                 options = [file.name for file in folder.iterdir() if file.name.endswith(".yaml")]
                 if options:
                     names = {name.removesuffix(".yaml") for name in options}

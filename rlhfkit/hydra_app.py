@@ -12,6 +12,7 @@ from omegaconf import DictConfig, open_dict
 from rlhfkit import processes
 from rlhfkit.command_errors import composing
 from rlhfkit.config import register_configs
+from rlhfkit.config_guard import guard_configs
 from rlhfkit.console import quiet_libraries
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.runner import Runner
@@ -29,6 +30,7 @@ processes run."""
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
     """Compose the configuration from the arguments; then run, plan, export or show its stages."""
+    guard_configs()
     register_configs(plugins)
     failures: list[Exception] = []
     SweepDirectory.place = None

@@ -229,7 +229,7 @@ class OnlineOptimizer(ABC):
 
     def drift_metrics(self) -> dict[str, float]:
         """How far sampler and update are apart, in nats; nothing where the policy stood still."""
-        drifts = processes.gather_tensors(self._drift, self.roles.policy.device)
+        drifts = processes.gather_tensors(self._drift)
         if not drifts:
             return {}
         drift = torch.cat(drifts)

@@ -88,13 +88,13 @@ def gather(results: list[T]) -> list[T]:
     return [result for part in parts for result in part]
 
 
-def gather_tensors(rows: Sequence["Tensor"], device: "torch.device") -> list["Tensor"]:
-    """The same of tensors of any shapes, on the device of all; as fast as the network is."""
+def gather_tensors(rows: Sequence["Tensor"]) -> list["Tensor"]:
+    """The same of tensors of one type and any shapes, on this process's device; not pickled."""
     if count() == 1:
         return list(rows)
     import torch
 
-    join()
+    device = join()
     shapes = gather([[(row.shape, row.dtype) for row in rows]])
     known = [shape for part in shapes for shape in part]
     if not known:
@@ -114,10 +114,9 @@ def total(number: "Tensor") -> "Tensor":
         return number
     import torch.distributed
 
-    join()
-    summed = number.detach().clone()
+    summed = number.detach().to(join(), copy=True)
     torch.distributed.all_reduce(summed)
-    return summed
+    return summed.to(number.device)
 
 
 def sum_gradients(parameters: Iterable["Tensor"]) -> None:
@@ -128,8 +127,7 @@ def sum_gradients(parameters: Iterable["Tensor"]) -> None:
     import torch
 
     every = list(parameters)
-    device = every[0].device
-    found = total(torch.tensor([row.grad is not None for row in every], device=device).int())
+    found = total(torch.tensor([row.grad is not None for row in every]).int())
     wanted = [row for row, times in zip(every, found.tolist(), strict=True) if times]
     for row in wanted:
         if row.grad is None:
@@ -170,17 +168,18 @@ def first_to_fail() -> bool:
         return True
 
 
-def join() -> None:
-    """Meet the other processes, as accelerate does, where that has not happened yet."""
-    if count() == 1:
-        return
+def join() -> "torch.device":
+    """Meet the other processes, as accelerate does, where that has not happened yet; gives the
+    device of this one."""
     import torch
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
     if not torch.accelerator.is_available():  # accelerate takes it for a single process otherwise
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=LONGEST_WAIT)
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
+    device: torch.device = PartialState(cpu=on_cpu, timeout=LONGEST_WAIT).device
+    return device
 
 
 def leave() -> None:
@@ -210,7 +209,7 @@ def _buckets(rows: Sequence["Tensor"]) -> Iterator[list["Tensor"]]:
     bucket: list[Tensor] = []
     for row in rows:
         full = sum(each.numel() for each in bucket) + row.numel() > BUCKET
-        if bucket and (full or row.dtype != bucket[0].dtype):
+        if bucket and (full or (row.dtype, row.device) != (bucket[0].dtype, bucket[0].device)):
             yield bucket
             bucket = []
         bucket.append(row)

@@ -136,7 +136,7 @@ def by_micro_batch(
     for rows, values in size.map(order, of, lengths):
         for row, value in zip(rows, values, strict=True):
             results[row] = value
-    return processes.gather_tensors([results[row] for row in own], model.device)
+    return processes.gather_tensors([results[row] for row in own])
 
 
 def teacher_forced_logprobs(

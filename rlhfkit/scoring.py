@@ -110,13 +110,13 @@ def _checked(name: str, values: Any, count: int) -> list[float]:
         # of one without length, which may never end, as many as are wanted and one more
         listed = list(values) if hasattr(values, "__len__") else list(islice(values, count + 1))
     except TypeError:
-        raise Stopped(f"reward {name}: returned {values!r:.80} and not a list of numbers") from None
+        raise Stopped(f"reward {name}: returned {_short(values)} and no list of numbers") from None
     if len(listed) != count:
         raise Stopped(f"reward {name}: returned {len(listed)} numbers for {count} completions")
     for index, value in enumerate(listed):
         if not _is_finite(value):
             raise Stopped(
-                f"reward {name}: returned {value!r:.80} for completion {index + 1} of {count}, "
+                f"reward {name}: returned {_short(value)} for completion {index + 1} of {count}, "
                 f"which is not finite"
             )
     return [float(value) for value in listed]
@@ -131,3 +131,7 @@ def _is_finite(value: Any) -> bool:
         )
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _short(value: Any) -> str:
+    return f"{' '.join(repr(value).split()):.80}"

@@ -116,7 +116,7 @@ class RewardModelConfig(TrainingConfig):
     """Share of the prompts, never of pairs, kept for validation accuracy."""
 
     per_device_train_batch_size: int = 4
-    """In prompts: all K completions of a prompt are one batch element."""
+    """In prompts, of each process: all K completions of a prompt are one batch element."""
 
     max_completion_length: int = 256
     """Completions are cut to this many tokens: a ranking needs all of its K."""
@@ -140,10 +140,10 @@ class RlConfig:
     """How many completions are sampled in all."""
 
     batch_size: int = 64
-    """Episodes per iteration."""
+    """Episodes per iteration, of all processes together."""
 
     micro_batch_size: int = 16
-    """Sequences per forward pass; changes speed and memory, not results."""
+    """Sequences per forward pass of a process; changes speed and memory, not results."""
 
     gradient_checkpointing: bool = False
     """As in sft and reward_model; for the updates of online optimizers."""

@@ -21,8 +21,8 @@ from rlhfkit.state_file import State, load_state, save_state
 
 _STATE_FILE = "trainer.safetensors"
 _COUNTS = (
-    "_total_loss_scalar", "_globalstep_last_logged", "current_flos",  # transformers'
-    "_total_train_tokens", "_step",  # TRL's
+    "_total_loss_scalar", "_globalstep_last_logged", "current_flos",
+    "_total_train_tokens",  # TRL's
 )  # fmt: skip
 
 

@@ -118,6 +118,11 @@ class InParts:
             dealer.num_processes, dealer.process_index, dealer.even_batches = 1, 0, False
         return loader
 
+    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
+        """Of a batch, whose share in every process the trainer adds up."""
+        every: int = super().floating_point_ops(inputs)  # type: ignore[misc]
+        return every // processes.count()
+
     @cached_property
     def _batch_size(self) -> BatchSize:
         return BatchSize(

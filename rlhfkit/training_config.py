@@ -28,6 +28,8 @@ class TrainingConfig:
 
     num_train_epochs: float = 1.0
     per_device_train_batch_size: int = 8
+    """Of each process: two of 4 make the same steps as one of 8."""
+
     gradient_accumulation_steps: int = 1
     lr_scheduler_type: str = "cosine"
     min_lr_rate: float = 0.0

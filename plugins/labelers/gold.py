@@ -15,7 +15,8 @@ class RewardModelLabeler:
     def __init__(self, config: RewardModelLabelerConfig, context: Context) -> None:
         self._name = f"reward-model:{config.path}"
         self._tie_margin = config.tie_margin
-        self._reward = load_reward(context, config.path, config.batch_size)
+        trust = config.trust_remote_code
+        self._reward = load_reward(context, config.path, config.batch_size, trust)
 
     def rank(
         self, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]

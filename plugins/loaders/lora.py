@@ -9,7 +9,6 @@ import peft
 import torch
 from peft import PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import safe_open
 from torch import nn
 from transformers import BitsAndBytesConfig
@@ -19,6 +18,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import (
     ADAPTER_FILE,
+    adapter_weights,
     choose_dtype,
     is_adapter,
     load_causal_lm,
@@ -108,6 +108,7 @@ class LoraLoader:
 
     def _with_stored(self, model: Any, name: str, path: str, trainable: bool) -> Any:
         self._check_base(path)
+        weights = adapter_weights(path)
         options = {"adapter_name": name, "is_trainable": trainable}
         with loading(f"{path}: the adapter"):
             try:
@@ -119,7 +120,7 @@ class LoraLoader:
                 if "size mismatch" in str(error):
                     raise self._misfit(path) from error
                 raise
-        if not _is_whole(model, name, path):
+        if not _is_whole(model, name, weights):
             raise self._misfit(path)
         return model
 
@@ -176,12 +177,9 @@ class QloraLoader(LoraLoader):
         return model
 
 
-def _is_whole(model: Any, name: str, path: str) -> bool:
+def _is_whole(model: Any, name: str, weights: Path) -> bool:
     """Whether every stored tensor found its place and no place was left over; PEFT only warns."""
-    file = Path(path) / SAFETENSORS_WEIGHTS_NAME
-    if not file.exists():  # PEFT's older format
-        return True
-    with safe_open(str(file), framework="pt") as stored:
+    with safe_open(str(weights), framework="pt") as stored:
         found = sum("lora_" in key for key in stored.keys())  # noqa: SIM118
     names = [key for key, _ in model.named_parameters() if "lora_" in key]
     return found == sum(f".{name}." in key for key in names)

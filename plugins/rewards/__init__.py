@@ -21,6 +21,9 @@ class RewardModelRewardConfig:
 
     batch_size: int = 16
 
+    trust_remote_code: bool = False
+    """Run code that comes with a classifier. Never set by a recipe."""
+
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "batch_size")

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import pad_right
-from rlhfkit.models.loading import check_whole, choose_dtype, loading, locate
+from rlhfkit.models.loading import check_whole, choose_dtype, load_pretrained, loading
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.text import plain_text
 from rlhfkit.types import Messages
@@ -83,20 +83,22 @@ class ClassifierReward:
         return logits
 
 
-def load_classifier(context: Context, path: str, batch_size: int) -> ClassifierReward:
+def load_classifier(
+    context: Context, path: str, batch_size: int, trust_remote_code: bool = False
+) -> ClassifierReward:
     """The classifier of a directory or hub name; `UserError` unless it gives one number and its
     head is stored with it."""
-    options = {"trust_remote_code": context.config.model.trust_remote_code}
-    name = locate(context, path)
-    with loading(f"reward model '{path}'"):
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            name,
-            dtype=choose_dtype(context),
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **options,
-        )
+    tokenizer = load_pretrained(AutoTokenizer, context, path, trust=trust_remote_code)
+    model, info = load_pretrained(
+        AutoModelForSequenceClassification,
+        context,
+        path,
+        trust=trust_remote_code,
+        dtype=choose_dtype(context),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        use_safetensors=True,
+    )
     if model.config.num_labels != 1:
         raise UserError(f"{path}: {model.config.num_labels} labels, but a reward model has one")
     check_whole(path, info)

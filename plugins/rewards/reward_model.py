@@ -18,18 +18,21 @@ from rlhfkit_plugins.rewards.classifier import load_classifier
 def build(config: RewardModelRewardConfig, context: Context) -> RewardFunction:
     """The reward function of these options: of `path`, of the models in memory, or of the run."""
     if config.path is not None:
-        return load_reward(context, config.path, config.batch_size)
+        trust = config.trust_remote_code
+        return load_reward(context, config.path, config.batch_size, trust)
     if context.roles is not None and context.roles.reward is not None:
         return IdsReward(context.roles.reward, config.batch_size, shares_lower=True)
     path = context.output_of("reward_model", "model")
     return IdsReward(context.build("loader").scalar_model(str(path)), config.batch_size)
 
 
-def load_reward(context: Context, path: str, batch_size: int) -> RewardFunction:
+def load_reward(
+    context: Context, path: str, batch_size: int, trust_remote_code: bool = False
+) -> RewardFunction:
     """The reward function of a directory or hub name, from texts alone: the model may have another
     tokenizer than the run's."""
     if not (Path(path) / HEAD_FILE).exists():
-        return load_classifier(context, path, batch_size)
+        return load_classifier(context, path, batch_size, trust_remote_code)
     model: ScalarModel = context.build("loader").scalar_model(path)
     return TextReward(IdsReward(model, batch_size), _text_format(context, path))
 

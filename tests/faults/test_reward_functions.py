@@ -59,8 +59,8 @@ def test_numbers_of_any_kind(returned):
     [
         ([1.0], "returned 1 numbers for 2 completions"),
         ([1.0] * 3, "returned 3 numbers for 2 completions"),
-        (1.0, "returned 1.0 and not a list of numbers"),
-        (None, "returned None and not a list of numbers"),
+        (1.0, "returned 1.0 and no list of numbers"),
+        (None, "returned None and no list of numbers"),
         ([1.0, None], "returned None for completion 2 of 2, which is not finite"),
         (["good", 1.0], "returned 'good' for completion 1 of 2"),
         ([1.0, float("nan")], "returned nan for completion 2 of 2"),

@@ -17,7 +17,7 @@ def contents(root: Path) -> dict[str, object]:
     found = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
-        if path.is_file() and name.parts[0] not in _UNEQUAL and path.name != ".lock":
+        if path.is_file() and name.parts[0] not in _UNEQUAL and not path.name.startswith(".lock"):
             found[str(name)] = _content(path)
     return found
 

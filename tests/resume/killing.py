@@ -1,17 +1,24 @@
 """Runs that are killed with SIGKILL and started again until they end.
 
-`python -m tests.resume.killing FOLDER MINUTES` goes on for that long: `make soak`. Every start is a
-fork of one process that has imported everything, so that kills fall into the work.
+`python -m tests.resume.killing FOLDER MINUTES OPTION...` goes on for that long, and ends with a few
+kills for 0 minutes. Every start is a fork of one process that has imported everything, so that
+kills fall into the work.
 """
 
+import json
 import os
 import random
+import resource
+import shutil
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count, cycle
 from pathlib import Path
+
+import psutil
 
 from rlhfkit import checkpoint_files, cli
 from rlhfkit.run_dir import RECORD, STARTED
@@ -54,14 +61,11 @@ def wait(child: int) -> int:
 
 
 def kill_after(arguments: Sequence[str], seconds: float) -> int:
-    """The exit status of a run that has so much time."""
+    """The exit status of a run that has so much time of a processor, however busy that is."""
     child = start(arguments)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        number, status = os.waitpid(child, os.WNOHANG)
-        if number:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
+    process = psutil.Process(child)
+    while process.status() != psutil.STATUS_ZOMBIE and sum(process.cpu_times()[:2]) < seconds:
+        time.sleep(0.002)
     os.kill(child, signal.SIGKILL)
     return wait(child)
 
@@ -103,22 +107,62 @@ def stage_of(run: Path) -> str:
     return running[0] if running else "between stages"
 
 
-def soak(folder: Path, minutes: float, arguments: Sequence[str]) -> Counter[str]:
-    """Kill runs at random moments; gives the kills by stage. AssertionError for a run that ends
-    otherwise than one never killed."""
-    import_everything()
-    began = time.monotonic()
-    assert wait(start([*arguments, f"run_dir={folder / 'whole'}"])) == 0
-    seconds = time.monotonic() - began
+def kill_every_write(folder: Path, arguments: Sequence[str]) -> Counter[str]:
+    """Kill a run in writing one checkpoint after the other; gives the kills by stage."""
+    kills: Counter[str] = Counter()
+    own = [*arguments, f"run_dir={folder}"]
+    turns = cycle([("renamed", 1), ("aside", 2), ("digests", 2)])  # each a checkpoint further
+    while status := kill_while_writing(own, *next(turns)):
+        assert status == -signal.SIGKILL
+        kills[stage_of(folder)] += 1
+    return kills
+
+
+def kill_at_random(folder: Path, arguments: Sequence[str], seconds: float) -> Counter[str]:
+    """Kill a run at random moments, at most that much work apart; gives the kills by stage."""
+    kills: Counter[str] = Counter()
+    own = [*arguments, f"run_dir={folder}"]
+    while status := kill_after(own, random.uniform(0, seconds)):
+        assert status == -signal.SIGKILL
+        kills[stage_of(folder)] += 1
+    return kills
+
+
+def never_killed(folder: Path, arguments: Sequence[str]) -> float:
+    """Such a run; gives the seconds of a processor that it takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    assert wait(start([*arguments, f"run_dir={folder}"])) == 0
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+
+def soak(folder: Path, minutes: float, arguments: Sequence[str]) -> None:
+    """Run after run, each killed until it ends; AssertionError for one that ends otherwise."""
+    deadline = time.monotonic() + 60 * minutes
+    seconds = never_killed(folder / "whole", arguments)
     wanted = contents(folder / "whole")
     kills: Counter[str] = Counter()
-    runs = 0
-    while time.monotonic() < began + 60 * minutes:
-        runs += 1
-        run = folder / f"killed_{runs}"
-        while status := kill_after([*arguments, f"run_dir={run}"], random.uniform(0, seconds / 2)):
-            assert status == -signal.SIGKILL
-            kills[stage_of(run)] += 1
+    for number in count(1):
+        if time.monotonic() > deadline:
+            return
+        run = folder / f"killed_{number}"
+        kills += kill_at_random(run, arguments, seconds / 3)
         assert contents(run) == wanted, f"{run} differs from {folder / 'whole'}"
-        print(f"{runs} runs, {sum(kills.values())} kills: {dict(kills)}", flush=True)
-    return kills
+        shutil.rmtree(run)
+        print(f"{number} runs, {sum(kills.values())} kills: {dict(kills)}", flush=True)
+
+
+def test(folder: Path, arguments: Sequence[str]) -> None:
+    """Three runs of the same: never killed, in writing, and at random; tells the kills."""
+    seconds = never_killed(folder / "whole", arguments)
+    writing = kill_every_write(folder / "writing", arguments)
+    anywhere = kill_at_random(folder / "anywhere", arguments, seconds / 4)
+    print(json.dumps({"writing": writing, "anywhere": anywhere}))
+
+
+if __name__ == "__main__":
+    place, minutes, *given = sys.argv[1:]
+    import_everything()
+    if float(minutes):
+        soak(Path(place), float(minutes), given)
+    else:
+        test(Path(place), given)

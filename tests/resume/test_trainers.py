@@ -1,12 +1,22 @@
 """A stage with a trainer of transformers or TRL, killed and started again, leaves what it leaves
 when it is never stopped, bit by bit."""
 
+import json
+import signal
+import time
+
 import pytest
 
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.run_dir import read_jsonl
+from rlhfkit.stopping import Stopped
 
 TIMING = ("runtime", "_per_second", "step_time")
+PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How files of torch.save and pickle begin."""
+
+PAUSE_S = 0.5
+"""Before a signal: longer than a process takes that trains nothing more."""
 
 
 class Killed(BaseException):
@@ -15,50 +25,67 @@ class Killed(BaseException):
 
 @pytest.fixture
 def kill(monkeypatch):
-    """`kill.after(3)`: at the third place of a process that it could save at."""
-    reached, places = Checkpoints.reached, []
+    """`kill(3)`: the process that starts now, at the third place where it may save; `kill(None)`:
+    no process; `kill(3, signal.SIGTERM)`: by a signal that can be handled."""
+    reached, places, wanted = Checkpoints.reached, [], [None, None]
 
     def counted(self, step, write):
-        reached(self, step, write)
         places.append(step)
-        if len(places) == kill.after:
+        now = len(places) == wanted[0]
+        if now and wanted[1] is not None:
+            time.sleep(PAUSE_S)
+            signal.raise_signal(wanted[1])
+        reached(self, step, write)
+        if now:
             raise Killed
 
-    class Kill:
-        after = None
+    def kill(after, number=None):
+        wanted[:] = after, number
+        places.clear()
 
-        def __call__(self, after):
-            self.after = after
-            places.clear()
-
-    kill = Kill()
     monkeypatch.setattr(Checkpoints, "reached", counted)
     return kill
 
 
 @pytest.fixture
-def leaves(run_tiny, tiny_files, kill, tmp_path):
+def process(run_tiny, tiny_files, tmp_path):
+    """`process(name, stage, *overrides)`: run a stage in a directory of this name, and give its."""
+
+    def run(name, stage, *overrides):
+        rankings = ["labeler=imported", f"data.files.rankings={tiny_files['rankings']}"]
+        run_tiny(f"run_dir={tmp_path / name}", *rankings, *overrides, f"stages=[{stage}]")
+        return tmp_path / name / stage.split(",")[-1]
+
+    return run
+
+
+@pytest.fixture
+def leaves(process, kill, tmp_path):
     """`leaves("sft", 2, *overrides)`: what a stage leaves whose processes are killed at the second
     place each, as long as there is one; never with None."""
 
     def run(stage, after, *overrides):
-        folder = tmp_path / f"{stage}_{after}"
-        rankings = ["labeler=imported", f"data.files.rankings={tiny_files['rankings']}"]
-        common = [f"run_dir={folder}", *rankings, *overrides]
+        kill(None)
         if stage != "sft":
-            kill(None)
-            run_tiny(*common, "stages=[sft,label]")
-        killed = True
-        while killed:
+            process(str(after), "sft,label", *overrides)
+        while True:
             kill(after)
             try:
-                run_tiny(*common, f"stages=[{stage}]", "checkpoint.save_steps=1")
-                killed = False
+                return contents(process(str(after), stage, *overrides, "checkpoint.save_steps=1"))
             except Killed:
-                assert list((folder / stage / "checkpoints").glob("step_*"))
-        return contents(folder / stage)
+                assert list((tmp_path / str(after) / stage / "checkpoints").glob("step_*"))
+                assert not pickled(tmp_path / str(after))
 
     return run
+
+
+def pickled(folder):
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and (path.suffix in (".bin", ".pt", ".pth", ".pkl") or path.read_bytes()[:2] in PICKLED)
+    ]
 
 
 def contents(folder):
@@ -77,21 +104,31 @@ def contents(folder):
     return found
 
 
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name] != other[name]] == []
+
+
 SFT = (
     "stage.sft.per_device_train_batch_size=2", "stage.sft.gradient_accumulation_steps=2",
     "stage.sft.learning_rate=0.01", "stage.sft.logging_steps=2", "stage.sft.warmup_steps=2",
     "stage.sft.residual_dropout=0.2", "stage.sft.validation_fraction=0.2",
     "stage.sft.pretraining_fraction=0.2", "stage.sft.num_train_epochs=2",
 )  # fmt: skip
-ONLINE = ("reward=[length]", "kl=adaptive", "kl.horizon=10", "stage.rl.micro_batch_size=2")
+"""Three steps an epoch."""
+
+ONLINE = (
+    "reward=[length]", "stage.rl.use_score_scaling=true", "kl=adaptive", "kl.horizon=10",
+    "stage.rl.micro_batch_size=2", "optimizer.learning_rate=0.01",
+)  # fmt: skip
 CASES = {
     "sft": (1, "sft", *SFT, "stage.sft.select_by=loss"),
     "sft, not by length": (2, "sft", *SFT, "stage.sft.group_by_length=false", "loader=full"),
-    "sft, half an epoch": (2, "sft", *SFT[:-1], "stage.sft.num_train_epochs=1.5"),
+    "sft, half an epoch": (1, "sft", *SFT, "stage.sft.num_train_epochs=1.5"),
     "reward_model": (
-        2, "reward_model", "stage.reward_model.num_train_epochs=2",
+        2, "reward_model", "stage.reward_model.num_train_epochs=2", "loader.lora_dropout=0.2",
         "stage.reward_model.learning_rate=0.01", "stage.reward_model.logging_steps=3",
-        "loader.lora_dropout=0.2",
+        "stage.reward_model.optim=adamw_8bit",
     ),
     "dpo": (
         2, "rl", "optimizer=dpo", "optimizer.num_train_epochs=2", "optimizer.learning_rate=0.01",
@@ -105,6 +142,37 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_killed_and_started_again_as_often_as_it_takes(leaves, case):
     after, stage, *overrides = CASES[case]
-    once, often = leaves(stage, None, *overrides), leaves(stage, after, *overrides)
-    assert once.keys() == often.keys()
-    assert [name for name in once if once[name] != often[name]] == []
+    assert_same(leaves(stage, None, *overrides), leaves(stage, after, *overrides))
+
+
+def test_of_a_damaged_checkpoint_and_a_half_written_model_nothing_is_used(
+    process, kill, capsys, tmp_path
+):
+    options = [*SFT, "stage.sft.select_by=loss", "stage.sft.learning_rate=1"]
+    once = contents(process("once", "sft", *options))
+    first, second = json.loads(once["epochs.json"])
+    assert first["score"] > second["score"], "the case needs a first epoch that stays the best"
+    kill(5)
+    with pytest.raises(Killed):
+        process("often", "sft", *options, "checkpoint.save_steps=1")
+    kill(None)
+    capsys.readouterr()
+    for half in ("checkpoints/step_000005/trainer", "model/adapter_model"):
+        (tmp_path / "often" / "sft" / f"{half}.safetensors").write_bytes(b"half")
+    assert_same(once, contents(process("often", "sft", *options)))
+    assert (
+        "trainer.safetensors is missing or was altered; the one before" in capsys.readouterr().out
+    )
+
+
+def test_sigterm_saves_first_and_the_time_is_that_of_both_processes(process, kill, tmp_path):
+    once = contents(process("once", "sft", *SFT))
+    kill(4, signal.SIGTERM)
+    with pytest.raises(Stopped):
+        process("often", "sft", *SFT, "checkpoint.save_minutes=null")
+    (saved,) = (tmp_path / "often" / "sft" / "checkpoints").iterdir()
+    assert saved.name == "step_000004"
+    kill(None)
+    folder = process("often", "sft", *SFT)
+    assert_same(once, contents(folder))
+    assert read_jsonl(folder / "metrics.jsonl")[-1]["train_runtime"] > PAUSE_S

@@ -1,0 +1,62 @@
+"""What two processes do in test_processes.py; `python -m tests.processes.programs FILE` writes what
+the main one found."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from rlhfkit import processes
+from tests.processes.test_processes import ROWS
+
+
+def gradients():
+    """Of a parameter that one process has, of one that all have, of one that none has."""
+    one, both, none = (torch.nn.Parameter(torch.ones(2, 2)) for _ in range(3))
+    if processes.rank() == 1:
+        one.grad = torch.full((2, 2), 3.0)
+    both.grad = torch.full((2, 2), 1.0 + processes.rank())
+    processes.sum_gradients([one, both, none])
+    return [None if row.grad is None else row.grad.flatten().tolist() for row in (one, both, none)]
+
+
+def tensors(count):
+    """[i] + 1 numbers i in each process's share of `count` rows, one without any dimension."""
+    rows = [torch.full((row + 1,), float(row)) for row in processes.share(range(count))]
+    rows = [row.squeeze(0) if len(row) == 1 else row for row in rows]
+    return [row.tolist() for row in processes.gather_tensors(rows)]
+
+
+def inside():
+    """Whether a shared computation is alone, by whom it is done."""
+    return processes.shared(
+        lambda rows: [(processes.count(), processes.is_main()) for _ in rows], [1, 2]
+    )
+
+
+def main(place):
+    ran = []
+    processes.by_main(ran.append, "main")
+    found = {
+        "count": processes.count(),
+        "gathered": [processes.gather(list(processes.share(range(n)))) for n in ROWS],
+        "shared": [
+            processes.shared(lambda rows: [2 * row for row in rows], range(n)) for n in ROWS
+        ],
+        "tensors": [tensors(n) for n in ROWS],
+        "inside": inside(),
+        "gradients": gradients(),
+        "total": float(processes.total(torch.tensor(1.0 + processes.rank()))),
+        "by_main": processes.gather(ran),
+        "draws": processes.gather(
+            [torch.rand(1, generator=processes.generator(0, torch.device("cpu"))).item()]
+        ),
+    }
+    if processes.is_main():
+        Path(place).write_text(json.dumps(found))
+    processes.leave()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

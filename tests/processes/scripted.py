@@ -1,0 +1,46 @@
+"""A plugin with sampler=scripted: what it answers depends on the prompt and on how many samplers
+there were before, so that one process and several train on the same completions."""
+
+import itertools
+import random
+from dataclasses import dataclass
+
+from rlhfkit import hookimpl
+from rlhfkit.component import Component
+from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit.types import Response
+from rlhfkit_plugins.samplers import BatchedConfig
+
+
+@dataclass
+class ScriptedConfig(BatchedConfig):
+    """Answers of one to `response_length` tokens, every other one ended."""
+
+
+class ScriptedSampler:
+    made = itertools.count()
+
+    def __init__(self, config, context=None):
+        self.temperature, self._longest = config.temperature, config.response_length
+        self._number = next(self.made)
+
+    def sample(self, model, prompts, eos_token_id, generator):
+        drawn = [self._answer(tuple(prompt), eos_token_id) for prompt in prompts]
+        logprobs = teacher_forced_logprobs(
+            model, prompts, drawn, self.temperature, BatchSize("scripted", 4)
+        )
+        return [
+            Response(ids, row.tolist(), finished=ids[-1] == eos_token_id)
+            for ids, row in zip(drawn, logprobs, strict=True)
+        ]
+
+    def _answer(self, prompt, eos_token_id):
+        chance = random.Random(repr((self._number, prompt)))
+        words = [chance.randrange(5, 20) for _ in range(chance.randint(1, self._longest))]
+        return [*words[:-1], eos_token_id] if chance.random() < 0.5 else words
+
+
+@hookimpl
+def samplers():
+    return [Component("scripted", ScriptedConfig, "tests.processes.scripted:ScriptedSampler")]
