@@ -83,6 +83,8 @@ class Runner:
         self._lenders = Lenders(config.reuse, self.run_dir)
         self._lent: dict[str, StageRecord | None] = {}
         self._check_order()
+        if config.force_from is not None:
+            find_stage(config.force_from)
 
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
