@@ -61,9 +61,12 @@ def test_a_signal_saves_and_ends_with_the_command_that_goes_on(
     assert not (tmp_path / "run" / "rl" / "checkpoints").exists()
 
 
-def test_a_second_signal_ends_at_once(command, signalled, tmp_path, monkeypatch):
-    monkeypatch.setattr("rlhfkit.online.set_rates", lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    signalled(signal.SIGTERM)
+def test_a_second_signal_ends_at_once(command, tmp_path, monkeypatch):
+    def twice(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("rlhfkit.online.set_rates", twice)
     code, said = command()
     assert code == 130
     assert "interrupted; go on with: rlhfkit run" in said
