@@ -18,6 +18,7 @@ _CALLABLES = ("_target_", "()", "class")
 _HARMLESS = re.compile(
     r"rlhfkit\.sweep\.SweepDirectory|(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
     r"|logging\.(handlers\.)?\w+Handler|colorlog\.ColoredFormatter"
+    r"|rlhfkit\.sweep\.SweepDirectory"
 )
 _MAKES_NODES = re.compile(r"\$\{\s*oc\.(create|decode)")
 """Resolvers that could hide such a key in a text."""
