@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from rlhfkit.config_guard import guard_configs
+from rlhfkit.config_guard import GuardedConfigLoader, guard_configs
 from rlhfkit.errors import UserError
 from rlhfkit.models.loading import load_causal_lm, load_tokenizer
 from rlhfkit.stages.sample import load_policy
@@ -226,6 +228,14 @@ def test_what_a_recipe_names_is_not_called(tmp_path, mark, place):
     done = rlhfkit(*options, cwd=tmp_path, check=2)
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_takes_the_guard_into_other_processes():
+    """Launchers pickle the loader of configs."""
+    guard_configs()
+    with initialize_config_module("rlhfkit_conf", version_base="1.3"):
+        loader = GlobalHydra.instance().hydra.config_loader
+        assert type(pickle.loads(pickle.dumps(loader))) is GuardedConfigLoader
 
 
 def test_hydras_own_plugins_and_logs_may_be_chosen(make_raw):
