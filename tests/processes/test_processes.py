@@ -74,7 +74,7 @@ def test_every_process_goes_on_with_its_own_random_numbers(found):
 
 def test_a_checkpoint_of_two_processes_is_refused_by_one(found, place):
     checkpoints = Checkpoints(place.parent / "stage", CheckpointConfig())
-    with pytest.raises(UserError, match="saved by 2 processes, and now there are 1: .*=stage to"):
+    with pytest.raises(UserError, match=r"saved by 2 processes, and now there are 1: .*=stage to"):
         checkpoints.load()
     assert checkpoints.load(of_any_number=True) is not None
 
