@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from rlhfkit import processes
+from rlhfkit.checkpoints import Checkpoints
+from rlhfkit.config import CheckpointConfig
 from tests.processes.test_processes import ROWS
 
 
@@ -35,6 +37,15 @@ def inside():
     )
 
 
+def resumed(stage_dir):
+    """Whether each process draws the same again after a checkpoint as when it was saved."""
+    torch.manual_seed(processes.rank())
+    Checkpoints(stage_dir, CheckpointConfig(save_steps=1)).reached(1, lambda folder: None)
+    drawn = torch.rand(3)
+    Checkpoints(stage_dir, CheckpointConfig()).load()
+    return processes.gather([torch.equal(drawn, torch.rand(3))])
+
+
 def main(place):
     ran = []
     processes.by_main(ran.append, "main")
@@ -48,6 +59,7 @@ def main(place):
         "inside": inside(),
         "gradients": gradients(),
         "total": float(processes.total(torch.tensor(1.0 + processes.rank()))),
+        "resumed": resumed(Path(place).parent / "stage"),
         "by_main": processes.gather(ran),
         "draws": processes.gather(
             [torch.rand(1, generator=processes.generator(0, torch.device("cpu"))).item()]

@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhfkit import processes
+from rlhfkit.checkpoints import Checkpoints
+from rlhfkit.config import CheckpointConfig
+from rlhfkit.errors import UserError
 from tests.processes.launching import launch
 
 ROWS = (0, 1, 2, 5)
@@ -26,9 +29,14 @@ def test_shares_are_all_rows_in_order(rows, count):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def place(tmp_path_factory):
+    """Where `tests.processes.programs` writes, with a `stage` beside it."""
+    return tmp_path_factory.mktemp("programs") / "found.json"
+
+
+@pytest.fixture(scope="module")
+def found(place):
     """What `tests.processes.programs` finds in two processes."""
-    place = tmp_path_factory.mktemp("programs") / "found.json"
     done = launch(2, place, module="tests.processes.programs")
     assert done.returncode == 0, done.stderr
     return json.loads(place.read_text())
@@ -58,6 +66,17 @@ def test_the_main_process_acts_by_itself(found):
 
 def test_every_process_draws_other_samples(found):
     assert len(set(found["draws"])) == 2
+
+
+def test_every_process_goes_on_with_its_own_random_numbers(found):
+    assert found["resumed"] == [True, True]
+
+
+def test_a_checkpoint_of_two_processes_is_refused_by_one(found, place):
+    checkpoints = Checkpoints(place.parent / "stage", CheckpointConfig())
+    with pytest.raises(UserError, match=r"saved by 2 processes, and now there are 1: .*=stage to"):
+        checkpoints.load()
+    assert checkpoints.load(of_any_number=True) is not None
 
 
 def test_a_single_process_keeps_what_it_has():
