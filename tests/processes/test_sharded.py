@@ -6,7 +6,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
 from rlhfkit.errors import UserError
-from rlhfkit.launcher import check_launcher, wants_sharding
+from rlhfkit.launcher import check_launcher, planned, wants_sharding
 from rlhfkit.run_dir import read_jsonl
 from tests.processes.launching import ROOT, launch
 from tests.processes.test_two_processes import SPEEDS
@@ -109,9 +109,11 @@ def test_what_fsdp_cannot_shard_is_refused(two_processes, make_context, override
 
 def test_options_of_fsdp_that_do_nothing_here_are_refused(two_processes, make_context):
     config = make_context("stages=[sft]").config
+    assert planned(["sft"]) == ["sft"]
     two_processes.setenv("ACCELERATE_USE_FSDP", "true")
     check_launcher(config)
     assert wants_sharding()
+    assert planned(["sft", "sample", "reward_model"]) == ["sample"]
     two_processes.setenv("FSDP_OFFLOAD_PARAMS", "true")
     with pytest.raises(UserError, match="fsdp_offload_params=true: only false works"):
         check_launcher(config)
