@@ -52,9 +52,9 @@ class BestEpoch(TrainerCallback):  # type: ignore[misc]
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint, whatever of the model was written since."""
         self._epochs = json.loads((folder / EPOCHS_FILE).read_text(encoding="utf-8"))
-        processes.by_main(self._put_back, folder)
+        processes.by_main(self._restore_model, folder)
 
-    def _put_back(self, folder: Path) -> None:
+    def _restore_model(self, folder: Path) -> None:
         shutil.rmtree(self._folder / "model", ignore_errors=True)
         if self._epochs:
             shutil.copytree(folder / "model", self._folder / "model")

@@ -3,7 +3,8 @@
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rlhfkit.errors import UserError, nearest
@@ -38,6 +39,24 @@ def one_line(error: BaseException) -> str | None:
             "loader.offload_idle=true with loader=full, or paged_adamw_8bit as optim"
         )
     return None
+
+
+@contextmanager
+def composing(words: Iterable[str]) -> Iterator[None]:
+    """Compose the options of a command line in here: whatever Hydra, OmegaConf and YAML raise for
+    files and words that they can make nothing of, and do not call an error of theirs, is a
+    `UserError`."""
+    from yaml import YAMLError
+
+    try:
+        yield
+    except (YAMLError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
+            RecursionError) as error:  # fmt: skip
+        if one_line(error) is not None:
+            raise
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        given = " ".join(words)
+        raise UserError(f"the options cannot be composed: {reason}; given: {given}") from error
 
 
 _FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -99,7 +118,10 @@ def _stored(group: str) -> list[str]:
     """The components of a group; Hydra does not list them when several were asked for."""
     from hydra.core.config_store import ConfigStore
 
-    return [name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)]
+    try:
+        return [name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)]
+    except OSError:  # recipes are files
+        return []
 
 
 def _override(text: str, cause: BaseException | None) -> str:
@@ -122,4 +144,6 @@ def _siblings(key: str, cause: BaseException | None) -> str:
 
 
 def _first_line(text: str) -> str:
-    return " ".join(text.strip().splitlines()[:1])
+    """And the second, where the first announces it."""
+    lines = text.strip().splitlines()
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])

@@ -3,7 +3,7 @@
 No torch here: this module is imported by `rlhfkit --help`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -14,7 +14,7 @@ from omegaconf import MISSING
 
 from rlhfkit.checks import require_above_zero, require_below, require_finite, require_one_of
 from rlhfkit.component import GROUPS
-from rlhfkit.errors import UserError
+from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.stage_configs import StageConfigs
 
@@ -134,6 +134,10 @@ class RunConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
         require_below(name, self, 1, "eval_fraction", "pretraining_eval_fraction")
+        require_below(name, self, 2**32, "seed")  # what NumPy takes
+        for option in ("run_name", "run_dir"):
+            if not getattr(self, option).strip():
+                raise UserError(f"{option}: is empty; a run needs a name, as in run_name=mine")
         if "pretraining_loss" in self.evaluator and not self.pretraining_eval_fraction:
             raise UserError(
                 "evaluator=pretraining_loss needs texts that nothing is trained on: add "
@@ -171,13 +175,44 @@ def register_configs(plugins: Plugins) -> None:
 
 
 def check_entries(config: RunConfig) -> None:
-    """Refuse a key beside the entries of a many-valued group: Hydra takes it in silence."""
+    """Refuse what Hydra takes in silence: a key beside the entries of a many-valued group, options
+    that `+` adds to a component or stage, and lists in a list of names."""
+    check_options_known("", config)
     for group in GROUPS:
         if not group.many:
+            _check_name(group.name, getattr(config, group.name))
             continue
         for key, entry in getattr(config, group.name).items():
-            if not hasattr(entry, "name"):
+            if hasattr(entry, "name"):
+                _check_name(f"{group.name}.{key}", entry)
+            else:
                 raise UserError(
                     f"{group.name}.{key}: no component of this name is chosen; options stand under "
                     f"the component, as in {group.name}.<component>.<option>=..."
                 )
+
+
+def _check_name(group: str, entry: Any) -> None:
+    """The name tells which component's options these are."""
+    chosen = next(item.default for item in fields(entry) if item.name == "name")
+    if entry.name != chosen:
+        raise UserError(f"{group}.name={entry.name}: choose it with {group}={entry.name}")
+
+
+def check_options_known(prefix: str, config: Any) -> None:
+    """`UserError` for an attribute that is no field of a dataclass or of one within it, and for a
+    list of names that holds something else."""
+    known = {item.name: item.type for item in fields(config)}
+    for name, value in vars(config).items():
+        option = f"{prefix}{name}"
+        if name not in known:
+            raise UserError(f"{option}: no such option; {nearest(name, known)}")
+        if "list[str]" in str(known[name]) and not all(isinstance(x, str) for x in value or ()):
+            raise UserError(f"{option}={value}: must be a list of names")
+        parts = value if isinstance(value, dict) else {}
+        for place, part in {
+            option: value,
+            **{f"{option}.{k}": v for k, v in parts.items()},
+        }.items():
+            if is_dataclass(part):
+                check_options_known(f"{place}.", part)

@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from rlhfkit import processes
+from rlhfkit.command_errors import composing
 from rlhfkit.config import register_configs
 from rlhfkit.config_guard import guard_configs
 from rlhfkit.console import quiet_libraries
@@ -50,7 +51,8 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
         recorded = command == "run" and processes.is_main()
         sys.argv = ["rlhfkit", *arguments, *([] if recorded else no_trace)]
-        task()
+        with composing(arguments):
+            task()
         if failures:
             raise failures[0]
         points = finished_points()

@@ -83,14 +83,16 @@ class Runner:
         self._lenders = Lenders(config.reuse, self.run_dir)
         self._lent: dict[str, StageRecord | None] = {}
         self._check_order()
+        if config.force_from is not None:
+            find_stage(config.force_from)
 
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
-        check_launcher(self.config)
         with stop_at_next_step():
             self._run()
 
     def _run(self) -> None:
+        check_launcher(self.config)
         check_options(self.config)
         check_start(self.config)
         with run_lock(self.run_dir.root):

@@ -1,6 +1,7 @@
 """The scores of a batch of responses: weighted, scaled, clipped, less the missing-EOS penalty."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from itertools import islice
 from typing import Any
 
 import torch
@@ -104,7 +105,10 @@ def _select(column: Any, rows: Sequence[int]) -> Any:
 
 def _checked(name: str, values: Any, count: int) -> list[float]:
     try:
-        listed = list(values)
+        if isinstance(values, str | bytes | Mapping | Set):  # of texts, keys or no order
+            raise TypeError
+        # of one without length, which may never end, as many as are wanted and one more
+        listed = list(values) if hasattr(values, "__len__") else list(islice(values, count + 1))
     except TypeError:
         raise Stopped(f"reward {name}: returned {_short(values)} and no list of numbers") from None
     if len(listed) != count:
@@ -121,7 +125,10 @@ def _checked(name: str, values: Any, count: int) -> list[float]:
 def _is_finite(value: Any) -> bool:
     """In float32, which scores are kept in."""
     try:
-        return abs(float(value)) <= torch.finfo(torch.float32).max
+        return (
+            not isinstance(value, str | bytes)
+            and abs(float(value)) <= torch.finfo(torch.float32).max
+        )
     except (TypeError, ValueError, OverflowError):
         return False
 

@@ -20,7 +20,6 @@ from rlhfkit.rl.kl import ESTIMATORS
 from rlhfkit.runner import Runner
 
 ANY_NUMBER = {
-    "seed": "any integer seeds",
     "weight": "of a reward: below 0 it punishes",
 }
 """Numeric options that may be negative, and why; of a weight NaN and infinity are refused."""
