@@ -30,6 +30,11 @@ def wants_sharding() -> bool:
     return processes.count() > 1 and _is_set(_OURS)
 
 
+def planned(stages: list[str]) -> list[str]:
+    """The stages whose memory the planner knows: it counts whole models."""
+    return [stage for stage in stages if stage not in SHARDED or not wants_sharding()]
+
+
 def check_launcher(config: RunConfig) -> None:
     """Take FSDP over from accelerate. Raises `UserError` for what would not work, before anything
     is loaded."""

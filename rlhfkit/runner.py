@@ -14,7 +14,7 @@ from rlhfkit.config import RunConfig, check_entries
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.launcher import check_launcher
+from rlhfkit.launcher import check_launcher, planned
 from rlhfkit.option_checks import check_options, check_pretraining, check_start
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reuse import Lenders, take_over
@@ -102,8 +102,9 @@ class Runner:
         processes.by_main(self._set_aside)
         waiting = self._waiting()
         check_pretraining(self.context("checks"), waiting)
+        counted = planned(waiting)
         with processes.alone():
-            self._check_memory(waiting)
+            self._check_memory(counted)
         self._check_leaks(waiting)
         for stage in self.chosen:
             stop_if_requested()

@@ -6,7 +6,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
 from rlhfkit.errors import UserError
-from rlhfkit.launcher import check_launcher, wants_sharding
+from rlhfkit.launcher import check_launcher, planned, wants_sharding
 from rlhfkit.run_dir import read_jsonl
 from tests.processes.launching import ROOT, launch
 from tests.processes.test_two_processes import SPEEDS
@@ -35,7 +35,8 @@ WORDS = (
 
 @pytest.fixture(scope="module")
 def runs(tiny_files, tmp_path_factory):
-    """The directories of the same run in one process and in two, by their number."""
+    """The directories of the same run in one process and in two that were stopped and went on, by
+    their number."""
     root = tmp_path_factory.mktemp("sharded")
     splits = ("demonstrations", "prompts", "rankings")
     data = [f"data.files.{split}={tiny_files[split]}" for split in splits]
@@ -45,7 +46,13 @@ def runs(tiny_files, tmp_path_factory):
             for stage in ("sft", "reward_model")
         ]
         words = [*WORDS, *data, *sizes, f"model.path={tiny_files['model']}"]
-        done = sharded(count, *words, f"run_dir={root / str(count)}")
+        words.append(f"run_dir={root / str(count)}")
+        if count == 2:
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setenv("STOP_AFTER", "sft 3")
+                stopped = sharded(count, *words, plugins=root)
+                assert "stopped, and what was done is saved" in stopped.stderr, stopped.stderr
+        done = sharded(count, *words)
         assert done.returncode == 0, done.stdout + done.stderr
     return {count: root / str(count) for count in (1, 2)}
 
@@ -102,9 +109,11 @@ def test_what_fsdp_cannot_shard_is_refused(two_processes, make_context, override
 
 def test_options_of_fsdp_that_do_nothing_here_are_refused(two_processes, make_context):
     config = make_context("stages=[sft]").config
+    assert planned(["sft"]) == ["sft"]
     two_processes.setenv("ACCELERATE_USE_FSDP", "true")
     check_launcher(config)
     assert wants_sharding()
+    assert planned(["sft", "sample", "reward_model"]) == ["sample"]
     two_processes.setenv("FSDP_OFFLOAD_PARAMS", "true")
     with pytest.raises(UserError, match="fsdp_offload_params=true: only false works"):
         check_launcher(config)
