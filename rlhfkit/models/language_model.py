@@ -195,6 +195,9 @@ class LanguageModel:
             self.model.save_pretrained(path, **weights)
             return
         self.activate()
+        config = self.model.peft_config[self.adapter]
+        if isinstance(config.target_modules, set):  # in another order in every process
+            config.target_modules = sorted(config.target_modules)
         # embeddings are never trained; told so, PEFT does not ask the hub about them
         self.model.save_pretrained(
             path, selected_adapters=[self.adapter], save_embedding_layers=False, **weights
