@@ -13,6 +13,8 @@ from typing import Any, TypeVar, cast
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map_only
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhfkit import processes
@@ -77,6 +79,26 @@ def weights_to_save(model: nn.Module) -> dict[str, dict[str, Tensor]]:
     if not sharded_parts(model):
         return {}
     return {"state_dict": {**dict(model.named_parameters()), **_stored_buffers(model)}}
+
+
+def gathered(state: Any) -> Any:
+    """Nested state with whole tensors in place of shares, in main memory and for the main process;
+    all must call it."""
+
+    def whole_tensor(share: DTensor) -> Tensor | None:
+        every = share.full_tensor()
+        return every.cpu() if processes.is_main() else None
+
+    return tree_map_only(DTensor, whole_tensor, state)
+
+
+def like(parameter: Tensor, value: Any) -> Any:
+    """Of a whole tensor the share that this process has of the parameter it belongs to; anything
+    else as it is."""
+    if not isinstance(parameter, DTensor) or getattr(value, "shape", None) != parameter.shape:
+        return value
+    mesh, placements = parameter.device_mesh, parameter.placements
+    return distribute_tensor(value.to(parameter.device), mesh, placements, src_data_rank=None)
 
 
 def _stored_buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from rlhfkit import processes
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.random_state import random_state, set_random_state
+from rlhfkit.sharding import gathered, like
 from rlhfkit.state_file import State, load_state, save_state
 
 _STATE_FILE = "trainer.safetensors"
@@ -88,7 +89,7 @@ class Resumable(Trainer):  # type: ignore[misc]
             "lr_scheduler": self.lr_scheduler.state_dict(),
             "loops": processes.gather([self._loop_state()]),
         }
-        save_state(folder / _STATE_FILE, state)
+        save_state(folder / _STATE_FILE, gathered(state))
         if processes.is_main():
             self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
             if self._part is not None:
@@ -101,7 +102,10 @@ class Resumable(Trainer):  # type: ignore[misc]
         state = load_state(Path(checkpoint) / _STATE_FILE)
         with torch.no_grad():
             for name, parameter in self._trained():
-                parameter.copy_(state["parameters"][name])
+                parameter.copy_(like(parameter, state["parameters"][name]))
+        every = [each for group in self.optimizer.param_groups for each in group["params"]]
+        for place, own in state["optimizer"]["state"].items():
+            own.update({name: like(every[place], value) for name, value in own.items()})
         self.optimizer.load_state_dict(state["optimizer"])
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
         self._saved_loop = state["loops"][processes.rank()]

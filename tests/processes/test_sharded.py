@@ -35,7 +35,8 @@ WORDS = (
 
 @pytest.fixture(scope="module")
 def runs(tiny_files, tmp_path_factory):
-    """The directories of the same run in one process and in two, by their number."""
+    """The directories of the same run in one process and in two that were stopped and went on, by
+    their number."""
     root = tmp_path_factory.mktemp("sharded")
     splits = ("demonstrations", "prompts", "rankings")
     data = [f"data.files.{split}={tiny_files[split]}" for split in splits]
@@ -45,7 +46,13 @@ def runs(tiny_files, tmp_path_factory):
             for stage in ("sft", "reward_model")
         ]
         words = [*WORDS, *data, *sizes, f"model.path={tiny_files['model']}"]
-        done = sharded(count, *words, f"run_dir={root / str(count)}")
+        words.append(f"run_dir={root / str(count)}")
+        if count == 2:
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setenv("STOP_AFTER", "sft 3")
+                stopped = sharded(count, *words, plugins=root)
+                assert "stopped, and what was done is saved" in stopped.stderr, stopped.stderr
+        done = sharded(count, *words)
         assert done.returncode == 0, done.stdout + done.stderr
     return {count: root / str(count) for count in (1, 2)}
 
