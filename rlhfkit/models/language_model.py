@@ -196,7 +196,7 @@ class LanguageModel:
             return
         self.activate()
         config = self.model.peft_config[self.adapter]
-        if not isinstance(config.target_modules, str):  # a set, written in another order each time
+        if isinstance(config.target_modules, set):  # in another order in every process
             config.target_modules = sorted(config.target_modules)
         # embeddings are never trained; told so, PEFT does not ask the hub about them
         self.model.save_pretrained(

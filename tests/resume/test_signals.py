@@ -86,16 +86,19 @@ def test_other_settings_are_refused_with_both_ways_on(command, signalled):
 
 
 def test_two_processes_go_on_as_two_and_not_as_one(tiny_overrides, tmp_path, monkeypatch):
-    words = ["run_name=test", *tiny_overrides, *SHORT, "sampler=generate"]
+    epochs = ["stage.sft.num_train_epochs=2", "stage.sft.residual_dropout=0.2"]
+    chosen = ["stages=[sft,sample,rl]", "sampler=generate", "stage.sft.logging_steps=1", *epochs]
+    words = ["run_name=test", *tiny_overrides, *SHORT, *chosen]
 
     def run(count, name):
         return launch(count, *words, f"run_dir={tmp_path / name}", plugins=tmp_path / "plugins")
 
     whole = run(2, "whole")
     assert whole.returncode == 0, whole.stderr
-    monkeypatch.setenv("STOP_AFTER", "rl 1")
-    stopped = run(2, "run")
-    assert "stopped, and what was done is saved" in stopped.stderr
+    for step in ("sft 1", "rl 1"):
+        monkeypatch.setenv("STOP_AFTER", step)
+        stopped = run(2, "run")
+        assert "stopped, and what was done is saved" in stopped.stderr
     monkeypatch.delenv("STOP_AFTER")
     alone = run(1, "run")
     assert alone.returncode == 2

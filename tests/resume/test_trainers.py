@@ -116,7 +116,7 @@ CASES = {
         "stage.reward_model.optim=adamw_8bit",
     ),
     "dpo": (
-        2, "rl", "optimizer=dpo", "optimizer.num_train_epochs=2", "optimizer.learning_rate=0.01",
+        3, "rl", "optimizer=dpo", "optimizer.num_train_epochs=2", "optimizer.learning_rate=0.01",
         "optimizer.per_device_train_batch_size=2", "optimizer.gradient_accumulation_steps=3",
     ),
     "trl_grpo": (1, "rl", "optimizer=trl_grpo", *ONLINE, "optimizer.num_iterations=2"),

@@ -1,5 +1,6 @@
 """The SFT stage's loss, masks and mix."""
 
+import json
 from functools import partial
 
 import pytest
@@ -105,3 +106,11 @@ def test_adapters_are_trained_in_float32(run_tiny, loader):
     runner = run_tiny(f"loader={loader}", "stages=[sft]")
     stored = load_file(runner.run_dir.stage_dir("sft") / "model" / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float32}
+
+
+def test_an_adapter_records_its_modules_in_one_order(run_tiny):
+    """PEFT has them in a set, whose order is another one in every process."""
+    folder = run_tiny("stages=[sft]").run_dir.stage_dir("sft") / "model"
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert len(config["target_modules"]) > 5
+    assert config["target_modules"] == sorted(config["target_modules"])
