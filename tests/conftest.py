@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
+from hypothesis import settings
 from omegaconf import DictConfig, OmegaConf
 
 from rlhfkit.config import RunConfig, register_configs
@@ -18,6 +19,8 @@ from tests import tiny
 from tests.tiny_run import PROMPTS, SETTINGS
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 MakeContext = Callable[..., Context]
 MakeRaw = Callable[..., DictConfig]
