@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test acceptance lint install clean
+.PHONY: demo test acceptance soak lint install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
@@ -17,6 +17,11 @@ test: $(VENV)/.installed-dev
 # The quickstart's promises over three seeds: half an hour.
 acceptance: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow -s tests/acceptance
+
+# Kills tiny runs with SIGKILL for so long; each must end as if nothing had happened.
+MINUTES ?= 30
+soak: $(VENV)/.installed-dev
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m tests.resume.soak $(MINUTES)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.run_dir import write_json
 from rlhfkit.scoring import Scorer
+from rlhfkit.sharding import whole
 from rlhfkit.stage_configs import RlConfig, SftConfig
 from rlhfkit.text import TextFormat
 from rlhfkit.types import Messages
@@ -51,6 +52,9 @@ class BestEpoch(TrainerCallback):  # type: ignore[misc]
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint, whatever of the model was written since."""
         self._epochs = json.loads((folder / EPOCHS_FILE).read_text(encoding="utf-8"))
+        processes.by_main(self._restore_model, folder)
+
+    def _restore_model(self, folder: Path) -> None:
         shutil.rmtree(self._folder / "model", ignore_errors=True)
         if self._epochs:
             shutil.copytree(folder / "model", self._folder / "model")
@@ -100,12 +104,13 @@ class ValidationScore:
         self._model.model.eval()
         generator = processes.generator(self._seed, self._model.device)
         prompt_ids = [self._text.prompt_ids(prompt) for prompt in self._prompts]
-        drawn = processes.shared(
-            lambda rows: self._sampler.sample(
-                self._model, rows, self._text.eos_token_id, generator
-            ),
-            prompt_ids,
-        )
+        with whole(self._model.model):
+            drawn = processes.shared(
+                lambda rows: self._sampler.sample(
+                    self._model, rows, self._text.eos_token_id, generator
+                ),
+                prompt_ids,
+            )
         scores, _ = self._score(
             self._prompts,
             [self._text.decode(response.ids) for response in drawn],

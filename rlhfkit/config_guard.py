@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hydra._internal import hydra as hydra_internals
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,26 +16,29 @@ from rlhfkit.errors import UserError
 
 _CALLABLES = ("_target_", "()", "class")
 _HARMLESS = re.compile(
-    r"(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
+    r"rlhfkit\.sweep\.SweepDirectory|(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
     r"|logging\.(handlers\.)?\w+Handler|colorlog\.ColoredFormatter"
+    r"|rlhfkit\.sweep\.SweepDirectory"
 )
 _MAKES_NODES = re.compile(r"\$\{\s*oc\.(create|decode)")
 """Resolvers that could hide such a key in a text."""
 
 
-def guard_configs() -> None:
-    """Look at every configuration that Hydra composes, before Hydra itself acts on it."""
-    if hasattr(ConfigLoaderImpl.load_configuration, "unguarded"):
-        return
-    load = ConfigLoaderImpl.load_configuration
+class GuardedConfigLoader(ConfigLoaderImpl):
+    """Looks at every configuration that Hydra composes, before Hydra itself acts on it."""
 
-    def guarded(self: Any, config_name: Any, overrides: list[str], *args: Any, **more: Any) -> Any:
-        config = load(self, config_name, overrides, *args, **more)
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **more: Any
+    ) -> DictConfig:
+        config = super().load_configuration(config_name, overrides, *args, **more)
         refuse_dangerous(config, overrides)
         return config
 
-    guarded.unguarded = load  # type: ignore[attr-defined]
-    ConfigLoaderImpl.load_configuration = guarded  # type: ignore[method-assign]
+
+def guard_configs() -> None:
+    """Let Hydra compose with the loader above: a subclass, which launchers take with them into
+    other processes."""
+    hydra_internals.ConfigLoaderImpl = GuardedConfigLoader  # type: ignore[attr-defined]
 
 
 def refuse_dangerous(config: DictConfig, overrides: Sequence[str]) -> None:

@@ -16,8 +16,9 @@ from rlhfkit.config import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.models.loading import adapter_weights, is_adapter, load_causal_lm
+from rlhfkit.models.loading import is_adapter, load_causal_lm
 from rlhfkit.models.scalar_model import HEAD_FILE
+from rlhfkit.models.trust import adapter_weights
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.run_dir import RECORD, RunDir, StageRecord
 from rlhfkit.stages import STAGES, find_stage

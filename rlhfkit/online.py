@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -24,6 +23,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.finite import Finite
 from rlhfkit.kl_penalty import KLPenalty
 from rlhfkit.learning_rate import set_rates
+from rlhfkit.loop_checkpoint import go_on, save_loop
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.roles import RoleModels
@@ -41,14 +41,14 @@ from rlhfkit.rollout import (
     teacher_forced_logprobs,
 )
 from rlhfkit.rollout_metrics import rollout_metrics, shown_metrics
+from rlhfkit.sampling_drift import SamplingDrift
 from rlhfkit.scoring import Scorer
-from rlhfkit.state_file import State, load_state, save_state
+from rlhfkit.state_file import State
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
 from rlhfkit.weight_average import WeightAverage
 
 T = TypeVar("T")
-_STATE_FILE = "loop.safetensors"
 
 
 class OnlineOptimizer(ABC):
@@ -64,8 +64,7 @@ class OnlineOptimizer(ABC):
         self._optim = available_optim("optimizer.optim", config.optim, context.device)
         self.kl_penalty = KLPenalty(config)
         self.pretraining: list[list[int]] = []
-        self._drift: list[Tensor] = []
-        self._on_policy = True
+        self.drift = SamplingDrift()
         self._in_hand: Rollout | None = None
         size = self.rl.micro_batch_size
         self._lower_size = BatchSize("the shared layers", size)
@@ -84,7 +83,7 @@ class OnlineOptimizer(ABC):
         """Run the loop and save the policy."""
         self._set_up(context)
         iterations = -(-self.rl.total_episodes // self.rl.batch_size)
-        done = self._go_on(context.checkpoints)
+        done, self._in_hand = go_on(self, context.checkpoints)
         with Reporter(context) as reporter, progress_bar("rl", iterations, done) as bar:
             self.accelerator = context.accelerator  # the reporter may have made arguments
             for iteration in range(done + 1, iterations + 1):
@@ -95,7 +94,7 @@ class OnlineOptimizer(ABC):
                 metrics["episode"] = iteration * self.rl.batch_size
                 reporter.log(iteration, metrics)
                 bar.advance(1, shown_metrics(metrics))
-                context.checkpoints.reached(iteration, partial(self._save, iteration))
+                context.checkpoints.reached(iteration, partial(save_loop, self, iteration, None))
         self.average.take()
         self.roles.policy.save(context.stage_dir / "model")
 
@@ -105,9 +104,9 @@ class OnlineOptimizer(ABC):
         rollout, self._in_hand = self._in_hand or self.collect(self._prompts.draw()), None
         self.finite.require_rollout(rollout)
         collected = time.perf_counter()
-        checkpoints.within(iteration - 1, partial(self._save, iteration - 1, rollout=rollout))
+        checkpoints.within(iteration - 1, partial(save_loop, self, iteration - 1, rollout))
         metrics = rollout_metrics(rollout, self.kl.coef, self.kl_penalty) | self.step(rollout)
-        metrics |= self.drift_metrics()
+        metrics |= self.drift.metrics()
         metrics["time/rollout"] = collected - started
         metrics["time/update"] = time.perf_counter() - collected
         self.kl.update(float(rollout.kl.sum(1).mean()), len(rollout))
@@ -115,7 +114,7 @@ class OnlineOptimizer(ABC):
 
     def collect(self, prompts: list[Messages]) -> Rollout:
         """Answer prompts with the policy and score the answers; every process gets them all."""
-        self._on_policy, self._drift = True, []
+        self.drift = SamplingDrift()
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
         responses = processes.shared(
             lambda rows: self.sampler.sample(
@@ -125,7 +124,7 @@ class OnlineOptimizer(ABC):
         )
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
-        lower = self._lower(prompt_ids, ids)
+        lower = self.lower_rows(prompt_ids, ids)
         reference = teacher_forced_logprobs(
             self.roles.reference,
             prompt_ids,
@@ -151,7 +150,8 @@ class OnlineOptimizer(ABC):
             lower,
         )
 
-    def _lower(self, prompt_ids: list[list[int]], ids: list[list[int]]) -> LowerRows | None:
+    def lower_rows(self, prompt_ids: list[list[int]], ids: list[list[int]]) -> LowerRows | None:
+        """What the shared lower layers make of the episodes; None without such layers."""
         return lower_rows(
             self.roles.reference, prompt_ids, ids, self.roles.shared_depth, self._lower_size
         )
@@ -217,26 +217,9 @@ class OnlineOptimizer(ABC):
         self.finite.require_norms(norms)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._on_policy = False
+        self.drift.on_policy = False
         self.average.update()
         return norms
-
-    def note_drift(self, sampled: Tensor, logprobs: Tensor, mask: Tensor) -> None:
-        """Compare log-probabilities [B, T] taken while sampling with the update's own, as long as
-        it has not changed the policy: on its first mini-batch."""
-        if self._on_policy:
-            self._drift.append((logprobs.detach() - sampled)[mask].abs())
-
-    def drift_metrics(self) -> dict[str, float]:
-        """How far sampler and update are apart, in nats; nothing where the policy stood still."""
-        drifts = processes.gather_tensors(self._drift)
-        if not drifts:
-            return {}
-        drift = torch.cat(drifts)
-        return {
-            "sampling/logprob_drift": float(drift.mean()),
-            "sampling/logprob_drift_max": float(drift.max()),
-        }
 
     def prepare(self, context: Context, roles: RoleModels) -> None:
         """Everything that `collect` and `step` need of these models, apart from data."""
@@ -295,25 +278,6 @@ class OnlineOptimizer(ABC):
             "score": self.score,
             "prompts": self._prompts,
         }
-
-    def _save(self, iteration: int, folder: Path, rollout: Rollout | None = None) -> None:
-        """After an iteration, or within the next one with the rollout in hand."""
-        held = rollout.state_dict() if rollout else None
-        state = {"iteration": iteration, "loop": self.state_dict(), "rollout": held}
-        save_state(folder / _STATE_FILE, state)
-
-    def _go_on(self, checkpoints: Checkpoints) -> int:
-        """Take up the newest checkpoint; gives how many iterations are done."""
-        found = checkpoints.load()
-        if found is None:
-            return 0
-        state = load_state(found / _STATE_FILE)
-        self.load_state_dict(state["loop"])
-        if state["rollout"]:
-            held = Rollout.from_state(state["rollout"], self.roles.policy.device)
-            ids = [response.ids for response in held.responses]
-            self._in_hand = replace(held, lower=self._lower(held.prompt_ids, ids))
-        return int(state["iteration"])
 
     def _set_up(self, context: Context) -> None:
         check_loop(context.config, self.completions_per_prompt)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rlhfkit import processes
 from rlhfkit.errors import UserError
 
 LOCK = ".lock"
@@ -23,7 +24,7 @@ def run_lock(root: Path) -> Iterator[None]:
     The lock is the kernel's and ends with its process, however that ends. Of processes that were
     launched together the first has it for all.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not processes.is_main():
         yield
         return
     lock = _acquired(root)

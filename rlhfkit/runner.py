@@ -14,6 +14,7 @@ from rlhfkit.config import RunConfig, check_entries
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.launcher import check_launcher
 from rlhfkit.option_checks import check_options, check_pretraining, check_start
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reuse import Lenders, take_over
@@ -28,7 +29,7 @@ class State(Enum):
 
     FINISHED = "finished"
     STALE = "made with other settings"
-    INTERRUPTED = "interrupted, has a checkpoint"
+    INTERRUPTED = "interrupted"
     UNFINISHED = "started, not finished"
     ABSENT = "not run"
     LENT = "finished in another run"
@@ -87,10 +88,14 @@ class Runner:
 
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
+<<<<<<< HEAD
+        check_launcher(self.config)
+=======
         with stop_at_next_step():
             self._run()
 
     def _run(self) -> None:
+>>>>>>> parallel
         check_options(self.config)
         check_start(self.config)
         with run_lock(self.run_dir.root):

@@ -53,6 +53,6 @@ def stop_if_requested() -> None:
 
 def _note(number: int, frame: FrameType | None) -> None:
     if _received:
-        raise Interrupted(number)
+        raise KeyboardInterrupt
     _received.append(number)
     os.write(2, b"\nstopping at the next step, when a checkpoint is saved; again to stop at once\n")

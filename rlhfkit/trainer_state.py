@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 
+from rlhfkit import processes
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.random_state import random_state, set_random_state
 from rlhfkit.state_file import State, load_state, save_state
@@ -30,7 +31,7 @@ class Part(Protocol):
     """What a checkpoint of a trainer holds beside the trainer."""
 
     def save(self, folder: Path) -> None:
-        """Write into a checkpoint what `load` goes on from."""
+        """Write into a checkpoint what `load` goes on from; one process does."""
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint."""
@@ -81,16 +82,17 @@ class Resumable(Trainer):  # type: ignore[misc]
             self._checkpoints.reached(step, self._save_state)
 
     def _save_state(self, folder: Path) -> None:
-        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
         state = {
             "parameters": dict(self._trained()),
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": self.lr_scheduler.state_dict(),
-            "loop": self._loop_state(),
+            "loops": processes.gather([self._loop_state()]),
         }
         save_state(folder / _STATE_FILE, state)
-        if self._part is not None:
-            self._part.save(folder)
+        if processes.is_main():
+            self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+            if self._part is not None:
+                self._part.save(folder)
 
     def _load_from_checkpoint(self, *_: Any) -> None:
         """Nothing: the parameters come with the optimizer's state."""
@@ -102,7 +104,7 @@ class Resumable(Trainer):  # type: ignore[misc]
                 parameter.copy_(state["parameters"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
-        self._saved_loop = state["loop"]
+        self._saved_loop = state["loops"][processes.rank()]
 
     def _load_rng_state(self, checkpoint: str) -> None:
         """Called when the first batch to go on with is drawn, or at the start of an epoch."""
@@ -112,11 +114,12 @@ class Resumable(Trainer):  # type: ignore[misc]
         return (item for item in self.model.named_parameters() if item[1].requires_grad)
 
     def _loop_state(self) -> State:
-        """What is counted outside of `TrainerState`, and where the epoch's order is drawn from."""
+        """What this process counts outside of `TrainerState`, and what the epoch's order is drawn
+        from."""
         return {
             "seconds": time.time() - self._start_time,
             "order": self._order,
-            "loss": self._tr_loss,
+            "loss": self._tr_loss.item(),
             "counts": {name: getattr(self, name) for name in _COUNTS if hasattr(self, name)},
             "metrics": getattr(self, "_metrics", {}),
         }
@@ -129,7 +132,7 @@ class Resumable(Trainer):  # type: ignore[misc]
         set_random_state(saved["order"])
         self._seconds_before = saved["seconds"]
         self._initial_global_step = 0  # so that the mean loss is over all steps
-        self._tr_loss.copy_(saved["loss"])
+        self._tr_loss.fill_(saved["loss"])
         for name, value in saved["counts"].items():
             setattr(self, name, value)
         for mode, values in saved["metrics"].items():

@@ -1,6 +1,7 @@
 """What the stages that use a transformers or TRL trainer share."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,10 +11,11 @@ from accelerate.data_loader import BatchSamplerShard
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
-from rlhfkit import processes
+from rlhfkit import processes, sharding
 from rlhfkit.console import ProgressBar, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.finite import FiniteSteps
+from rlhfkit.launcher import wants_sharding
 from rlhfkit.optim import available_optim
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.reporting import Reporter
@@ -86,29 +88,36 @@ class InParts:
         before = _copy_gradients(model)
         loss = self.in_parts(
             inputs,
-            lambda part: step(model, part, count),
+            lambda part, count=count: step(model, part, count),
             undo=lambda: _set_gradients(model, before),
         )
-        if self.accelerator.sync_gradients:  # the optimizer's step is next
+        sharded = sharding.sharded_parts(model)  # their gradients are summed in the backward pass
+        if self.accelerator.sync_gradients and not sharded:  # the optimizer's step is next
             processes.sum_gradients(model.parameters())
         return loss
 
     def in_parts(
         self,
         inputs: Mapping[str, Any],
-        compute: Callable[[dict[str, Any]], Tensor],
+        compute: Callable[..., Tensor],
         undo: Callable[[], object] = lambda: None,
     ) -> Tensor:
-        """Sum of a number computed from the batch whole or, if that does not fit, from parts."""
-        inputs = {name: processes.share(rows) for name, rows in inputs.items()}
-        rows = len(next(iter(inputs.values())))
+        """Sum of a number computed from the batch whole or, if that does not fit, from parts.
+
+        compute: of a part, and of by what to divide in place of its own number of items.
+        """
+        own = {name: processes.share(rows) for name, rows in inputs.items()}
+        rows = len(next(iter(own.values())))
 
         def total(size: int) -> Tensor:
             starts = range(0, rows, size)
-            return torch.stack([compute(_part(inputs, start, size)) for start in starts]).sum()
+            return torch.stack([compute(_part(own, start, size)) for start in starts]).sum()
 
-        own = self._batch_size.run(rows, total, undo) if rows else torch.zeros(())
-        return processes.total(own.to(self.args.device))
+        if wants_sharding():  # weights are gathered by all together: one pass in each
+            number = compute(own) if rows else compute(_part(inputs, 0, 1), torch.inf)
+        else:
+            number = self._batch_size.run(rows, total, undo) if rows else torch.zeros(())
+        return processes.total(number.to(self.args.device))
 
     def _get_dataloader(self, *arguments: Any, **options: Any) -> Any:
         """The same batches in every process, where accelerate would deal them out."""
@@ -117,6 +126,10 @@ class InParts:
         if isinstance(dealer, BatchSamplerShard):
             dealer.num_processes, dealer.process_index, dealer.even_batches = 1, 0, False
         return loader
+
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        """Shares of gradients accumulate: each backward pass sums over the processes."""
+        return nullcontext()
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
         """Of a batch, whose share in every process the trainer adds up."""
@@ -156,6 +169,7 @@ def train(context: Context, trainer: Resumable, part: Part | None = None) -> Non
 
     part: what the checkpoints hold beside the trainer.
     """
+    sharding.shard(trainer)
     trainer.remove_callback(PrinterCallback)
     with (
         Reporter(context, trainer.args) as reporter,

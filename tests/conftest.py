@@ -1,6 +1,5 @@
 """Fixtures of all tests: no network, and a context composed as the command line composes it."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,7 @@ from rlhfkit.context import Context
 from rlhfkit.plugin_manager import Plugins, load_plugins
 from rlhfkit.run_dir import RunDir
 from rlhfkit.runner import Runner
-from tests import tiny
-from tests.tiny_run import PROMPTS, SETTINGS
+from tests.tiny_run import SETTINGS, write_files
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -64,23 +62,7 @@ def make_context(plugins: Plugins, make_raw: MakeRaw) -> MakeContext:
 @pytest.fixture(scope="session")
 def tiny_files(tmp_path_factory) -> dict[str, Path]:
     """Paths of a model and of one file per split."""
-    root = tmp_path_factory.mktemp("tiny")
-    # 4-bit kernels on CPU want widths that 32 divides
-    tiny.language_model(root / "base", hidden_size=64, intermediate_size=64, initializer_range=0.1)
-    rows = {
-        "demonstrations": [{"prompt": text, "completion": "I like it fine"} for text in PROMPTS],
-        "prompts": [{"prompt": text} for text in PROMPTS],
-        "eval_prompts": [{"prompt": f"{text} and red"} for text in PROMPTS[:6]],
-        "pretraining": [{"text": "red and green and blue is the best"}] * 4,
-        "rankings": [
-            {"prompt": text, "completions": ["it is fine", "red red", "I"], "ranks": [1, 2, 2]}
-            for text in PROMPTS
-        ],
-    }
-    for split, content in rows.items():
-        lines = "\n".join(json.dumps(row) for row in content)
-        (root / f"{split}.jsonl").write_text(lines + "\n", encoding="utf-8")
-    return {"model": root / "base", **{split: root / f"{split}.jsonl" for split in rows}}
+    return write_files(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

@@ -40,6 +40,9 @@ def test_every_recipe_composes_from_the_installed_wheel(tmp_path):
         assert "num_train_epochs" in shown
     packaged = (
         "from importlib.resources import files;"
-        "print((files('rlhfkit_plugins.quickstart') / 'data' / 'prompts.jsonl').is_file())"
+        "print((files('rlhfkit_plugins.quickstart') / 'data' / 'prompts.jsonl').is_file(),"
+        "(files('rlhfkit_conf') / 'accelerate' / 'fsdp2.yaml').is_file(),"
+        "(files('rlhfkit_conf') / 'hydra' / 'launcher' / 'slurm.yaml').is_file())"
     )
-    assert run(python, "-c", packaged, cwd=tmp_path, env=environment).strip() == "True"
+    found = run(python, "-c", packaged, cwd=tmp_path, env=environment)
+    assert found.split() == ["True"] * 3

@@ -18,7 +18,6 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import (
     ADAPTER_FILE,
-    adapter_weights,
     choose_dtype,
     is_adapter,
     load_causal_lm,
@@ -27,6 +26,7 @@ from rlhfkit.models.loading import (
 from rlhfkit.models.lower_layers import depth_below_adapters
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.models.trust import adapter_weights
 from rlhfkit_plugins.loaders import LoraConfig, QloraConfig
 from rlhfkit_plugins.loaders.heads import head_of
 from rlhfkit_plugins.loaders.targets import target_modules

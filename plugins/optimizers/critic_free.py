@@ -94,7 +94,7 @@ class TokenLoss(CriticFree):
         share = float(mask.sum()) / tokens
         part = (rows, slice(mask.shape[1]))
         logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
-        self.note_drift(rollout.logprobs[part], logprobs, mask)
+        self.drift.note(rollout.logprobs[part], logprobs, mask)
         # a weight scales both sides of the minimum, so it can stand at the advantage
         found = ppo_policy_loss(
             logprobs,

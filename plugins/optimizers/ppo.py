@@ -134,7 +134,7 @@ class PPO(OnlineOptimizer):
             logprobs, entropy = self.roles.policy.response_logprobs(
                 batch, self.sampler.temperature, entropy_gradient=self.config.entropy_coef > 0
             )
-            self.note_drift(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
+            self.drift.note(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
             found = ppo_policy_loss(
                 logprobs,
                 rollout.logprobs[rows, : mask.shape[1]],

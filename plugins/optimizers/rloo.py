@@ -41,7 +41,7 @@ class RLOO(CriticFree):
         averages = Averages()
         logprobs, _ = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
         mask = batch.response_mask
-        self.note_drift(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
+        self.drift.note(rollout.logprobs[rows, : mask.shape[1]], logprobs, mask)
         loss = ppo_policy_loss(
             logprobs.sum(1, keepdim=True),
             rollout.logprobs[rows].sum(1, keepdim=True),

@@ -88,16 +88,17 @@ def load_classifier(
 ) -> ClassifierReward:
     """The classifier of a directory or hub name; `UserError` unless it gives one number and its
     head is stored with it."""
-    tokenizer = load_pretrained(AutoTokenizer, context, path, trust=trust_remote_code)
+    shared = {"what": "reward model", "trust": trust_remote_code}
+    tokenizer = load_pretrained(AutoTokenizer, context, path, **shared)
     model, info = load_pretrained(
         AutoModelForSequenceClassification,
         context,
         path,
-        trust=trust_remote_code,
         dtype=choose_dtype(context),
+        use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
-        use_safetensors=True,
+        **shared,
     )
     if model.config.num_labels != 1:
         raise UserError(f"{path}: {model.config.num_labels} labels, but a reward model has one")

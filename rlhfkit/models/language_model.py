@@ -21,6 +21,7 @@ from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.shared_prompt import attention_masks, worth_sharing
 from rlhfkit.processes import is_main
 from rlhfkit.rl.logprobs import chunked_token_logprobs
+from rlhfkit.sharding import weights_to_save, whole
 
 CHUNK_LOGITS = 24 * 2**20
 """How many logits leave the LM head at once: 96 MiB in float32, and as much for each of the two or
@@ -184,15 +185,19 @@ class LanguageModel:
 
     def save(self, path: Path) -> None:
         """Write the adapter, or the whole model, as PEFT and transformers do; one process does."""
-        if not is_main():
-            return
+        with whole(self.model):
+            if is_main():
+                self._write(path)
+
+    def _write(self, path: Path) -> None:
+        weights = weights_to_save(self.model)
         if self.adapter is None:
-            self.model.save_pretrained(path)
+            self.model.save_pretrained(path, **weights)
             return
         self.activate()
         # embeddings are never trained; told so, PEFT does not ask the hub about them
         self.model.save_pretrained(
-            path, selected_adapters=[self.adapter], save_embedding_layers=False
+            path, selected_adapters=[self.adapter], save_embedding_layers=False, **weights
         )
         _flatten_adapter_folder(path, self.adapter)
 

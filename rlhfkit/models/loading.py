@@ -13,9 +13,9 @@ from rlhfkit.config import ModelConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.from_config import causal_lm_from_config
+from rlhfkit.models.trust import refuse_code, trusts
 
 ADAPTER_FILE = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 transformers.logging.disable_progress_bar()  # stages have bars of their own
@@ -36,16 +36,16 @@ def load_causal_lm(
             dtype or choose_dtype(context),
             context.device,
             options.get("quantization_config"),
-            model_config.trust_remote_code,
+            trusts(context, name),
         )
     model, info = load_pretrained(
         AutoModelForCausalLM,
         context,
         name,
         dtype=dtype or choose_dtype(context),
+        use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
-        use_safetensors=True,
         **options,
     )
     check_whole(name, info)
@@ -96,50 +96,27 @@ def choose_dtype(context: Context) -> torch.dtype:
 
 
 def load_pretrained(
-    loader: Any, context: Context, name: str, *, trust: bool | None = None, **options: Any
+    loader: Any,
+    context: Context,
+    name: str,
+    *,
+    what: str = "model",
+    trust: bool | None = None,
+    **options: Any,
 ) -> Any:
-    """`loader.from_pretrained`, its failures in one line.
-
-    trust: whether code that comes with the model may run; None is the run's `trust_remote_code`,
-    which holds for its base and for what the run made of it, and for no other model.
-    """
+    """`loader.from_pretrained`, its failures in one line. trust: whether code that comes with the
+    model may run; None is what the run says."""
     model_config: ModelConfig = context.config.model
     located = locate(context, name)
     if not Path(located).is_dir() and name == model_config.path:
         options["revision"] = model_config.revision
-    own = name == model_config.path or Path(name).is_relative_to(context.run_dir.root)
-    trusted = model_config.trust_remote_code and own if trust is None else trust
-    with loading(f"model '{name}'"):
+    trusted = trusts(context, name) if trust is None else trust
+    with loading(f"{what} '{name}'"):
         try:
             return loader.from_pretrained(located, trust_remote_code=trusted, **options)
         except (OSError, ValueError) as error:
-            if refused := _refused(name, own, str(error)):
-                raise UserError(refused) from error
+            refuse_code(context, name, error)
             raise
-
-
-def _refused(name: str, own: bool, reason: str) -> str | None:
-    """Why files that could run code are not read; None where something else is wrong."""
-    if "trust_remote_code" in reason:
-        option = "model.trust_remote_code=true" if own else "trust_remote_code=true beside its path"
-        return f"{name}: the model brings code of its own; read it, then set {option} by hand"
-    if "safetensors" in reason:
-        return (
-            f"{name}: has no weights as safetensors, and pickled ones (.bin) can run code; save it "
-            f"again with a recent transformers, or choose another revision"
-        )
-    return None
-
-
-def adapter_weights(path: str) -> Path:
-    """The file of an adapter's weights; `UserError` where there are only pickled ones."""
-    file = Path(path) / ADAPTER_WEIGHTS
-    if not file.exists():
-        raise UserError(
-            f"{path}: has no {ADAPTER_WEIGHTS}, and pickled weights (.bin) can run code; save the "
-            f"adapter again with a recent PEFT"
-        )
-    return file
 
 
 @contextmanager

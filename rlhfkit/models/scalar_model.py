@@ -59,7 +59,8 @@ class ScalarModel:
         self.language_model.save(path)
         if not is_main():
             return
-        state = {name: tensor.detach().cpu() for name, tensor in self.head.state_dict().items()}
+        # copies: `whole` frees what it has gathered
+        state = {name: value.detach().cpu().clone() for name, value in self.head.named_parameters()}
         save_file(state, path / HEAD_FILE, metadata={"sha256": _digest(state)})
 
 

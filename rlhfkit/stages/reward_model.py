@@ -28,7 +28,12 @@ from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
 from rlhfkit.rollout import by_micro_batch
+<<<<<<< HEAD
+from rlhfkit.run_dir import read_jsonl, write_json
+from rlhfkit.sharding import computed, whole
+=======
 from rlhfkit.run_dir import write_json
+>>>>>>> parallel
 from rlhfkit.stages.label import RANKINGS_FILE
 from rlhfkit.stored import stored_rankings
 from rlhfkit.text import TextFormat, load_text_format, plain_text
@@ -73,12 +78,13 @@ def run(context: Context) -> None:
     )
     train(context, trainer)
     rows, size = _elements(context, text, held_out), config.per_device_train_batch_size
-    result = {
-        **accuracy(model, rows, size),
-        "shift": _normalise(context, text, model),
-    }
-    write_json(context.stage_dir / RESULT_FILE, result)
-    model.save(context.stage_dir / "model")
+    with whole(trainer.model):
+        result = {
+            **accuracy(model, rows, size),
+            "shift": _normalise(context, text, model),
+        }
+        write_json(context.stage_dir / RESULT_FILE, result)
+        model.save(context.stage_dir / "model")
 
 
 class RankingTrainer(InParts, Resumable):
@@ -95,11 +101,12 @@ class RankingTrainer(InParts, Resumable):
         model: Any,
         inputs: Any,
         return_outputs: bool = False,
-        num_items_in_batch: int | None = None,
+        num_items_in_batch: float | None = None,
     ) -> Tensor:
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
         own = self.accelerator.unwrap_model(model)
-        return ranking_loss(own.scalar_model, inputs["elements"], num_items_in_batch)
+        elements = inputs["elements"]
+        return computed(own, lambda: ranking_loss(own.scalar_model, elements, num_items_in_batch))
 
 
 class _Module(nn.Module):
@@ -113,7 +120,7 @@ class _Module(nn.Module):
 
 
 def ranking_loss(
-    model: ScalarModel, elements: Sequence[Element], count: int | None = None
+    model: ScalarModel, elements: Sequence[Element], count: float | None = None
 ) -> Tensor:
     """Sum over elements of the mean over their rankings of the mean over each one's pairs, over
     `count`, by default the number of elements."""

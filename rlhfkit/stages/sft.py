@@ -23,6 +23,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.rows import Unusable
+from rlhfkit.sharding import computed
 from rlhfkit.stage_configs import SftConfig
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.trainer_state import Resumable
@@ -101,8 +102,10 @@ class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens."""
         with self.accelerator.autocast():  # the trainer's own is on the model as a whole
-            own = LanguageModel(self.accelerator.unwrap_model(model))
-            loss = completion_loss(own, inputs, num_items_in_batch)
+            model = self.accelerator.unwrap_model(model)
+            loss = computed(
+                model, lambda: completion_loss(LanguageModel(model), inputs, num_items_in_batch)
+            )
         return (loss, None) if return_outputs else loss
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler:
@@ -121,7 +124,8 @@ class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
         inputs = self._prepare_inputs(inputs)
         count = self.items(inputs)
         loss = self.in_parts(
-            inputs, lambda part: self.compute_loss(model, part, num_items_in_batch=count)
+            inputs,
+            lambda part, count=count: self.compute_loss(model, part, num_items_in_batch=count),
         )
         self.gather_function = _everybodys  # the trainer asks next
         return loss, None, None

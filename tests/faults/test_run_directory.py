@@ -59,6 +59,7 @@ def test_a_killed_process_leaves_no_lock(holder, tmp_path):
 
 
 def test_processes_launched_together_share_the_lock(holder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("RANK", "1")
     with run_lock(tmp_path / "run"):
         pass

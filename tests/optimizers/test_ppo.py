@@ -174,9 +174,9 @@ def test_drift_is_that_of_the_unchanged_policy(make_context, kind):
     rollout.logprobs[:] += 0.25 * rollout.response_mask
     config = PpoConfig(**CONFIG) if kind is PPO else RlooConfig(num_generations=2, num_ppo_epochs=2)
     optimizer = make(kind, config, roles, make_context, 1)
-    assert optimizer.drift_metrics() == {}
+    assert optimizer.drift.metrics() == {}
     optimizer.step(rollout)
-    assert optimizer.drift_metrics() == {
+    assert optimizer.drift.metrics() == {
         "sampling/logprob_drift": pytest.approx(0.25, abs=1e-6),
         "sampling/logprob_drift_max": pytest.approx(0.25, abs=1e-6),
     }

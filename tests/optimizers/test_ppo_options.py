@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rlhfkit.errors import UserError
+from rlhfkit.rollout_metrics import rollout_metrics
 from rlhfkit_plugins.optimizers import PpoConfig, RlooConfig
 from rlhfkit_plugins.optimizers.ppo import PPO
 from rlhfkit_plugins.optimizers.rloo import RLOO
@@ -90,7 +91,7 @@ def test_metrics_tell_k1_and_what_the_reward_pays(make_context, options, reward)
     roles = make_roles()
     rollout = make_rollout(roles)
     ppo = make(PPO, PpoConfig(**CONFIG | options), roles, make_context, 2)
-    metrics = ppo._rollout_metrics(rollout)
+    metrics = rollout_metrics(rollout, ppo.kl.coef, ppo.kl_penalty)
     k1 = rollout.kl.sum(1).mean()
     paid = {"kl": k1, "k2": rollout.kl.square().sum(1).mean() / 2, "nothing": torch.tensor(0.0)}
     assert metrics["objective/kl"] == pytest.approx(float(k1))

@@ -11,17 +11,22 @@ CPU = ROOT / "conf" / "accelerate" / "cpu.yaml"
 ENTRY_POINTS = "[rlhfkit]\nscripted = tests.processes.scripted\n"
 
 
-def launch(count, *words, module="rlhfkit", plugins=None, cwd=ROOT):
+def launch(count, *words, module="rlhfkit", plugins=None, cwd=ROOT, config=CPU):
     """`python -m module words` in so many processes; gives what subprocess.run does.
 
     plugins: a directory to announce `tests.processes.scripted` in.
     """
     start = [sys.executable, "-m"]
     if count > 1:
-        options = ["--config_file", str(CPU), "--num_processes", str(count)]
+        options = ["--config_file", str(config), "--num_processes", str(count)]
         start += ["accelerate.commands.launch", *options, "--main_process_port", free_port(), "-m"]
     path = [str(ROOT), *([announced(plugins)] if plugins else [])]
-    settings = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(path)}
+    settings = {
+        "ACCELERATE_USE_CPU": "true",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(path),
+    }
     return subprocess.run(
         [*start, module, *map(str, words)],
         cwd=cwd, env={**os.environ, **settings}, capture_output=True, text=True, timeout=240,

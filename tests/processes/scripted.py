@@ -1,8 +1,11 @@
 """A plugin with sampler=scripted: what it answers depends on the prompt and on how many samplers
-there were before, so that one process and several train on the same completions."""
+there were before, so that one process and several train on the same completions. With STOP_AFTER
+in the environment a run is asked to stop."""
 
 import itertools
+import os
 import random
+import signal
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
@@ -39,6 +42,13 @@ class ScriptedSampler:
         chance = random.Random(repr((self._number, prompt)))
         words = [chance.randrange(5, 20) for _ in range(chance.randint(1, self._longest))]
         return [*words[:-1], eos_token_id] if chance.random() < 0.5 else words
+
+
+@hookimpl
+def metrics_logged(stage, step, metrics):
+    """Called in the main process alone: it gets the signal, and all stop."""
+    if f"{stage} {step}" == os.environ.get("STOP_AFTER"):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @hookimpl

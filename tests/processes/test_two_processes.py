@@ -10,8 +10,8 @@ from rlhfkit.run_dir import read_jsonl
 from tests.processes.launching import launch
 from tests.tiny_run import SETTINGS
 
-TOLERANCE = 2e-5
-"""Sums over two processes add in another order; AdamW divides by the gradients' size."""
+TOLERANCE = 1e-5
+"""Sums over two processes add in another order; steps of 1e-3 are a hundred times as large."""
 
 SHARED = (
     *(word for word in SETTINGS if not word.startswith("stage.rl.")),
@@ -19,10 +19,12 @@ SHARED = (
     "loader.lora_last_layers=1",
     "stage.sample.models=[base,sft]",
     "stage.sft.validation_fraction=0.25",
+    "stage.sft.learning_rate=1e-3",
     "stage.sft.num_train_epochs=2",
     "stage.sft.gradient_accumulation_steps=2",
     "stage.sft.logging_steps=1",
     "stage.sft.select_by=loss",
+    "stage.reward_model.learning_rate=1e-3",
     "stage.reward_model.num_train_epochs=2",
     "stage.reward_model.logging_steps=1",
     "stage.rl.total_episodes=18",
@@ -31,6 +33,8 @@ SHARED = (
     "stage.rl.whiten_rewards=true",
     "stage.rl.use_score_scaling=true",
     "pretraining_eval_fraction=0.25",
+    "optimizer.learning_rate=1e-3",
+    "optimizer.value_learning_rate=1e-3",
     "optimizer.num_mini_batches=2",
     "optimizer.ptx_coef=1.0",
     "optimizer.ptx_batch_size=3",
@@ -83,7 +87,7 @@ def test_the_same_metrics(runs, stage):
     for expected, found in zip(one, two, strict=True):
         assert found.keys() == expected.keys()
         for name in expected.keys() - SPEEDS:
-            assert found[name] == pytest.approx(expected[name], rel=1e-3, abs=TOLERANCE), name
+            assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=TOLERANCE), name
 
 
 SPEEDS = {
@@ -105,7 +109,8 @@ def test_the_controller_moved_and_texts_were_mixed_in(runs):
 )
 def test_the_same_results(runs, file):
     one, two = ((runs[count] / file).read_text() for count in (1, 2))
-    assert [*numbers(two)] == pytest.approx([*numbers(one)], rel=1e-4, abs=TOLERANCE)
+    # a ranking says nothing of the bias, so what AdamW makes of it is rounding alone
+    assert [*numbers(two)] == pytest.approx([*numbers(one)], rel=1e-3, abs=TOLERANCE)
 
 
 def numbers(text):

@@ -1,8 +1,8 @@
 """Runs that are killed with SIGKILL and started again until they end.
 
-`python -m tests.resume.killing FOLDER MINUTES OPTION...` goes on for that long, and ends with a few
-kills for 0 minutes. Every start is a fork of one process that has imported everything, so that
-kills fall into the work.
+`python -m tests.resume.killing FOLDER OPTION...` is what test_kill.py runs, `soak` what `make soak`
+does. Every start is a fork of one process that has imported everything, so that kills fall into the
+work.
 """
 
 import json
@@ -160,9 +160,6 @@ def test(folder: Path, arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    place, minutes, *given = sys.argv[1:]
+    place, *given = sys.argv[1:]
     import_everything()
-    if float(minutes):
-        soak(Path(place), float(minutes), given)
-    else:
-        test(Path(place), given)
+    test(Path(place), given)

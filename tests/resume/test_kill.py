@@ -24,7 +24,7 @@ LONGER = (
 
 def test_killed_over_and_over_it_ends_as_if_nothing_had_happened(tiny_overrides, tmp_path):
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.resume.killing", str(tmp_path), "0",
+        [sys.executable, "-m", "tests.resume.killing", str(tmp_path),
          "run_name=test", *tiny_overrides, *LONGER],
         capture_output=True, text=True, check=False, cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -8,6 +8,7 @@ import pytest
 from rlhfkit.answers import Answers
 from rlhfkit.checkpoint_files import newest_checkpoint
 from rlhfkit.online import OnlineOptimizer
+from rlhfkit.sampling_drift import SamplingDrift
 from rlhfkit.stopping import Interrupted
 from tests.resume.comparing import contents
 
@@ -60,18 +61,23 @@ def never_stopped(run_tiny, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", ["collect", "drift_metrics"])
-def test_rl_goes_on(run_tiny, never_stopped, stop_at, tmp_path, kind, place):
+@pytest.mark.parametrize(
+    ("owner", "place", "saved"),
+    [
+        (OnlineOptimizer, "collect", "step_000001_within"),
+        (SamplingDrift, "metrics", "step_000002"),
+    ],
+)
+def test_rl_goes_on(run_tiny, never_stopped, stop_at, tmp_path, kind, owner, place, saved):
     """Interrupted in the second batch of four: within it, when it is sampled, and at its end."""
     loader = [item for item in KINDS[kind] if item.startswith("loader")]
     never_stopped(*BEFORE, *loader)
     wanted = never_stopped(*RL, *KINDS[kind])
     run_tiny(*BEFORE, *loader)
-    stop_at(OnlineOptimizer, place, 2)
+    stop_at(owner, place, 2)
     with pytest.raises(Interrupted):
         run_tiny(*RL, *KINDS[kind])
-    saved = newest_checkpoint(tmp_path / "run" / "rl" / "checkpoints")
-    assert saved.name == ("step_000001_within" if place == "collect" else "step_000002")
+    assert newest_checkpoint(tmp_path / "run" / "rl" / "checkpoints").name == saved
     run_tiny(*RL, *KINDS[kind])
     assert contents(tmp_path / "run") == wanted
     assert not (tmp_path / "run" / "rl" / "checkpoints").exists()

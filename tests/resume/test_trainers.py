@@ -9,9 +9,9 @@ import pytest
 
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.run_dir import read_jsonl
-from rlhfkit.stopping import Stopped
+from rlhfkit.stopping import Interrupted
+from tests.resume.comparing import contents
 
-TIMING = ("runtime", "_per_second", "step_time")
 PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of torch.save and pickle begin."""
 
@@ -88,22 +88,6 @@ def pickled(folder):
     ]
 
 
-def contents(folder):
-    """Files by name: metrics without what depends on the time, others as they are."""
-    found = {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "stage.json"
-    }
-    found["metrics.jsonl"] = repr(
-        [
-            {name: value for name, value in row.items() if not name.endswith(TIMING)}
-            for row in read_jsonl(folder / "metrics.jsonl")
-        ]
-    )
-    return found
-
-
 def assert_same(one, other):
     assert one.keys() == other.keys()
     assert [name for name in one if one[name] != other[name]] == []
@@ -118,8 +102,9 @@ SFT = (
 """Three steps an epoch."""
 
 ONLINE = (
-    "reward=[length]", "stage.rl.use_score_scaling=true", "kl=adaptive", "kl.horizon=10",
-    "stage.rl.micro_batch_size=2", "optimizer.learning_rate=0.01",
+    "reward=[length]", "reward.length.min=4", "reward.length.slope=5", "kl=adaptive",
+    "stage.rl.use_score_scaling=true", "stage.rl.micro_batch_size=2", "kl.horizon=10",
+    "optimizer.learning_rate=0.01",
 )  # fmt: skip
 CASES = {
     "sft": (1, "sft", *SFT, "stage.sft.select_by=loss"),
@@ -148,7 +133,8 @@ def test_killed_and_started_again_as_often_as_it_takes(leaves, case):
 def test_of_a_damaged_checkpoint_and_a_half_written_model_nothing_is_used(
     process, kill, capsys, tmp_path
 ):
-    options = [*SFT, "stage.sft.select_by=loss", "stage.sft.learning_rate=1"]
+    rate = ["stage.sft.lr_scheduler_type=constant", "stage.sft.learning_rate=0.05"]
+    options = [*SFT, "stage.sft.select_by=loss", "stage.sft.warmup_steps=0", *rate]
     once = contents(process("once", "sft", *options))
     first, second = json.loads(once["epochs.json"])
     assert first["score"] > second["score"], "the case needs a first epoch that stays the best"
@@ -168,7 +154,7 @@ def test_of_a_damaged_checkpoint_and_a_half_written_model_nothing_is_used(
 def test_sigterm_saves_first_and_the_time_is_that_of_both_processes(process, kill, tmp_path):
     once = contents(process("once", "sft", *SFT))
     kill(4, signal.SIGTERM)
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         process("often", "sft", *SFT, "checkpoint.save_minutes=null")
     (saved,) = (tmp_path / "often" / "sft" / "checkpoints").iterdir()
     assert saved.name == "step_000004"

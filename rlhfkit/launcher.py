@@ -1,0 +1,76 @@
+"""What `accelerate launch` is asked for beyond plain processes, and what of it works. No torch."""
+
+import os
+
+from rlhfkit import processes
+from rlhfkit.config import RunConfig
+from rlhfkit.errors import UserError
+from rlhfkit.online_config import OnlineConfig
+
+SHARDED = ("sft", "rl_sft", "reward_model")
+"""Stages whose trainers FSDP2 can shard."""
+
+_OURS = "RLHFKIT_FSDP"
+"""Environment variable: this project shards, and accelerate is not to."""
+
+_OPTIONS = {
+    "fsdp_version": "2",
+    "fsdp_offload_params": "false",
+    "fsdp_activation_checkpointing": "false",
+}
+"""The only values of a config file's fsdp_config that work here; the rest is of no consequence."""
+
+_OPTIMS = ("adamw_torch", "adamw_torch_fused")
+
+_PLAIN = "launch with conf/accelerate/ddp_2gpu.yaml"
+
+
+def wants_sharding() -> bool:
+    """Whether trainers are to shard their models."""
+    return processes.count() > 1 and _is_set(_OURS)
+
+
+def check_launcher(config: RunConfig) -> None:
+    """Take FSDP over from accelerate. Raises `UserError` for what would not work, before anything
+    is loaded."""
+    if _is_set("ACCELERATE_USE_DEEPSPEED"):
+        _check_deepspeed(config)
+    if _is_set("ACCELERATE_USE_FSDP"):
+        os.environ[_OURS] = os.environ.pop("ACCELERATE_USE_FSDP")
+    if wants_sharding():
+        _check_fsdp(config)
+
+
+def _check_fsdp(config: RunConfig) -> None:
+    for option, works in _OPTIONS.items():
+        value = os.environ.get(option.upper(), works)
+        if value.lower() != works:
+            raise UserError(f"fsdp_config.{option}={value}: only {works} works with rlhfkit")
+    if "rl" in config.stages:
+        raise UserError(
+            f"FSDP: the models of stage rl are not sharded; leave rl out of stages=[...] here, and "
+            f"then {_PLAIN} (where four whole models do not fit a card: loader=lora)"
+        )
+    if config.loader.name == "qlora":
+        raise UserError(f"FSDP: loader=qlora is not sharded; {_PLAIN}, or take loader=lora")
+    for stage in SHARDED:
+        optim = getattr(config.stage, stage).optim
+        if stage in config.stages and optim not in _OPTIMS:
+            raise UserError(
+                f"FSDP: stage.{stage}.optim={optim} is not sharded; choices: {', '.join(_OPTIMS)}"
+            )
+
+
+def _check_deepspeed(config: RunConfig) -> None:
+    """These stages sum gradients themselves, which DeepSpeed's engine does too."""
+    online = isinstance(config.optimizer, OnlineConfig)
+    for stage in config.stages:
+        if stage in SHARDED or (stage == "rl" and online):
+            raise UserError(
+                f"DeepSpeed: stage {stage} does not run under it, TRL's own trainers do "
+                f"(optimizer=dpo, trl_grpo or trl_rloo); {_PLAIN} or conf/accelerate/fsdp2.yaml"
+            )
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "false").lower() == "true"

@@ -1,0 +1,88 @@
+"""FSDP2 for the trainers of sft, rl_sft and reward_model: each process keeps its share of every
+parameter, gradient and optimizer state (ZeRO-3 of Rajbhandari et al. 2020, arXiv 1910.02054).
+
+PyTorch's `fully_shard`, not accelerate's wrapping of models: that needs GPUs, and gathers weights
+for the forward pass of the whole model, where the stages call its inner parts.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any, TypeVar, cast
+
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from rlhfkit import processes
+from rlhfkit.launcher import wants_sharding
+
+T = TypeVar("T")
+
+_COMPUTED = "rlhfkit_computed"
+
+
+def shard(trainer: Any) -> None:
+    """Spread a trainer's model over the processes, where the launcher wants that.
+
+    Layer by layer, the rest of the model as one more part. To be called before the trainer makes
+    its optimizer, which then has the shares alone.
+    """
+    if not wants_sharding():
+        return
+    model = trainer.model
+    mesh = init_device_mesh(trainer.args.device.type, (processes.count(),))
+    layers = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
+    for part in (*layers, model):
+        fully_shard(part, mesh=mesh)
+    for part in sharded_parts(model):
+        part.set_gradient_divide_factor(1.0)  # the losses of the processes add up to the batch's
+        part.set_force_sum_reduction_for_comms(True)
+    setattr(model, _COMPUTED, MethodType(lambda _, compute: compute(), model))
+    register_fsdp_forward_method(model, _COMPUTED)
+    trainer.is_distributed_loading_by_transformers = True  # nobody is to wrap it once more
+
+
+def sharded_parts(model: nn.Module) -> list[FSDPModule]:
+    """The parts that are gathered one by one; none of a model that is whole."""
+    return [part for part in model.modules() if isinstance(part, FSDPModule)]
+
+
+def computed(model: nn.Module, compute: Callable[[], T]) -> T:
+    """`compute()` as the forward pass of a model, sharded or not; all processes must call it as
+    often. What of the model is in no layer is gathered first."""
+    result: T = getattr(model, _COMPUTED, lambda function: function())(compute)
+    return result
+
+
+@contextmanager
+def whole(model: nn.Module) -> Iterator[None]:
+    """All weights in every process: for saving, and for passes that not all make alike."""
+    parts, root = sharded_parts(model), cast(Any, model)
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.set_reshard_after_forward(part is not root, recurse=False)
+            part.reshard()
+
+
+def weights_to_save(model: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """What `save_pretrained` is to be told of a model that `whole` has gathered: its own look at
+    the weights would spread them again."""
+    if not sharded_parts(model):
+        return {}
+    return {"state_dict": {**dict(model.named_parameters()), **_stored_buffers(model)}}
+
+
+def _stored_buffers(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        f"{place}.{name}".lstrip("."): buffer
+        for place, part in model.named_modules()
+        for name, buffer in part.named_buffers(recurse=False)
+        if name not in part._non_persistent_buffers_set
+    }

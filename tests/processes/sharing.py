@@ -1,0 +1,35 @@
+"""Run by two processes: shards a tiny model, and says how many numbers each one keeps."""
+
+from types import SimpleNamespace
+
+import torch
+from transformers import LlamaForCausalLM
+
+from rlhfkit import processes
+from rlhfkit.config import RunConfig
+from rlhfkit.launcher import check_launcher
+from rlhfkit.sharding import shard, weights_to_save, whole
+from tests import tiny
+
+
+def main():
+    check_launcher(RunConfig(stages=[], loader=SimpleNamespace(name="full")))
+    processes.join()
+    model = LlamaForCausalLM(tiny.config(tie_word_embeddings=True))
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    tied = {"lm_head.weight"}
+    shard(SimpleNamespace(model=model, args=SimpleNamespace(device=torch.device("cpu"))))
+    kept = sum(value.to_local().numel() for value in model.parameters())
+    for _ in range(2):  # spread again in between
+        with whole(model):
+            found = weights_to_save(model)["state_dict"]
+            assert found.keys() == before.keys() - tied
+            assert all(torch.equal(found[name], before[name]) for name in found)
+        assert kept == sum(value.to_local().numel() for value in model.parameters())
+    shares = processes.gather([kept])
+    if processes.is_main():
+        print(*shares, sum(before[name].numel() for name in before.keys() - tied))
+    processes.leave()
+
+
+main()

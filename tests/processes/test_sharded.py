@@ -1,0 +1,126 @@
+"""FSDP2: sft and reward_model on two CPU processes that each keep half of a model, and on one."""
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from safetensors.torch import load_file
+
+from rlhfkit.errors import UserError
+from rlhfkit.launcher import check_launcher, wants_sharding
+from rlhfkit.run_dir import read_jsonl
+from tests.processes.launching import ROOT, launch
+from tests.processes.test_two_processes import SPEEDS
+
+CONF = ROOT / "conf" / "accelerate"
+TOLERANCE = 2e-6
+"""Of weights after a few steps of AdamW, whose updates are 1e-4; sums add in another order."""
+
+WORDS = (
+    "data=[files]",
+    "labeler=imported",
+    "loader=full",
+    "run_name=same",
+    "stages=[sft,label,reward_model]",
+    "model.max_prompt_length=24",
+    "stage.sft.validation_fraction=0.25",
+    "stage.sft.num_train_epochs=2",
+    "stage.sft.gradient_accumulation_steps=2",
+    "stage.sft.logging_steps=1",
+    "stage.sft.select_by=loss",
+    "stage.reward_model.gradient_checkpointing=true",
+    "stage.reward_model.logging_steps=1",
+)
+"""Nine demonstrations in batches of four: of the last one, one process has nothing."""
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_files, tmp_path_factory):
+    """The directories of the same run in one process and in two, by their number."""
+    root = tmp_path_factory.mktemp("sharded")
+    splits = ("demonstrations", "prompts", "rankings")
+    data = [f"data.files.{split}={tiny_files[split]}" for split in splits]
+    for count in (1, 2):
+        sizes = [
+            f"stage.{stage}.per_device_train_batch_size={4 // count}"
+            for stage in ("sft", "reward_model")
+        ]
+        words = [*WORDS, *data, *sizes, f"model.path={tiny_files['model']}"]
+        done = sharded(count, *words, f"run_dir={root / str(count)}")
+        assert done.returncode == 0, done.stdout + done.stderr
+    return {count: root / str(count) for count in (1, 2)}
+
+
+def sharded(count, *words, **options):
+    return launch(count, *words, config=CONF / "fsdp2.yaml", **options)
+
+
+@pytest.mark.parametrize("stage", ["sft", "reward_model"])
+def test_sharded_training_gives_the_weights_and_metrics_of_one_process(runs, stage):
+    files = sorted(path.name for path in (runs[1] / stage / "model").glob("*.safetensors"))
+    assert "model.safetensors" in files
+    assert ("head.safetensors" in files) == (stage == "reward_model")
+    for file in files:
+        one, two = (load_file(runs[count] / stage / "model" / file) for count in (1, 2))
+        torch.testing.assert_close(two, one, rtol=0, atol=TOLERANCE)
+    one, two = (read_jsonl(runs[count] / stage / "metrics.jsonl") for count in (1, 2))
+    assert len(two) == len(one) > 3
+    for expected, found in zip(one, two, strict=True):
+        shown = {name: value for name, value in expected.items() if name not in SPEEDS}
+        assert {name: found[name] for name in shown} == pytest.approx(shown, rel=1e-5)
+
+
+def test_each_process_keeps_half_and_gathers_the_same_weights():
+    done = sharded(2, module="tests.processes.sharing")
+    assert done.returncode == 0, done.stderr
+    first, second, every = map(int, done.stdout.split())
+    assert first + second == every
+    assert abs(first - second) < 0.05 * every
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    for name, value in {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RLHFKIT_FSDP", "false")  # so that it is put back
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ([], "the models of stage rl are not sharded"),
+        (["stages=[sft]", "loader=qlora"], "loader=qlora is not sharded"),
+        (["stages=[sft]", "stage.sft.optim=adamw_8bit"], "stage.sft.optim=adamw_8bit"),
+    ],
+)
+def test_what_fsdp_cannot_shard_is_refused(two_processes, make_context, overrides, says):
+    config = make_context(*overrides).config
+    two_processes.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UserError, match=says):
+        check_launcher(config)
+
+
+def test_options_of_fsdp_that_do_nothing_here_are_refused(two_processes, make_context):
+    config = make_context("stages=[sft]").config
+    two_processes.setenv("ACCELERATE_USE_FSDP", "true")
+    check_launcher(config)
+    assert wants_sharding()
+    two_processes.setenv("FSDP_OFFLOAD_PARAMS", "true")
+    with pytest.raises(UserError, match="fsdp_offload_params=true: only false works"):
+        check_launcher(config)
+
+
+def test_deepspeed_is_for_trls_trainers(two_processes, make_context):
+    two_processes.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    check_launcher(make_context("stages=[rl]", "optimizer=dpo").config)
+    for overrides in (["stages=[rl]"], ["stages=[sample,reward_model]", "optimizer=dpo"]):
+        with pytest.raises(UserError, match=r"DeepSpeed: stage \w+ does not run"):
+            check_launcher(make_context(*overrides).config)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_accelerate_reads_the_deepspeed_configs(stage):
+    config = load_config_from_file(str(CONF / f"zero{stage}.yaml"))
+    assert config.distributed_type == "DEEPSPEED"
+    assert config.deepspeed_config["zero_stage"] == stage
+    assert config.num_processes == 8
