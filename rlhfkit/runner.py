@@ -88,14 +88,11 @@ class Runner:
 
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
-<<<<<<< HEAD
-        check_launcher(self.config)
-=======
         with stop_at_next_step():
             self._run()
 
     def _run(self) -> None:
->>>>>>> parallel
+        check_launcher(self.config)
         check_options(self.config)
         check_start(self.config)
         with run_lock(self.run_dir.root):

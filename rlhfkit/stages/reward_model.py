@@ -28,12 +28,8 @@ from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
 from rlhfkit.rollout import by_micro_batch
-<<<<<<< HEAD
-from rlhfkit.run_dir import read_jsonl, write_json
-from rlhfkit.sharding import computed, whole
-=======
 from rlhfkit.run_dir import write_json
->>>>>>> parallel
+from rlhfkit.sharding import computed, whole
 from rlhfkit.stages.label import RANKINGS_FILE
 from rlhfkit.stored import stored_rankings
 from rlhfkit.text import TextFormat, load_text_format, plain_text
