@@ -29,8 +29,7 @@ def write_checkpoint(folder: Path, name: str, write: Callable[[Path], object], l
     (aside / DIGESTS).write_text(json.dumps(_digests(aside)), encoding="utf-8")
     for path in (*aside.rglob("*"), aside):
         _sync(path)
-    if (folder / name).exists():
-        shutil.rmtree(folder / name)
+    _remove(folder / name)
     aside.rename(folder / name)
     _sync(folder)
     for old in _checkpoints(folder)[:-limit]:
@@ -44,7 +43,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
         if damage is None:
             return path
         damaged = path.with_name(f"damaged_{path.name}")
-        shutil.rmtree(damaged, ignore_errors=True)
+        _remove(damaged)
         path.rename(damaged)
         console.print(
             f"checkpoint {path}: {damage}; the one before is used, if there is one",
@@ -55,17 +54,27 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step_*"))
+    return sorted(path for path in folder.glob("step_*") if path.is_dir())
+
+
+def _remove(path: Path) -> None:
+    """A directory, or whatever stands in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _damage(path: Path) -> str | None:
     """What is wrong with a checkpoint."""
+    if not (path / DIGESTS).is_file():  # a pipe would be waited for
+        return f"cannot be read ({DIGESTS} is missing)"
     try:
         wanted = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
         found = _digests(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return f"cannot be read ({error})"
-    if not isinstance(wanted, dict):
+    if not isinstance(wanted, dict) or not wanted:
         return f"{DIGESTS} was altered"
     wrong = [name for name in wanted.keys() | found if wanted.get(name) != found.get(name)]
     return f"{min(wrong)} is missing or was altered" if wrong else None

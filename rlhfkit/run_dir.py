@@ -165,8 +165,9 @@ def _read_record(path: Path, stage: str) -> StageRecord:
     try:
         return StageRecord.parse(path, stage)
     except (ValueError, TypeError, OSError, RecursionError) as error:
+        reason = " ".join(str(error).split())  # it may quote any character
         raise UserError(
-            f"{path}: corrupt record ({error}); run again with force_from={stage}, "
+            f"{path}: corrupt record ({reason}); run again with force_from={stage}, "
             f"or choose another run_name"
         ) from error
 
@@ -221,7 +222,8 @@ def as_written(path: Path) -> Iterator[None]:
     try:
         yield
     except _MISREAD as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
-            f"{path}: altered since it was written ({type(error).__name__}: {error!s:.80}); make "
+            f"{path}: altered since it was written ({reason:.80}); make "
             f"its stage again with force_from=<stage>"
         ) from error

@@ -92,7 +92,7 @@ def ask(
         except Exception as error:
             error.add_note(f"(raised by reward={name})")
             raise
-        return _checked(name, values, len(rows))
+        return finite_numbers(name, values, len(rows))
 
     return processes.shared(some, range(len(completions)))
 
@@ -103,7 +103,8 @@ def _select(column: Any, rows: Sequence[int]) -> Any:
     return [column[row] for row in rows]
 
 
-def _checked(name: str, values: Any, count: int) -> list[float]:
+def finite_numbers(name: str, values: Any, count: int) -> list[float]:
+    """What a reward function returned, as numbers; raises `Stopped` unless there are so many."""
     try:
         if isinstance(values, str | bytes | Mapping | Set):  # of texts, keys or no order
             raise TypeError

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
+from hypothesis import settings
 from omegaconf import DictConfig, OmegaConf
 
 from rlhfkit.config import RunConfig, register_configs
@@ -16,6 +17,8 @@ from rlhfkit.runner import Runner
 from tests.tiny_run import SETTINGS, write_files
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 MakeContext = Callable[..., Context]
 MakeRaw = Callable[..., DictConfig]

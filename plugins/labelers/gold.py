@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rlhfkit.context import Context
+from rlhfkit.scoring import finite_numbers
 from rlhfkit.types import Judgement, Messages
 from rlhfkit_plugins.labelers import RewardModelLabelerConfig
 from rlhfkit_plugins.labelers.ranking import ranks_of
@@ -34,7 +35,8 @@ class RewardModelLabeler:
 
     def score(self, prompts: Sequence[Messages], completions: Sequence[str]) -> list[float]:
         """The reward model's score of each completion, as finished ones."""
-        return self._reward(list(prompts), list(completions))
+        scores = self._reward(list(prompts), list(completions))
+        return finite_numbers(self._name, scores, len(completions))
 
     def _judgement(self, scores: list[float]) -> Judgement:
         return Judgement(ranks_of(scores, self._tie_margin), self._name)

@@ -79,10 +79,13 @@ def make_batch(
     *,
     share_prompts: bool = False,
 ) -> TokenBatch:
-    """Join N prompts with N responses (token ids; responses not empty).
+    """Join N prompts with N responses (token ids, one at least).
 
     lower: of these sequences. share_prompts: equal prompts next to each other become one row.
+    Raises ValueError where there is nothing, or nothing before a response to predict it from.
     """
+    if not prompts or not all(map(len, prompts)) or not all(map(len, responses)):
+        raise ValueError("a batch needs prompts and responses of a token at least")
     members = shared_rows(prompts) if share_prompts else [[n] for n in range(len(prompts))]
     ids: list[list[int]] = []
     starts: list[int] = []

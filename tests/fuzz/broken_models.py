@@ -82,6 +82,7 @@ def _pickled(path: Path) -> None:
 
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
+NO_WEIGHTS = "has no weights as safetensors, and pickled ones (.bin) can run code"
 OTHER_SHAPE = "weights of another shape than config.json says"
 
 
@@ -117,7 +118,7 @@ CONFIGS = [
 ]  # fmt: skip
 
 STORED = [
-    Model("weights: gone", remove(WEIGHTS)),
+    Model("weights: gone", remove(WEIGHTS), NO_WEIGHTS),
     Model("weights: empty", write(WEIGHTS, "")),
     Model("weights: cut at the end", cut(WEIGHTS, -100)),
     Model("weights: cut in the middle", cut(WEIGHTS, 9000)),
@@ -125,8 +126,8 @@ STORED = [
     Model("weights: zeros", write(WEIGHTS, bytes(1000))),
     Model("weights: a git-lfs pointer", write(WEIGHTS, LFS)),
     Model("weights: a head of 2^64 bytes", write(WEIGHTS, b"\xff" * 8 + b"{}")),
-    Model("weights: a folder", folder(WEIGHTS)),
-    Model("weights: a pickle", _pickled),
+    Model("weights: a folder", folder(WEIGHTS), NO_WEIGHTS),
+    Model("weights: a pickle", _pickled, NO_WEIGHTS),
     Model("weights: a shard that is gone",
           _indexed('{"metadata": {}, "weight_map": {"lm_head.weight": "gone.safetensors"}}')),
     Model("weights: an index of nothing", _indexed("{}")),
@@ -212,7 +213,7 @@ ADAPTERS = [
     Model("adapter: modules that are not there", edit(ADAPTER_CONFIG, target_modules=["x_proj"])),
     Model("adapter: fewer modules", edit(ADAPTER_CONFIG, target_modules=["q_proj"]),
           "the adapter does not fit"),
-    Model("adapter: weights gone", remove(ADAPTER)),
+    Model("adapter: weights gone", remove(ADAPTER), "has no adapter_model.safetensors"),
     Model("adapter: weights empty", write(ADAPTER, "")),
     Model("adapter: weights cut", cut(ADAPTER, -10)),
     Model("adapter: weights a git-lfs pointer", write(ADAPTER, LFS)),
@@ -240,7 +241,7 @@ CLASSIFIERS = [
     Model(f"classifier: {case.id}", case.change, says)
     for case, says in [
         *((case, case.says) for case in CONFIGS[:10]),
-        *((case, "cannot be loaded") for case in STORED[:8]),
+        *((case, case.says) for case in STORED[:8]),
         *((case, "cannot be loaded") for case in TOKENIZERS if case.says == RENDER),
     ]
 ] + [

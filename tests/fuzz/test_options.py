@@ -86,7 +86,6 @@ def test_the_command_says_the_same(command, plugins, tmp_path, monkeypatch, case
 
 PROCESSES = [
     (["compare", "nowhere"], "compare nowhere: neither a run's directory nor one that holds runs"),
-    (["export", "run_name=x", "export.stage=sft"], "export.stage=sft: no finished model in"),
     ([*NAMED, "+stage.sft.lerning_rate=1"], "stage.sft.lerning_rate: no such option"),
     ([*NAMED, "reward=null"], "the options cannot be composed"),
 ]
