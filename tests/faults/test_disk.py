@@ -54,7 +54,7 @@ def test_no_room_for_weights(tiny_overrides, tmp_path):
 
     done = subprocess.run(
         [sys.executable, "-m", "rlhfkit", *options],
-        cwd=tmp_path, preexec_fn=limit, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, preexec_fn=limit, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     said = done.stderr.strip().splitlines()[-1]
