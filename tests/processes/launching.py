@@ -29,7 +29,7 @@ def launch(count, *words, module="rlhfkit", plugins=None, cwd=ROOT, config=CPU):
     }
     return subprocess.run(
         [*start, module, *map(str, words)],
-        cwd=cwd, env={**os.environ, **settings}, capture_output=True, text=True, timeout=240,
+        cwd=cwd, env={**os.environ, **settings}, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
 
 

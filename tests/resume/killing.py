@@ -119,12 +119,14 @@ def kill_every_write(folder: Path, arguments: Sequence[str]) -> Counter[str]:
 
 
 def kill_at_random(folder: Path, arguments: Sequence[str], seconds: float) -> Counter[str]:
-    """Kill a run at random moments, at most that much work apart; gives the kills by stage."""
+    """Kill a run at random moments, at most that much work apart, and a little more each time, so
+    that it ends; gives the kills by stage."""
     kills: Counter[str] = Counter()
     own = [*arguments, f"run_dir={folder}"]
     while status := kill_after(own, random.uniform(0, seconds)):
         assert status == -signal.SIGKILL
         kills[stage_of(folder)] += 1
+        seconds *= 1.1
     return kills
 
 

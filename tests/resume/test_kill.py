@@ -27,7 +27,7 @@ def test_killed_over_and_over_it_ends_as_if_nothing_had_happened(tiny_overrides,
         [sys.executable, "-m", "tests.resume.killing", str(tmp_path),
          "run_name=test", *tiny_overrides, *LONGER],
         capture_output=True, text=True, check=False, cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     kills = json.loads(ended.stdout.splitlines()[-1])
