@@ -64,6 +64,7 @@ class OnlineOptimizer(ABC):
         self._optim = available_optim("optimizer.optim", config.optim, context.device)
         self.kl_penalty = KLPenalty(config)
         self.pretraining: list[list[int]] = []
+        self.finite = Finite(context)
         self.drift = SamplingDrift()
         self._in_hand: Rollout | None = None
         size = self.rl.micro_batch_size
@@ -228,7 +229,6 @@ class OnlineOptimizer(ABC):
             roles.policy.checkpoint_activations()
             roles.value.language_model.checkpoint_activations()
         context = replace(context, roles=roles)
-        self.finite = Finite(context)
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.score = Scorer(context.build_all("reward"), weights, self.rl)
         self.sampler = context.build("sampler")
