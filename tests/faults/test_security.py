@@ -7,6 +7,7 @@ import pickle
 import re
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import torch
 from hydra import initialize_config_module
@@ -235,7 +236,7 @@ def test_a_sweep_takes_the_guard_into_other_processes():
     guard_configs()
     with initialize_config_module("rlhfkit_conf", version_base="1.3"):
         loader = GlobalHydra.instance().hydra.config_loader
-        assert type(pickle.loads(pickle.dumps(loader))) is GuardedConfigLoader
+        assert type(pickle.loads(cloudpickle.dumps(loader))) is GuardedConfigLoader
 
 
 def test_hydras_own_plugins_and_logs_may_be_chosen(make_raw):
