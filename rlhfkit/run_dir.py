@@ -131,7 +131,7 @@ class RunDir:
     def complete(self, record: StageRecord) -> None:
         """Write a stage's record, which makes it finished, and remove what it went on from."""
         path = self.stage_dir(record.stage)
-        passing = (path / CHECKPOINTS, path / STARTED)
+        passing = (path / CHECKPOINTS, path / STARTED, _aside(path / RECORD))
         outputs = {
             str(file.relative_to(path)): file.stat().st_size
             for file in sorted(path.rglob("*"))
@@ -146,6 +146,11 @@ class RunDir:
             outputs,
         )
         write_json(path / RECORD, asdict(finished))
+        self.tidy(record.stage)
+
+    def tidy(self, stage: str) -> None:
+        """Remove what a finished stage went on from, which a kill right behind its end has left."""
+        path = self.stage_dir(stage)
         shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
         (path / STARTED).unlink(missing_ok=True)
 
@@ -178,11 +183,16 @@ def runs_in(directory: Path) -> list[RunDir]:
     return [RunDir(place) for place in places if any(place.glob(f"*/{RECORD}"))]
 
 
+def _aside(path: Path) -> Path:
+    """Where a file is written before it gets its name; a kill in between leaves it there."""
+    return path.with_name(path.name + ".tmp")
+
+
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
     """Write JSON so that the file is either whole or absent; one process does."""
     if not is_main():
         return
-    aside = path.with_name(path.name + ".tmp")
+    aside = _aside(path)
     with aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, ensure_ascii=False, sort_keys=True)
         file.flush()
@@ -194,7 +204,7 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write JSON lines so that the file is either whole or absent; one process does."""
     if not is_main():
         return
-    aside = path.with_name(path.name + ".tmp")
+    aside = _aside(path)
     with aside.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

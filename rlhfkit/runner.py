@@ -110,6 +110,7 @@ class Runner:
             stop_if_requested()
             status = self.status(stage)
             if status.state is State.FINISHED:
+                processes.by_main(self.run_dir.tidy, stage.name)
                 console.print(f"[dim]{stage.name}: finished before, skipped[/dim]")
                 continue
             if status.state is State.STALE:

@@ -86,3 +86,11 @@ def test_jsonl_keeps_any_text(tmp_path):
     rows = [{"text": "line\u2028break \n \u00e9"}, {"text": ""}]
     write_jsonl(tmp_path / "rows.jsonl", rows)
     assert read_jsonl(tmp_path / "rows.jsonl") == rows
+
+
+def test_a_record_half_written_before_a_kill_is_no_output(tmp_path):
+    run_dir = RunDir(tmp_path)
+    record = StageRecord("rl", {}, {})
+    (run_dir.begin("rl") / "stage.json.tmp").write_text("{")
+    run_dir.complete(record)
+    assert run_dir.record("rl").outputs == {}

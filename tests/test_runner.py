@@ -30,6 +30,17 @@ def test_runs_in_order_then_skips(plugins, make_raw, ran, capsys):
     assert capsys.readouterr().out.count("finished before, skipped") == 3
 
 
+def test_a_kill_right_behind_a_stages_end_leaves_nothing(plugins, make_raw, ran):
+    runner = Runner(make_raw("stages=[sft]"), plugins)
+    runner.run()
+    folder = runner.run_dir.stage_dir("sft")
+    (folder / "checkpoints" / "step_000001").mkdir(parents=True)
+    (folder / "started.json").write_text("{}")
+    Runner(make_raw("stages=[sft]"), plugins).run()
+    assert sorted(path.name for path in folder.iterdir()) == ["output.txt", "stage.json"]
+    assert ran == ["sft"]
+
+
 def test_changed_setting_of_a_stage_is_refused_with_both_ways_on(plugins, make_raw, ran):
     Runner(make_raw(CHAIN), plugins).run()
     with pytest.raises(UserError) as refused:

@@ -148,7 +148,9 @@ def soak(folder: Path, minutes: float, arguments: Sequence[str]) -> None:
             return
         run = folder / f"killed_{number}"
         kills += kill_at_random(run, arguments, seconds / 3)
-        assert contents(run) == wanted, f"{run} differs from {folder / 'whole'}"
+        found = contents(run)
+        differing = [name for name in wanted | found if wanted.get(name) != found.get(name)]
+        assert not differing, f"run {number} differs in {differing}"
         shutil.rmtree(run)
         print(f"{number} runs, {sum(kills.values())} kills: {dict(kills)}", flush=True)
 
