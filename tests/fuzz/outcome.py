@@ -33,8 +33,10 @@ def well_formed(item: Any) -> bool:
 
 
 def _is_prompt(prompt: Any) -> bool:
+    """An empty message may stand before the last, as of the system."""
     texts = [turn[key] for turn in prompt for key in ("role", "content")]
-    return bool(prompt_key(prompt)[1]) and all(isinstance(text, str) and text for text in texts)
+    asks = bool(prompt_key(prompt)[1]) and bool(prompt[-1]["content"].strip())
+    return asks and all(isinstance(text, str) for text in texts)
 
 
 def _is_ranked(item: Ranking) -> bool:
