@@ -24,6 +24,7 @@ class Answers:
     def __init__(self, context: Context, reporter: Reporter) -> None:
         self._context, self._reporter = context, reporter
         self._given: dict[str, list[Response]] = {}
+        self._at_once = PROMPTS_AT_ONCE * processes.count()
         self._generator = processes.generator(context.config.seed, context.device)
         found = context.checkpoints.load()
         if found is not None:
@@ -47,10 +48,9 @@ class Answers:
         if not given:
             self._generator.manual_seed(self._generator.initial_seed())
         model, sampler = load(), self._context.build("sampler")
-        at_once = PROMPTS_AT_ONCE * processes.count()
         with progress_bar(f"{self._context.stage} {name}", len(prompts), len(given)) as bar:
             while len(given) < len(prompts):
-                part = prompts[len(given) : len(given) + at_once]
+                part = prompts[len(given) : len(given) + self._at_once]
                 drawn = processes.shared(
                     lambda rows: sampler.sample(model, rows, eos_token_id, self._generator), part
                 )
@@ -66,7 +66,7 @@ class Answers:
         return given
 
     def _parts(self) -> int:
-        return sum(-(-len(rows) // PROMPTS_AT_ONCE) for rows in self._given.values())
+        return sum(-(-len(rows) // self._at_once) for rows in self._given.values())
 
     def _save(self, folder: Path) -> None:
         given = {name: [vars(row) for row in rows] for name, rows in self._given.items()}

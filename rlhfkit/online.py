@@ -34,12 +34,7 @@ from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.prompt_batches import PromptBatches
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
-from rlhfkit.rollout import (
-    Rollout,
-    lower_rows,
-    pad_rows,
-    teacher_forced_logprobs,
-)
+from rlhfkit.rollout import Rollout, lower_rows, pad_rows, teacher_forced_logprobs
 from rlhfkit.rollout_metrics import rollout_metrics, shown_metrics
 from rlhfkit.sampling_drift import SamplingDrift
 from rlhfkit.scoring import Scorer

@@ -6,6 +6,7 @@ No torch here before it is needed.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -183,12 +184,19 @@ def join() -> "torch.device":
 
 
 def leave() -> None:
-    """The end of a run that went well."""
+    """The end of a run that went well; one of several processes does not come back from it.
+
+    Gloo's threads may still hold tensors, and abort the process where they free them while Python
+    ends (pytorch#190489): so Python's own end is left out.
+    """
     if count() > 1:
         import torch.distributed
 
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _environment(name: str, otherwise: str) -> str:

@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from rlhfkit.answers import PROMPTS_AT_ONCE
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.judging import judgements_of
@@ -24,9 +25,6 @@ from rlhfkit.types import Completions, Judgement, Ranking
 
 RANKINGS_FILE = "rankings.jsonl"
 AGREEMENT_FILE = "agreement.json"
-PROMPTS_AT_ONCE = 64
-"""Prompts between two places to go on from."""
-
 _STATE_FILE = "judgements.safetensors"
 
 
@@ -72,7 +70,8 @@ def _judge(context: Context, labeler: Labeler, rows: list[Completions]) -> list[
             prompts, texts = [row.prompt for row in part], [row.completions for row in part]
             judgements += judgements_of(labeler, prompts, texts)
             bar.advance(len(part))
-            context.checkpoints.reached(len(judgements), partial(_save, judgements))
+            parts = -(-len(judgements) // PROMPTS_AT_ONCE)
+            context.checkpoints.reached(parts, partial(_save, judgements))
     return judgements
 
 
