@@ -7,8 +7,10 @@ from rlhfkit.config import RunConfig
 from rlhfkit.errors import UserError
 from rlhfkit.online_config import OnlineConfig
 
-SHARDED = ("sft", "rl_sft", "reward_model")
-"""Stages whose trainers FSDP2 can shard."""
+_TRAINERS = ("sft", "rl_sft", "reward_model")
+
+SHARDED = (*_TRAINERS, "rl")
+"""Stages whose models FSDP2 shards."""
 
 _OURS = "RLHFKIT_FSDP"
 """Environment variable: this project shards, and accelerate is not to."""
@@ -26,7 +28,7 @@ _PLAIN = "launch with conf/accelerate/ddp_2gpu.yaml"
 
 
 def wants_sharding() -> bool:
-    """Whether trainers are to shard their models."""
+    """Whether models are to be sharded."""
     return processes.count() > 1 and _is_set(_OURS)
 
 
@@ -51,18 +53,38 @@ def _check_fsdp(config: RunConfig) -> None:
         value = os.environ.get(option.upper(), works)
         if value.lower() != works:
             raise UserError(f"fsdp_config.{option}={value}: only {works} works with rlhfkit")
-    if "rl" in config.stages:
-        raise UserError(
-            f"FSDP: the models of stage rl are not sharded; leave rl out of stages=[...] here, and "
-            f"then {_PLAIN} (where four whole models do not fit a card: loader=lora)"
-        )
     if config.loader.name == "qlora":
         raise UserError(f"FSDP: loader=qlora is not sharded; {_PLAIN}, or take loader=lora")
-    for stage in SHARDED:
-        optim = getattr(config.stage, stage).optim
-        if stage in config.stages and optim not in _OPTIMS:
+    if "rl" in config.stages:
+        _check_rl(config)
+    for stage in (stage for stage in SHARDED if stage in config.stages):
+        in_rl = stage == "rl"
+        option = "optimizer.optim" if in_rl else f"stage.{stage}.optim"
+        optim = config.optimizer.optim if in_rl else getattr(config.stage, stage).optim
+        if optim not in _OPTIMS:
+            raise UserError(f"FSDP: {option}={optim} is not sharded; choices: {', '.join(_OPTIMS)}")
+
+
+def _check_rl(config: RunConfig) -> None:
+    """Four whole models in shares; adapters have one base, which DDP keeps once a card as well."""
+    optimizer, size = config.optimizer, config.stage.rl.batch_size
+    if not isinstance(optimizer, OnlineConfig):
+        raise UserError(f"FSDP: optimizer={optimizer.name} is TRL's own and not sharded; {_PLAIN}")
+    if config.loader.name != "full":
+        raise UserError(f"FSDP: stage rl shards loader=full, not {config.loader.name}; {_PLAIN}")
+    if config.loader.offload_idle:
+        raise UserError("FSDP: loader.offload_idle=true: models in shares do not leave the device")
+    mini = -(-size // optimizer.num_mini_batches)
+    sizes = {
+        "stage.rl.batch_size": size,
+        "stage.rl.batch_size / optimizer.num_mini_batches": mini,
+    }
+    if optimizer.ptx_coef and optimizer.ptx_per_episode is None:
+        sizes["optimizer.ptx_batch_size"] = optimizer.ptx_batch_size
+    for option, rows in sizes.items():
+        if rows % processes.count():
             raise UserError(
-                f"FSDP: stage.{stage}.optim={optim} is not sharded; choices: {', '.join(_OPTIMS)}"
+                f"FSDP: {option}={rows} is no multiple of {processes.count()} processes"
             )
 
 
@@ -70,7 +92,7 @@ def _check_deepspeed(config: RunConfig) -> None:
     """These stages sum gradients themselves, which DeepSpeed's engine does too."""
     online = isinstance(config.optimizer, OnlineConfig)
     for stage in config.stages:
-        if stage in SHARDED or (stage == "rl" and online):
+        if stage in _TRAINERS or (stage == "rl" and online):
             raise UserError(
                 f"DeepSpeed: stage {stage} does not run under it, TRL's own trainers do "
                 f"(optimizer=dpo, trl_grpo or trl_rloo); {_PLAIN} or conf/accelerate/fsdp2.yaml"

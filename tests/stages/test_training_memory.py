@@ -117,6 +117,6 @@ def test_validation_accuracy_too(tmp_path, share_prompts, each):
     whole, parts = (reward_model(tmp_path, share_prompts) for _ in range(2))
     seen = limit_rows(body_of(parts), each)
     rows = Dataset.from_list(RANKINGS)
-    expected = accuracy(whole.model.scalar_model, rows, 3)
-    assert accuracy(parts.model.scalar_model, rows, 3) == expected
+    expected = accuracy(whole.scalar_model, rows, 3)
+    assert accuracy(parts.scalar_model, rows, 3) == expected
     assert max(seen) == 3 * each
