@@ -67,12 +67,11 @@ def run(context: Context) -> None:
     if config.gradient_checkpointing:
         model.language_model.checkpoint_activations()
     trainer = RankingTrainer(
-        model=model.language_model.module,
+        model,
         args=arguments,
         train_dataset=_elements(context, text, training),
         data_collator=_collate,
     )
-    trainer.scalar_model = model
     train(context, trainer)
     rows, size = _elements(context, text, held_out), config.per_device_train_batch_size
     with whole(trainer.model):
@@ -88,7 +87,10 @@ class RankingTrainer(InParts, Resumable):
     """transformers' Trainer with the K-wise loss; TRL's RewardTrainer knows pairs only."""
 
     stage = "reward_model"
-    scalar_model: ScalarModel
+
+    def __init__(self, scalar_model: ScalarModel, **options: Any) -> None:
+        super().__init__(model=scalar_model.language_model.module, **options)
+        self.scalar_model = scalar_model
 
     def items(self, inputs: Mapping[str, Any]) -> int:
         """The prompts."""

@@ -95,7 +95,19 @@ def two_processes(monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ([], "the models of stage rl are not sharded"),
+        ([], "stage rl shards loader=full, not lora"),
+        (["optimizer=dpo"], "optimizer=dpo is TRL's own and not sharded"),
+        (["loader=full", "loader.offload_idle=true"], "loader.offload_idle=true"),
+        (["loader=full", "optimizer.optim=adamw_8bit"], "optimizer.optim=adamw_8bit"),
+        (["loader=full", "stage.rl.batch_size=9"], "stage.rl.batch_size=9 is no multiple of 2"),
+        (
+            ["loader=full", "stage.rl.batch_size=6", "optimizer.num_mini_batches=2"],
+            "stage.rl.batch_size / optimizer.num_mini_batches=3 is no multiple of 2",
+        ),
+        (
+            ["loader=full", "optimizer.ptx_coef=1", "optimizer.ptx_batch_size=3"],
+            "optimizer.ptx_batch_size=3 is no multiple of 2",
+        ),
         (["stages=[sft]", "loader=qlora"], "loader=qlora is not sharded"),
         (["stages=[sft]", "stage.sft.optim=adamw_8bit"], "stage.sft.optim=adamw_8bit"),
     ],
@@ -113,7 +125,7 @@ def test_options_of_fsdp_that_do_nothing_here_are_refused(two_processes, make_co
     two_processes.setenv("ACCELERATE_USE_FSDP", "true")
     check_launcher(config)
     assert wants_sharding()
-    assert planned(["sft", "sample", "reward_model"]) == ["sample"]
+    assert planned(["sft", "sample", "reward_model", "rl"]) == ["sample"]
     two_processes.setenv("FSDP_OFFLOAD_PARAMS", "true")
     with pytest.raises(UserError, match="fsdp_offload_params=true: only false works"):
         check_launcher(config)

@@ -54,6 +54,7 @@ def runs(tiny_files, tmp_path_factory):
     words += ["stages=[label,reward_model,rl]", f"reuse={root / 'before'}"]
     one = launch(1, *words, f"run_dir={root / '1'}", plugins=root)
     assert one.returncode == 0, one.stdout + one.stderr
+    assert "shares of 0 parts" in one.stderr
     words.append(f"run_dir={root / '2'}")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("STOP_AFTER", "rl 2")
@@ -61,6 +62,7 @@ def runs(tiny_files, tmp_path_factory):
         assert "stopped, and what was done is saved" in stopped.stderr, stopped.stderr
     two = launch(2, *words, config=FSDP2, plugins=root)
     assert two.returncode == 0, two.stdout + two.stderr
+    assert "shares of 3 parts" in two.stderr  # two layers and the rest
     return {count: root / str(count) for count in (1, 2)}
 
 
