@@ -40,7 +40,7 @@ from rlhfkit.rollout import Rollout, lower_rows, pad_rows, teacher_forced_logpro
 from rlhfkit.rollout_metrics import rollout_metrics, shown_metrics
 from rlhfkit.sampling_drift import SamplingDrift
 from rlhfkit.scoring import Scorer
-from rlhfkit.sharding import like, load_optimizer, number, spread, whole
+from rlhfkit.sharding import like, load_optimizer, number, whole
 from rlhfkit.state_file import State
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
@@ -228,9 +228,6 @@ class OnlineOptimizer(ABC):
     def prepare(self, context: Context, roles: RoleModels) -> None:
         """Everything that `collect` and `step` need of these models, apart from data."""
         self.roles = roles
-        if wants_sharding():
-            for model in roles.language_models():
-                spread(model.module, model.device)
         if self.rl.gradient_checkpointing:
             roles.policy.checkpoint_activations()
             roles.value.language_model.checkpoint_activations()

@@ -30,15 +30,18 @@ _gathered: set[FSDPModule] = set()
 
 
 def shard(trainer: Any) -> None:
-    """Spread a trainer's model over the processes, where the launcher wants that. To be called
-    before the trainer makes its optimizer, which then has the shares alone."""
+    """Spread a trainer's model; to be called before the trainer makes its optimizer, which then has
+    the shares alone."""
+    spread(trainer.model, trainer.args.device)
     if wants_sharding():
-        spread(trainer.model, trainer.args.device)
         trainer.is_distributed_loading_by_transformers = True  # nobody is to wrap it once more
 
 
 def spread(model: nn.Module, device: torch.device) -> None:
-    """Leave each process its share of a model: layer by layer, the rest as one more part."""
+    """Leave each process its share of a model, where the launcher wants that: layer by layer, the
+    rest as one more part."""
+    if not wants_sharding():
+        return
     mesh = init_device_mesh(device.type, (processes.count(),))
     layers = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
     for part in (*layers, model):

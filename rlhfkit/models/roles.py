@@ -24,8 +24,3 @@ class RoleModels:
 
     shared_depth: int = 0
     """Lower layers that are the same in all of them and stay so."""
-
-    def language_models(self) -> list[LanguageModel]:
-        """Those of all roles that there are."""
-        scalars = [model for model in (self.value, self.reward) if model is not None]
-        return [self.policy, self.reference, *(model.language_model for model in scalars)]
