@@ -6,7 +6,7 @@ for the forward pass of the whole model, where the stages call its inner parts.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
 from typing import Any, TypeVar, cast
 
@@ -60,13 +60,15 @@ def computed(model: nn.Module, compute: Callable[[], T]) -> T:
 
 @contextmanager
 def whole(model: nn.Module) -> Iterator[None]:
-    """All weights in every process: for saving, and for passes that not all make alike."""
+    """All weights in every process: for saving, and for passes that not all make alike. Of FSDP2,
+    and of DeepSpeed's ZeRO-3."""
     parts, root = sharded_parts(model), cast(Any, model)
     for part in parts:
         part.set_reshard_after_forward(False, recurse=False)
         part.unshard()
     try:
-        yield
+        with _gathered_by_deepspeed(model):
+            yield
     finally:
         for part in parts:
             part.set_reshard_after_forward(part is not root, recurse=False)
@@ -99,6 +101,16 @@ def like(parameter: Tensor, value: Any) -> Any:
         return value
     mesh, placements = parameter.device_mesh, parameter.placements
     return distribute_tensor(value.to(parameter.device), mesh, placements, src_data_rank=None)
+
+
+def _gathered_by_deepspeed(model: nn.Module) -> AbstractContextManager[None]:
+    shares = [parameter for parameter in model.parameters() if hasattr(parameter, "ds_id")]
+    if not shares:
+        return nullcontext()
+    import deepspeed
+
+    context: AbstractContextManager[None] = deepspeed.zero.GatheredParameters(shares)
+    return context
 
 
 def _stored_buffers(model: nn.Module) -> dict[str, Tensor]:
