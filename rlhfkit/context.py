@@ -102,12 +102,16 @@ class Context:
         resets the state that accelerators share, and an older one no longer works."""
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
         if processes.count() > 1:
             processes.join()
         if AcceleratorState._shared_state.get("_mixed_precision") != self.mixed_precision:
             AcceleratorState._reset_state()  # of a plan for another kind of device
-        return Accelerator(mixed_precision=self.mixed_precision)
+        accelerator = Accelerator(mixed_precision=self.mixed_precision)
+        if processes.under_deepspeed():  # loaders get whole weights, which trainers then share out
+            unset_hf_deepspeed_config()
+        return accelerator
 
     def build(self, group: str) -> Any:
         """The chosen component of a group: `context.build("kl")`."""

@@ -40,7 +40,7 @@ def planned(stages: list[str]) -> list[str]:
 def check_launcher(config: RunConfig) -> None:
     """Take FSDP over from accelerate. Raises `UserError` for what would not work, before anything
     is loaded."""
-    if _is_set("ACCELERATE_USE_DEEPSPEED"):
+    if processes.under_deepspeed():
         _check_deepspeed(config)
     if _is_set("ACCELERATE_USE_FSDP"):
         os.environ[_OURS] = os.environ.pop("ACCELERATE_USE_FSDP")
@@ -90,6 +90,11 @@ def _check_rl(config: RunConfig) -> None:
 
 def _check_deepspeed(config: RunConfig) -> None:
     """These stages sum gradients themselves, which DeepSpeed's engine does too."""
+    if _is_set("ACCELERATE_USE_CPU"):
+        raise UserError(
+            "DeepSpeed: with ACCELERATE_USE_CPU=true accelerate leaves it out without a word; "
+            "CUDA_VISIBLE_DEVICES= keeps it off the GPUs"
+        )
     online = isinstance(config.optimizer, OnlineConfig)
     for stage in config.stages:
         if stage in _TRAINERS or (stage == "rl" and online):

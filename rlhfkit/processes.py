@@ -176,11 +176,17 @@ def join() -> "torch.device":
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
-    if not torch.accelerator.is_available():  # accelerate takes it for a single process otherwise
+    has_gpu = torch.accelerator.is_available()
+    if not (has_gpu or under_deepspeed()):  # accelerate takes it for a single process otherwise
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
-    device: torch.device = PartialState(cpu=on_cpu, timeout=LONGEST_WAIT).device
+    options = {"cpu": parse_flag_from_env("ACCELERATE_USE_CPU"), "timeout": LONGEST_WAIT}
+    device: torch.device = PartialState(backend=None if has_gpu else "gloo", **options).device
     return device
+
+
+def under_deepspeed() -> bool:
+    """Whether accelerate hands trainers' models over to DeepSpeed."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
 
 
 def leave() -> None:

@@ -6,7 +6,7 @@ for the forward pass of the whole model, where the stages call its inner parts.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
 from typing import Any, TypeVar, cast
 
@@ -72,8 +72,8 @@ def computed(model: nn.Module, compute: Callable[[], T]) -> T:
 
 @contextmanager
 def whole(model: nn.Module) -> Iterator[None]:
-    """All weights in every process: for saving, and for passes that not all make alike. Within
-    itself it does nothing."""
+    """All weights in every process: for saving, and for passes that not all make alike. Of FSDP2,
+    where it does nothing within itself, and of DeepSpeed's ZeRO-3."""
     root = cast(Any, model)
     parts = [part for part in sharded_parts(model) if part not in _gathered]
     for part in parts:
@@ -81,7 +81,8 @@ def whole(model: nn.Module) -> Iterator[None]:
         part.unshard()
     _gathered.update(parts)
     try:
-        yield
+        with _gathered_by_deepspeed(model):
+            yield
     finally:
         _gathered.difference_update(parts)
         for part in parts:
@@ -128,6 +129,16 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:
 def number(value: Tensor) -> float:
     """A tensor of one number, whole or in shares; of those all must call it."""
     return float(value.full_tensor() if isinstance(value, DTensor) else value)
+
+
+def _gathered_by_deepspeed(model: nn.Module) -> AbstractContextManager[None]:
+    shares = [parameter for parameter in model.parameters() if hasattr(parameter, "ds_id")]
+    if not shares:
+        return nullcontext()
+    import deepspeed
+
+    context: AbstractContextManager[None] = deepspeed.zero.GatheredParameters(shares)
+    return context
 
 
 def _stored_buffers(model: nn.Module) -> dict[str, Tensor]:

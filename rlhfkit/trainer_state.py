@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 
-from rlhfkit import processes
+from rlhfkit import processes, stopping
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.random_state import random_state, set_random_state
 from rlhfkit.sharding import gathered, like, load_optimizer
@@ -78,6 +78,9 @@ class Resumable(Trainer):  # type: ignore[misc]
         return super()._finalize_training(trial, num_train_samples, start_time)
 
     def _reached(self) -> None:
+        if self.is_deepspeed_enabled:  # checkpoints do not hold its states: the stage starts again
+            stopping.stop_if_requested()
+            return
         step = self.state.global_step
         if self._checkpoints is not None and step % self.steps_per_batch == 0:
             self._checkpoints.reached(step, self._save_state)

@@ -47,6 +47,7 @@ def training_arguments(
 def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
     """A trainer's arguments on the run's device; reporting is left to `train`."""
     device = context.device.type
+    without_gpu = device == "cpu" and processes.under_deepspeed()
     arguments: A = kind(
         output_dir=str(context.stage_dir / "trainer"),
         seed=context.config.seed,
@@ -54,7 +55,8 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         logging_nan_inf_filter=False,  # they are not to be hidden: `rlhfkit.finite` stops at them
         disable_tqdm=True,
         save_strategy="no",
-        use_cpu=device == "cpu",
+        use_cpu=device == "cpu" and not without_gpu,  # accelerate leaves DeepSpeed out with it
+        ddp_backend="gloo" if without_gpu else None,
         bf16=context.mixed_precision == "bf16",
         dataloader_pin_memory=device == "cuda",
         **options,

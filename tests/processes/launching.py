@@ -11,10 +11,11 @@ CPU = ROOT / "conf" / "accelerate" / "cpu.yaml"
 ENTRY_POINTS = "[rlhfkit]\nscripted = tests.processes.scripted\n"
 
 
-def launch(count, *words, module="rlhfkit", plugins=None, cwd=ROOT, config=CPU):
+def launch(count, *words, module="rlhfkit", plugins=None, cwd=ROOT, config=CPU, environment=None):
     """`python -m module words` in so many processes; gives what subprocess.run does.
 
-    plugins: a directory to announce `tests.processes.scripted` in.
+    plugins: a directory to announce `tests.processes.scripted` in. environment: variables to set
+    beside, or in the place of, what keeps processes on CPUs.
     """
     start = [sys.executable, "-m"]
     if count > 1:
@@ -26,6 +27,7 @@ def launch(count, *words, module="rlhfkit", plugins=None, cwd=ROOT, config=CPU):
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(path),
+        **(environment or {}),
     }
     return subprocess.run(
         [*start, module, *map(str, words)],

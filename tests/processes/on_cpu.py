@@ -1,0 +1,21 @@
+"""`rlhfkit` under DeepSpeed on CPUs, saying what DeepSpeed made of each trained model. By gloo
+alone: without the kernel for shared memory, which DeepSpeed would compile for minutes."""
+
+import deepspeed
+
+from rlhfkit.cli import main
+
+_initialize = deepspeed.initialize
+
+
+def initialize(*arguments, **options):
+    engine, optimizer, *rest = _initialize(*arguments, **options)
+    if optimizer is not None:
+        print(f"trained under ZeRO-{engine.zero_optimization_stage()}")
+    return engine, optimizer, *rest
+
+
+if __name__ == "__main__":
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.initialize = initialize
+    main()
