@@ -2,13 +2,17 @@
 
 import pytest
 import torch
+from accelerate.utils import is_deepspeed_available
 from safetensors.torch import load_file
 
 from rlhfkit.run_dir import read_jsonl
 from tests.processes.launching import ROOT, launch
 from tests.processes.test_two_processes import SPEEDS
 
-FSDP2 = ROOT / "conf" / "accelerate" / "fsdp2.yaml"
+CONF = ROOT / "conf" / "accelerate"
+RESUMED_BY = "zero3.yaml" if is_deepspeed_available() else "fsdp2.yaml"
+"""Both are sharded alike; the launcher wants DeepSpeed to be installed."""
+
 TOLERANCE = 1e-5
 """Of weights after steps of 1e-3; sums add in another order."""
 
@@ -58,9 +62,9 @@ def runs(tiny_files, tmp_path_factory):
     words.append(f"run_dir={root / '2'}")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("STOP_AFTER", "rl 2")
-        stopped = launch(2, *words, config=FSDP2, plugins=root)
+        stopped = launch(2, *words, config=CONF / "fsdp2.yaml", plugins=root)
         assert "stopped, and what was done is saved" in stopped.stderr, stopped.stderr
-    two = launch(2, *words, config=FSDP2, plugins=root)
+    two = launch(2, *words, config=CONF / RESUMED_BY, plugins=root)
     assert two.returncode == 0, two.stdout + two.stderr
     assert "shares of 3 parts" in two.stderr  # two layers and the rest
     return {count: root / str(count) for count in (1, 2)}
