@@ -35,9 +35,8 @@ from rlhfkit.text import TextFormat, load_text_format
 
 Row = dict[str, Any]
 
-PROMPTS_A_STEP = 8
 AT_ONCE = 4
-"""Prompts of a forward pass."""
+"""Prompts of a forward pass when both are scored."""
 
 LONGEST_PROMPT = 512
 """Tokens: none of the prompts chosen is to be dropped."""
@@ -63,7 +62,7 @@ def main() -> int:
         training, held_out = select(rows, options, random.Random(seed))
         splits = {"training": training, "held_out": held_out}
         for form in ("kwise", "pairs"):
-            found.append(measure(form, seed, splits, overrides))
+            found.append(measure(form, seed, splits, options.prompts_a_step, overrides))
             console.print(found[-1])
     console.print(table(found))
     result = {
@@ -88,15 +87,15 @@ def read(file: Path) -> list[Row]:
 def select(
     rows: Sequence[Row], options: argparse.Namespace, chance: random.Random
 ) -> tuple[list[Row], list[Row]]:
-    """Rankings to train on and held-out ones, of other prompts, each of K completions."""
+    """Rankings to train on and held-out ones, of other prompts, each one of a prompt and of K
+    completions; what all completions tie is left out."""
     count = options.completions
-    short = [row for row in rows if len(str(row["prompt"])) <= options.longest_prompt]
-    by_prompt = {str(row["prompt"]): row for row in short if len(row["completions"]) >= count}
+    by_prompt = {row["prompt"]: row for row in rows if len(row["completions"]) >= count}
     chosen = []
     for key in chance.sample(sorted(by_prompt), len(by_prompt)):
         row = by_prompt[key]
         places = chance.sample(range(len(row["completions"])), count)
-        chosen.append(_part(row, places))
+        chosen.append({**_part(row, places), "prompt": key[: options.longest_prompt]})
     useful = [row for row in chosen if len(set(row["ranks"])) > 1]
     return useful[options.held_out :][: options.prompts], useful[: options.held_out]
 
@@ -108,14 +107,16 @@ def pairs(row: Row) -> list[Row]:
     return [_part(row, places) for places in chosen if ranks[places[0]] != ranks[places[1]]]
 
 
-def measure(form: str, seed: int, splits: dict[str, list[Row]], overrides: list[str]) -> Found:
+def measure(
+    form: str, seed: int, splits: dict[str, list[Row]], prompts: int, overrides: list[str]
+) -> Found:
     """Train a reward model in a temporary folder, and score both splits with it."""
     rows = splits["training"]
     if form == "pairs":
         rows = [pair for row in rows for pair in pairs(row)]
     count = len(splits["training"][0]["completions"])
-    each = AT_ONCE if form == "kwise" else AT_ONCE * count // 2  # as many completions at once
-    a_step = PROMPTS_A_STEP * (1 if form == "kwise" else count * (count - 1) // 2)
+    each = 1 if form == "kwise" else count // 2  # as many completions at once
+    a_step = prompts * (1 if form == "kwise" else count * (count - 1) // 2)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rankings.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -207,7 +208,8 @@ def _parse() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--prompts", type=int, default=96, help="to train on")
     parser.add_argument("--held-out", type=int, default=48)
     parser.add_argument("--completions", type=int, default=4, help="K, of each prompt")
-    parser.add_argument("--longest-prompt", type=int, default=200, help="in characters")
+    parser.add_argument("--longest-prompt", type=int, default=400, help="cut, in characters")
+    parser.add_argument("--prompts-a-step", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     return parser.parse_known_args()
