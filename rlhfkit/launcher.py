@@ -1,24 +1,35 @@
 """What `accelerate launch` is asked for beyond plain processes, and what of it works. No torch."""
 
 import os
+from collections.abc import Mapping
 
 from rlhfkit import processes
 from rlhfkit.config import RunConfig
 from rlhfkit.errors import UserError
 from rlhfkit.online_config import OnlineConfig
 
-SHARDED = ("sft", "rl_sft", "reward_model")
-"""Stages whose trainers FSDP2 can shard."""
+_TRAINERS = ("sft", "rl_sft", "reward_model")
 
-_OURS = "RLHFKIT_FSDP"
-"""Environment variable: this project shards, and accelerate is not to."""
+SHARDED = (*_TRAINERS, "rl")
+"""Stages whose models `rlhfkit.sharding` shards."""
 
-_OPTIONS = {
-    "fsdp_version": "2",
-    "fsdp_offload_params": "false",
-    "fsdp_activation_checkpointing": "false",
+_OURS = "RLHFKIT_SHARDS_FOR"
+"""Environment variable: for what in a config file this project shards, and accelerate is not to."""
+
+_FSDP = {
+    "FSDP_VERSION": ("2",),
+    "FSDP_OFFLOAD_PARAMS": ("false",),
+    "FSDP_ACTIVATION_CHECKPOINTING": ("false",),
 }
 """The only values of a config file's fsdp_config that work here; the rest is of no consequence."""
+
+_DEEPSPEED = {
+    "ACCELERATE_DEEPSPEED_ZERO_STAGE": ("2", "3"),
+    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": ("none",),
+    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": ("none",),
+    "ACCELERATE_DEEPSPEED_CONFIG_FILE": ("none",),
+}
+"""The same of deepspeed_config, where this project does DeepSpeed's work."""
 
 _OPTIMS = ("adamw_torch", "adamw_torch_fused")
 
@@ -26,8 +37,8 @@ _PLAIN = "launch with conf/accelerate/ddp_2gpu.yaml"
 
 
 def wants_sharding() -> bool:
-    """Whether trainers are to shard their models."""
-    return processes.count() > 1 and _is_set(_OURS)
+    """Whether models are to be sharded."""
+    return processes.count() > 1 and bool(os.environ.get(_OURS))
 
 
 def planned(stages: list[str]) -> list[str]:
@@ -36,50 +47,87 @@ def planned(stages: list[str]) -> list[str]:
 
 
 def check_launcher(config: RunConfig) -> None:
-    """Take FSDP over from accelerate. Raises `UserError` for what would not work, before anything
-    is loaded."""
-    if processes.under_deepspeed():
-        _check_deepspeed(config)
+    """Take sharding over from accelerate. Raises `UserError` for what would not work, before
+    anything is loaded."""
     if _is_set("ACCELERATE_USE_FSDP"):
-        os.environ[_OURS] = os.environ.pop("ACCELERATE_USE_FSDP")
+        _take_over("FSDP", _FSDP)
+    if processes.under_deepspeed():
+        if "rl" in config.stages and not isinstance(config.optimizer, OnlineConfig):
+            _check_deepspeed(config)
+        else:
+            _take_over("DEEPSPEED", _DEEPSPEED)
     if wants_sharding():
-        _check_fsdp(config)
+        _check_sharding(config)
 
 
-def _check_fsdp(config: RunConfig) -> None:
-    for option, works in _OPTIONS.items():
-        value = os.environ.get(option.upper(), works)
-        if value.lower() != works:
-            raise UserError(f"fsdp_config.{option}={value}: only {works} works with rlhfkit")
-    if "rl" in config.stages:
-        raise UserError(
-            f"FSDP: the models of stage rl are not sharded; leave rl out of stages=[...] here, and "
-            f"then {_PLAIN} (where four whole models do not fit a card: loader=lora)"
-        )
-    if config.loader.name == "qlora":
-        raise UserError(f"FSDP: loader=qlora is not sharded; {_PLAIN}, or take loader=lora")
-    for stage in SHARDED:
-        optim = getattr(config.stage, stage).optim
-        if stage in config.stages and optim not in _OPTIMS:
+def _take_over(engine: str, options: Mapping[str, tuple[str, ...]]) -> None:
+    for variable, works in options.items():
+        value = os.environ.get(variable, works[0]).lower()
+        if value not in works:
+            option = variable.lower().removeprefix("accelerate_deepspeed_")
             raise UserError(
-                f"FSDP: stage.{stage}.optim={optim} is not sharded; choices: {', '.join(_OPTIMS)}"
+                f"{engine.lower()}_config.{option}={value}: with rlhfkit it is {' or '.join(works)}"
+            )
+    os.environ.pop(f"ACCELERATE_USE_{engine}")
+    os.environ[_OURS] = engine
+
+
+def _check_sharding(config: RunConfig) -> None:
+    if config.loader.name == "qlora":
+        raise UserError(f"sharding: loader=qlora is not sharded; {_PLAIN}, or take loader=lora")
+    if "rl" in config.stages:
+        _check_rl(config)
+    for stage in (stage for stage in SHARDED if stage in config.stages):
+        in_rl = stage == "rl"
+        option = "optimizer.optim" if in_rl else f"stage.{stage}.optim"
+        optim = config.optimizer.optim if in_rl else getattr(config.stage, stage).optim
+        if optim not in _OPTIMS:
+            raise UserError(
+                f"sharding: {option}={optim} is not sharded; choices: {', '.join(_OPTIMS)}"
+            )
+
+
+def _check_rl(config: RunConfig) -> None:
+    """Four whole models in shares; adapters have one base, which DDP keeps once a card as well."""
+    optimizer, size = config.optimizer, config.stage.rl.batch_size
+    if not isinstance(optimizer, OnlineConfig):
+        raise UserError(
+            f"sharding: optimizer={optimizer.name} is TRL's own and not sharded; {_PLAIN}"
+        )
+    if config.loader.name != "full":
+        raise UserError(
+            f"sharding: stage rl shards loader=full, not {config.loader.name}; {_PLAIN}"
+        )
+    if config.loader.offload_idle:
+        raise UserError(
+            "sharding: loader.offload_idle=true: models in shares do not leave the device"
+        )
+    mini = -(-size // optimizer.num_mini_batches)
+    sizes = {
+        "stage.rl.batch_size": size,
+        "stage.rl.batch_size / optimizer.num_mini_batches": mini,
+    }
+    if optimizer.ptx_coef and optimizer.ptx_per_episode is None:
+        sizes["optimizer.ptx_batch_size"] = optimizer.ptx_batch_size
+    for option, rows in sizes.items():
+        if rows % processes.count():
+            raise UserError(
+                f"sharding: {option}={rows} is no multiple of {processes.count()} processes"
             )
 
 
 def _check_deepspeed(config: RunConfig) -> None:
-    """These stages sum gradients themselves, which DeepSpeed's engine does too."""
+    """DeepSpeed itself, for TRL's own trainers."""
     if _is_set("ACCELERATE_USE_CPU"):
         raise UserError(
             "DeepSpeed: with ACCELERATE_USE_CPU=true accelerate leaves it out without a word; "
             "CUDA_VISIBLE_DEVICES= keeps it off the GPUs"
         )
-    online = isinstance(config.optimizer, OnlineConfig)
-    for stage in config.stages:
-        if stage in SHARDED or (stage == "rl" and online):
-            raise UserError(
-                f"DeepSpeed: stage {stage} does not run under it, TRL's own trainers do "
-                f"(optimizer=dpo, trl_grpo or trl_rloo); {_PLAIN} or conf/accelerate/fsdp2.yaml"
-            )
+    for stage in (stage for stage in _TRAINERS if stage in config.stages):
+        raise UserError(
+            f"DeepSpeed: optimizer={config.optimizer.name} runs under it, stage {stage} before it "
+            f"does not; run stages=[rl] by itself when the others are done"
+        )
 
 
 def _is_set(variable: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.rollout import Rollout
+from rlhfkit.sharding import gathered
 from rlhfkit.state_file import load_state, save_state
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def save_loop(
     already."""
     held = rollout.state_dict() if rollout else None
     state = {"iterations": iterations, "loop": loop.state_dict(), "rollout": held}
-    save_state(folder / _STATE_FILE, state)
+    save_state(folder / _STATE_FILE, gathered(state))
 
 
 def go_on(loop: "OnlineOptimizer", checkpoints: Checkpoints) -> tuple[int, Rollout | None]:

@@ -8,6 +8,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.finite import Finite
 from rlhfkit.kl_penalty import KLPenalty
+from rlhfkit.launcher import wants_sharding
 from rlhfkit.learning_rate import set_rates
 from rlhfkit.loop_checkpoint import go_on, save_loop
 from rlhfkit.models.batch import make_batch
@@ -38,6 +40,7 @@ from rlhfkit.rollout import Rollout, lower_rows, pad_rows, teacher_forced_logpro
 from rlhfkit.rollout_metrics import rollout_metrics, shown_metrics
 from rlhfkit.sampling_drift import SamplingDrift
 from rlhfkit.scoring import Scorer
+from rlhfkit.sharding import like, load_optimizer, number, whole
 from rlhfkit.state_file import State
 from rlhfkit.text import load_text_format
 from rlhfkit.types import Messages
@@ -112,12 +115,13 @@ class OnlineOptimizer(ABC):
         """Answer prompts with the policy and score the answers; every process gets them all."""
         self.drift = SamplingDrift()
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
-        responses = processes.shared(
-            lambda rows: self.sampler.sample(
-                self.roles.policy, rows, self.text.eos_token_id, self.generator
-            ),
-            prompt_ids,
-        )
+        with whole(self.roles.policy.module):
+            responses = processes.shared(
+                lambda rows: self.sampler.sample(
+                    self.roles.policy, rows, self.text.eos_token_id, self.generator
+                ),
+                prompt_ids,
+            )
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
         lower = self.lower_rows(prompt_ids, ids)
@@ -129,7 +133,9 @@ class OnlineOptimizer(ABC):
             self._reference_size,
             lower,
         )
-        scores, raw = self.score(prompts, completions, prompt_ids, responses, lower)
+        reward = self.roles.reward
+        with whole(reward.language_model.module) if reward else nullcontext():
+            scores, raw = self.score(prompts, completions, prompt_ids, responses, lower)
         device = self.roles.policy.device
         mask = make_batch(prompt_ids, ids).response_mask.to(device)
         sampled = [torch.tensor(response.logprobs, device=device) for response in responses]
@@ -167,6 +173,8 @@ class OnlineOptimizer(ABC):
         When memory runs out, all of them are done again in smaller micro-batches, from no gradients
         on; so `backward` must do the same each time and draw nothing at random.
         """
+        if wants_sharding():  # these passes are made, and their gradients summed, by all together
+            return backward(min(self.update_size.size, rows))
         result = self.update_size.run(rows, backward, undo=self.optimizer.zero_grad)
         for group in self.optimizer.param_groups:
             processes.sum_gradients(group["params"])
@@ -209,7 +217,7 @@ class OnlineOptimizer(ABC):
         norms = {}
         for group in self.optimizer.param_groups:
             norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
-            norms[f"{group['name']}/grad_norm"] = float(norm)
+            norms[f"{group['name']}/grad_norm"] = number(norm)
         self.finite.require_norms(norms)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -255,8 +263,8 @@ class OnlineOptimizer(ABC):
         """Go on from a state."""
         with torch.no_grad():
             for parameter, saved in zip(self._parameters(), state["parameters"], strict=True):
-                parameter.copy_(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
+                parameter.copy_(like(parameter, saved))
+        load_optimizer(self.optimizer, state["optimizer"])
         self._random.setstate(state["random"])
         self.generator.set_state(state["generators"][processes.rank()])
         for name, part in self._parts().items():

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from rlhfkit import processes
+from rlhfkit.launcher import wants_sharding
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.out_of_memory import BatchSize, how_many_fit
+from rlhfkit.sharding import whole
 from rlhfkit.state_file import State
 from rlhfkit.types import Messages, Response
 
@@ -91,7 +93,18 @@ class Rollout:
             count = how_many_fit(lengths, size)
             groups.append([indices[place] for place in order[:count]])
             order, lengths = order[count:], lengths[count:]
-        return groups
+        return evened(groups) if wants_sharding() else groups
+
+
+def evened(groups: list[list[int]]) -> list[list[int]]:
+    """As many groups as the process with the most has: of sharded models all gather the weights
+    together, so all make as many passes."""
+    wanted = max(processes.gather([len(groups)]))
+    while len(groups) < wanted:
+        place = max(range(len(groups)), key=lambda index: len(groups[index]))
+        group = groups[place]
+        groups[place : place + 1] = [group[: len(group) // 2], group[len(group) // 2 :]]
+    return groups
 
 
 def by_length(
@@ -133,9 +146,10 @@ def by_micro_batch(
             )
         )
 
-    for rows, values in size.map(order, of, lengths):
-        for row, value in zip(rows, values, strict=True):
-            results[row] = value
+    with whole(model.module):
+        for rows, values in size.map(order, of, lengths):
+            for row, value in zip(rows, values, strict=True):
+                results[row] = value
     return processes.gather_tensors([results[row] for row in own])
 
 

@@ -1,5 +1,5 @@
-"""FSDP2 for the trainers of sft, rl_sft and reward_model: each process keeps its share of every
-parameter, gradient and optimizer state (ZeRO-3 of Rajbhandari et al. 2020, arXiv 1910.02054).
+"""FSDP2 for sft, rl_sft, reward_model and the four models of rl: each process keeps its share of
+every parameter, gradient and optimizer state (ZeRO-3 of Rajbhandari et al. 2020, arXiv 1910.02054).
 
 PyTorch's `fully_shard`, not accelerate's wrapping of models: that needs GPUs, and gathers weights
 for the forward pass of the whole model, where the stages call its inner parts.
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
 from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -24,26 +25,37 @@ T = TypeVar("T")
 
 _COMPUTED = "rlhfkit_computed"
 
+_gathered: set[FSDPModule] = set()
+"""What `whole` has gathered at the moment."""
+
 
 def shard(trainer: Any) -> None:
-    """Spread a trainer's model over the processes, where the launcher wants that.
+    """Spread a trainer's model; to be called before the trainer makes its optimizer, which then has
+    the shares alone."""
+    spread(trainer.model, trainer.args.device)
+    if wants_sharding():
+        trainer.is_distributed_loading_by_transformers = True  # nobody is to wrap it once more
 
-    Layer by layer, the rest of the model as one more part. To be called before the trainer makes
-    its optimizer, which then has the shares alone.
-    """
+
+def spread(model: nn.Module, device: torch.device) -> None:
+    """Leave each process its share of a model, where the launcher wants that: layer by layer, the
+    rest as one more part."""
     if not wants_sharding():
         return
-    model = trainer.model
-    mesh = init_device_mesh(trainer.args.device.type, (processes.count(),))
+    mesh = init_device_mesh(device.type, (processes.count(),))
     layers = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
     for part in (*layers, model):
         fully_shard(part, mesh=mesh)
-    for part in sharded_parts(model):
+    parts = sharded_parts(model)
+    for part in parts:
         part.set_gradient_divide_factor(1.0)  # the losses of the processes add up to the batch's
         part.set_force_sum_reduction_for_comms(True)
+        # by default what passes without gradients came before, which are not as many everywhere
+        part.set_modules_to_backward_prefetch([part])
     setattr(model, _COMPUTED, MethodType(lambda _, compute: compute(), model))
     register_fsdp_forward_method(model, _COMPUTED)
-    trainer.is_distributed_loading_by_transformers = True  # nobody is to wrap it once more
+    with whole(model):  # the first pass tells the parts that this is the root
+        computed(model, lambda: None)
 
 
 def sharded_parts(model: nn.Module) -> list[FSDPModule]:
@@ -61,15 +73,18 @@ def computed(model: nn.Module, compute: Callable[[], T]) -> T:
 @contextmanager
 def whole(model: nn.Module) -> Iterator[None]:
     """All weights in every process: for saving, and for passes that not all make alike. Of FSDP2,
-    and of DeepSpeed's ZeRO-3."""
-    parts, root = sharded_parts(model), cast(Any, model)
+    where it does nothing within itself, and of DeepSpeed's ZeRO-3."""
+    root = cast(Any, model)
+    parts = [part for part in sharded_parts(model) if part not in _gathered]
     for part in parts:
         part.set_reshard_after_forward(False, recurse=False)
         part.unshard()
+    _gathered.update(parts)
     try:
         with _gathered_by_deepspeed(model):
             yield
     finally:
+        _gathered.difference_update(parts)
         for part in parts:
             part.set_reshard_after_forward(part is not root, recurse=False)
             part.reshard()
@@ -101,6 +116,19 @@ def like(parameter: Tensor, value: Any) -> Any:
         return value
     mesh, placements = parameter.device_mesh, parameter.placements
     return distribute_tensor(value.to(parameter.device), mesh, placements, src_data_rank=None)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:
+    """Go on from an optimizer's state, `gathered` or of whole parameters."""
+    every = [each for group in optimizer.param_groups for each in group["params"]]
+    for place, own in state["state"].items():
+        own.update({name: like(every[place], value) for name, value in own.items()})
+    optimizer.load_state_dict(state)
+
+
+def number(value: Tensor) -> float:
+    """A tensor of one number, whole or in shares; of those all must call it."""
+    return float(value.full_tensor() if isinstance(value, DTensor) else value)
 
 
 def _gathered_by_deepspeed(model: nn.Module) -> AbstractContextManager[None]:

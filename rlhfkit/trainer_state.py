@@ -18,7 +18,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from rlhfkit import processes, stopping
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.random_state import random_state, set_random_state
-from rlhfkit.sharding import gathered, like
+from rlhfkit.sharding import gathered, like, load_optimizer
 from rlhfkit.state_file import State, load_state, save_state
 
 _STATE_FILE = "trainer.safetensors"
@@ -106,10 +106,7 @@ class Resumable(Trainer):  # type: ignore[misc]
         with torch.no_grad():
             for name, parameter in self._trained():
                 parameter.copy_(like(parameter, state["parameters"][name]))
-        every = [each for group in self.optimizer.param_groups for each in group["params"]]
-        for place, own in state["optimizer"]["state"].items():
-            own.update({name: like(every[place], value) for name, value in own.items()})
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
         self._saved_loop = state["loops"][processes.rank()]
 

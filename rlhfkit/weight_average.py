@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from rlhfkit.sharding import like
 from rlhfkit.state_file import State
 
 
@@ -29,10 +30,13 @@ class WeightAverage:
     def load_state_dict(self, state: State) -> None:
         """Go on from a state."""
         device = self._parameters[0].device
-        self._average = [average.to(device) for average in state["average"]]
+        places = zip(
+            self._parameters, state["average"], strict=False
+        )  # there may be no average yet
+        self._average = [like(parameter, average.to(device)) for parameter, average in places]
 
     @torch.no_grad()
     def take(self) -> None:
         """Give the parameters their averaged weights, where there is an average."""
-        if self._average:
-            torch._foreach_copy_(self._parameters, self._average)
+        for parameter, average in zip(self._parameters, self._average, strict=False):
+            parameter.copy_(average)

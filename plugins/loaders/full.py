@@ -8,6 +8,7 @@ from rlhfkit.models.loading import load_causal_lm
 from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.sharding import spread
 from rlhfkit_plugins.loaders import FullConfig
 from rlhfkit_plugins.loaders.heads import head_of
 
@@ -38,13 +39,21 @@ class FullLoader:
         return ScalarModel(body, head.requires_grad_(trainable))
 
     def roles(self, sft: str | None, reward_model: str | None) -> RoleModels:
+        """Each is spread over the processes before the next one is loaded."""
+        start = reward_model or sft or self._context.config.model.path
         return RoleModels(
-            policy=self.language_model(sft, trainable=True),
-            reference=self.language_model(sft),
-            value=self._value(sft, reward_model),
-            reward=self.scalar_model(reward_model) if reward_model else None,
+            policy=_spread(self.language_model(sft, trainable=True)),
+            reference=_spread(self.language_model(sft)),
+            value=_spread_scalar(self.scalar_model(start, trainable=True)),
+            reward=_spread_scalar(self.scalar_model(reward_model)) if reward_model else None,
         )
 
-    def _value(self, sft: str | None, reward_model: str | None) -> ScalarModel:
-        start = reward_model or sft or self._context.config.model.path
-        return self.scalar_model(start, trainable=True)
+
+def _spread(model: LanguageModel) -> LanguageModel:
+    spread(model.module, model.device)
+    return model
+
+
+def _spread_scalar(model: ScalarModel) -> ScalarModel:
+    _spread(model.language_model)
+    return model

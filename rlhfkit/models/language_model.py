@@ -21,7 +21,7 @@ from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.shared_prompt import attention_masks, worth_sharing
 from rlhfkit.processes import is_main
 from rlhfkit.rl.logprobs import chunked_token_logprobs
-from rlhfkit.sharding import weights_to_save, whole
+from rlhfkit.sharding import computed, weights_to_save, whole
 
 CHUNK_LOGITS = 24 * 2**20
 """How many logits leave the LM head at once: 96 MiB in float32, and as much for each of the two or
@@ -44,6 +44,8 @@ class LanguageModel:
         offload: shared with the models that leave the device for this one and the reverse.
         share_prompts: whether a prompt is computed once for all of its completions in a batch."""
         self.model = model
+        self.module: nn.Module = model
+        """What is sharded and gathered together: a scalar model's head too."""
         self.compute_dtype = compute_dtype
         self.adapter = adapter
         self.share_prompts = share_prompts
@@ -153,9 +155,13 @@ class LanguageModel:
 
         The LM head runs on response positions only, in chunks.
         """
-        states = batch.before_tokens(self.states(batch))[batch.response_mask]
-        ids = batch.response_ids[batch.response_mask]
-        logprobs, entropy = self.token_logprobs(states, ids, temperature, entropy_gradient)
+
+        def compute() -> tuple[Tensor, Tensor]:
+            states = batch.before_tokens(self.states(batch))[batch.response_mask]
+            ids = batch.response_ids[batch.response_mask]
+            return self.token_logprobs(states, ids, temperature, entropy_gradient)
+
+        logprobs, entropy = computed(self.module, compute)
         return _scatter(logprobs, batch), _scatter(entropy, batch)
 
     def token_logprobs(
@@ -185,7 +191,7 @@ class LanguageModel:
 
     def save(self, path: Path) -> None:
         """Write the adapter, or the whole model, as PEFT and transformers do; one process does."""
-        with whole(self.model):
+        with whole(self.module):
             if is_main():
                 self._write(path)
 

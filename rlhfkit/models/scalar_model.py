@@ -6,6 +6,7 @@ on every load: a lost or fresh head is the classic silent failure of LoRA reward
 
 import hashlib
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import safe_open
@@ -17,6 +18,7 @@ from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import loading
 from rlhfkit.processes import is_main
+from rlhfkit.sharding import computed
 
 HEAD_FILE = "head.safetensors"
 
@@ -32,11 +34,16 @@ class ScalarModel:
             )
         self.language_model = language_model
         self.head = head.to(language_model.device)
+        language_model.module = BodyAndHead(language_model.model, self.head)
 
     def values(self, batch: TokenBatch) -> Tensor:
         """[N, T] values of the states from which each response token is chosen, 0 off the mask."""
-        hidden = self.language_model.states(batch)
-        values = self.head(batch.before_tokens(hidden).float()).squeeze(-1)
+
+        def compute() -> Tensor:
+            hidden = self.language_model.states(batch)
+            return cast(Tensor, self.head(batch.before_tokens(hidden).float()).squeeze(-1))
+
+        values = computed(self.language_model.module, compute)
         return torch.where(batch.response_mask, values, values.new_zeros(()))
 
     def scores(self, batch: TokenBatch) -> Tensor:
@@ -62,6 +69,14 @@ class ScalarModel:
         # copies: `whole` frees what it has gathered
         state = {name: value.detach().cpu().clone() for name, value in self.head.named_parameters()}
         save_file(state, path / HEAD_FILE, metadata={"sha256": _digest(state)})
+
+
+class BodyAndHead(nn.Module):
+    """All weights of a scalar model as one module; it has no forward pass of its own."""
+
+    def __init__(self, body: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.body, self.head = body, head
 
 
 def fresh_head(hidden_size: int) -> nn.Linear:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import TrainingArguments
 
 from rlhfkit import data, processes
@@ -67,7 +67,7 @@ def run(context: Context) -> None:
     if config.gradient_checkpointing:
         model.language_model.checkpoint_activations()
     trainer = RankingTrainer(
-        model=_Module(model),
+        model,
         args=arguments,
         train_dataset=_elements(context, text, training),
         data_collator=_collate,
@@ -88,6 +88,10 @@ class RankingTrainer(InParts, Resumable):
 
     stage = "reward_model"
 
+    def __init__(self, scalar_model: ScalarModel, **options: Any) -> None:
+        super().__init__(model=scalar_model.language_model.module, **options)
+        self.scalar_model = scalar_model
+
     def items(self, inputs: Mapping[str, Any]) -> int:
         """The prompts."""
         return len(inputs["elements"])
@@ -102,17 +106,7 @@ class RankingTrainer(InParts, Resumable):
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
         own = self.accelerator.unwrap_model(model)
         elements = inputs["elements"]
-        return computed(own, lambda: ranking_loss(own.scalar_model, elements, num_items_in_batch))
-
-
-class _Module(nn.Module):
-    """What the trainer sees: body and head as one module."""
-
-    def __init__(self, scalar_model: ScalarModel) -> None:
-        super().__init__()
-        self.scalar_model = scalar_model
-        self.body = scalar_model.language_model.model
-        self.head = scalar_model.head
+        return computed(own, lambda: ranking_loss(self.scalar_model, elements, num_items_in_batch))
 
 
 def ranking_loss(

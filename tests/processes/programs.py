@@ -10,6 +10,7 @@ import torch
 from rlhfkit import processes
 from rlhfkit.checkpoints import Checkpoints
 from rlhfkit.config import CheckpointConfig
+from rlhfkit.rollout import evened
 from tests.processes.test_processes import ROWS
 
 
@@ -61,6 +62,9 @@ def main(place):
         "total": float(processes.total(torch.tensor(1.0 + processes.rank()))),
         "resumed": resumed(Path(place).parent / "stage"),
         "by_main": processes.gather(ran),
+        "evened": processes.gather(
+            evened([[1, 2, 3], [4]] if processes.rank() else [[5], [6], [7]])
+        ),
         "draws": processes.gather(
             [torch.rand(1, generator=processes.generator(0, torch.device("cpu"))).item()]
         ),

@@ -6,12 +6,14 @@ import itertools
 import os
 import random
 import signal
+import sys
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit.sharding import sharded_parts
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import BatchedConfig
 
@@ -29,6 +31,7 @@ class ScriptedSampler:
         self._number = next(self.made)
 
     def sample(self, model, prompts, eos_token_id, generator):
+        print(f"shares of {len(sharded_parts(model.module))} parts", file=sys.stderr)
         drawn = [self._answer(tuple(prompt), eos_token_id) for prompt in prompts]
         logprobs = teacher_forced_logprobs(
             model, prompts, drawn, self.temperature, BatchSize("scripted", 4)

@@ -64,6 +64,10 @@ def test_the_main_process_acts_by_itself(found):
     assert found["by_main"] == ["main"]
 
 
+def test_every_process_makes_as_many_groups_as_the_one_with_most(found):
+    assert found["evened"] == [[5], [6], [7], [1], [2, 3], [4]]
+
+
 def test_every_process_draws_other_samples(found):
     assert len(set(found["draws"])) == 2
 

@@ -1,5 +1,7 @@
 """FSDP2: sft and reward_model on two CPU processes that each keep half of a model, and on one."""
 
+import os
+
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
@@ -88,14 +90,26 @@ def test_each_process_keeps_half_and_gathers_the_same_weights():
 def two_processes(monkeypatch):
     for name, value in {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("RLHFKIT_FSDP", "false")  # so that it is put back
+    monkeypatch.setenv("RLHFKIT_SHARDS_FOR", "")  # so that it is put back
     return monkeypatch
 
 
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ([], "the models of stage rl are not sharded"),
+        ([], "stage rl shards loader=full, not lora"),
+        (["optimizer=dpo"], "optimizer=dpo is TRL's own and not sharded"),
+        (["loader=full", "loader.offload_idle=true"], "loader.offload_idle=true"),
+        (["loader=full", "optimizer.optim=adamw_8bit"], "optimizer.optim=adamw_8bit"),
+        (["loader=full", "stage.rl.batch_size=9"], "stage.rl.batch_size=9 is no multiple of 2"),
+        (
+            ["loader=full", "stage.rl.batch_size=6", "optimizer.num_mini_batches=2"],
+            "stage.rl.batch_size / optimizer.num_mini_batches=3 is no multiple of 2",
+        ),
+        (
+            ["loader=full", "optimizer.ptx_coef=1", "optimizer.ptx_batch_size=3"],
+            "optimizer.ptx_batch_size=3 is no multiple of 2",
+        ),
         (["stages=[sft]", "loader=qlora"], "loader=qlora is not sharded"),
         (["stages=[sft]", "stage.sft.optim=adamw_8bit"], "stage.sft.optim=adamw_8bit"),
     ],
@@ -113,18 +127,36 @@ def test_options_of_fsdp_that_do_nothing_here_are_refused(two_processes, make_co
     two_processes.setenv("ACCELERATE_USE_FSDP", "true")
     check_launcher(config)
     assert wants_sharding()
-    assert planned(["sft", "sample", "reward_model"]) == ["sample"]
+    assert planned(["sft", "sample", "reward_model", "rl"]) == ["sample"]
+    two_processes.setenv("ACCELERATE_USE_FSDP", "true")
     two_processes.setenv("FSDP_OFFLOAD_PARAMS", "true")
-    with pytest.raises(UserError, match="fsdp_offload_params=true: only false works"):
+    with pytest.raises(UserError, match="fsdp_offload_params=true: with rlhfkit it is false"):
         check_launcher(config)
 
 
-def test_deepspeed_is_for_trls_trainers(two_processes, make_context):
+def test_deepspeed_itself_is_for_trls_trainers(two_processes, make_context):
     two_processes.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     check_launcher(make_context("stages=[rl]", "optimizer=dpo").config)
-    for overrides in (["stages=[rl]"], ["stages=[sample,reward_model]", "optimizer=dpo"]):
-        with pytest.raises(UserError, match=r"DeepSpeed: stage \w+ does not run"):
-            check_launcher(make_context(*overrides).config)
+    assert not wants_sharding()
+    with pytest.raises(UserError, match=r"optimizer=dpo runs under it, stage reward_model before"):
+        check_launcher(make_context("stages=[sample,reward_model,rl]", "optimizer=dpo").config)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("ZERO_STAGE", "1"), ("OFFLOAD_PARAM_DEVICE", "cpu"), ("CONFIG_FILE", "mine.json")],
+)
+def test_other_stages_are_sharded_in_its_place(two_processes, make_context, variable, value):
+    config = make_context("stages=[sft,rl]", "loader=full").config
+    two_processes.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    two_processes.setenv(f"ACCELERATE_DEEPSPEED_{variable}", value)
+    with pytest.raises(UserError, match=f"deepspeed_config.{variable.lower()}={value}: with"):
+        check_launcher(config)
+    assert not wants_sharding()
+    two_processes.delenv(f"ACCELERATE_DEEPSPEED_{variable}")
+    check_launcher(config)
+    assert wants_sharding()
+    assert "ACCELERATE_USE_DEEPSPEED" not in os.environ
 
 
 @pytest.mark.parametrize("stage", [2, 3])

@@ -8,7 +8,7 @@ from trl import SFTConfig
 
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel
-from rlhfkit.stages.reward_model import RankingTrainer, _collate, _elements, _Module
+from rlhfkit.stages.reward_model import RankingTrainer, _collate, _elements
 from rlhfkit.stages.sft import CompletionTrainer
 from rlhfkit.text import load_text_format
 from rlhfkit.training import training_arguments
@@ -79,7 +79,7 @@ def test_rankings_are_grouped_by_all_their_tokens(make_context, tiny_overrides):
     ]
     model = ScalarModel(LanguageModel(LlamaForCausalLM(tiny.config())), nn.Linear(16, 1))
     trainer = RankingTrainer(
-        model=_Module(model),
+        model,
         args=training_arguments(
             context,
             context.config.stage.reward_model,

@@ -11,8 +11,8 @@ from trl import SFTConfig
 
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.models.scalar_model import ScalarModel
-from rlhfkit.stages.reward_model import RankingTrainer, _collate, _Module, accuracy
+from rlhfkit.models.scalar_model import BodyAndHead, ScalarModel
+from rlhfkit.stages.reward_model import RankingTrainer, _collate, accuracy
 from rlhfkit.stages.sft import CompletionTrainer
 from tests import tiny
 from tests.memory import limit_rows
@@ -58,7 +58,7 @@ def reward_model(tmp_path, share_prompts=True):
     body = LanguageModel(LlamaForCausalLM(tiny.config()), share_prompts=share_prompts)
     options = {"remove_unused_columns": False, "label_names": ["elements"]}
     return RankingTrainer(
-        model=_Module(ScalarModel(body, nn.Linear(16, 1))),
+        ScalarModel(body, nn.Linear(16, 1)),
         args=arguments(TrainingArguments, tmp_path, **options),
         train_dataset=Dataset.from_list(RANKINGS),
         data_collator=_collate,
@@ -67,7 +67,7 @@ def reward_model(tmp_path, share_prompts=True):
 
 def body_of(trainer):
     model = trainer.model
-    return model.body.model if isinstance(model, _Module) else model.model
+    return model.body.model if isinstance(model, BodyAndHead) else model.model
 
 
 KINDS = [(sft, 1), (reward_model, 1), (partial(reward_model, share_prompts=False), 3)]
@@ -117,6 +117,6 @@ def test_validation_accuracy_too(tmp_path, share_prompts, each):
     whole, parts = (reward_model(tmp_path, share_prompts) for _ in range(2))
     seen = limit_rows(body_of(parts), each)
     rows = Dataset.from_list(RANKINGS)
-    expected = accuracy(whole.model.scalar_model, rows, 3)
-    assert accuracy(parts.model.scalar_model, rows, 3) == expected
+    expected = accuracy(whole.scalar_model, rows, 3)
+    assert accuracy(parts.scalar_model, rows, 3) == expected
     assert max(seen) == 3 * each
