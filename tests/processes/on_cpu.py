@@ -8,11 +8,11 @@ from rlhfkit.cli import main
 _initialize = deepspeed.initialize
 
 
-def initialize(*arguments, **options):
-    engine, optimizer, *rest = _initialize(*arguments, **options)
-    if optimizer is not None:
+def initialize(**options):
+    engine, *rest = _initialize(**options)
+    if "optimizer" in options:  # a reference model has none
         print(f"trained under ZeRO-{engine.zero_optimization_stage()}")
-    return engine, optimizer, *rest
+    return engine, *rest
 
 
 if __name__ == "__main__":
