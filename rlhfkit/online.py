@@ -125,13 +125,9 @@ class OnlineOptimizer(ABC):
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
         lower = self.lower_rows(prompt_ids, ids)
+        temperature, size = self.sampler.temperature, self._reference_size
         reference = teacher_forced_logprobs(
-            self.roles.reference,
-            prompt_ids,
-            ids,
-            self.sampler.temperature,
-            self._reference_size,
-            lower,
+            self.roles.reference, prompt_ids, ids, temperature, size, lower
         )
         reward = self.roles.reward
         with whole(reward.language_model.module) if reward else nullcontext():
