@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def read(file: Path) -> list[Row]:
-    """Rankings: JSON lines with prompt, completions and ranks; packed or not."""
+    """Rankings: JSON lines with prompt (a text), completions and ranks; packed or not."""
     content = file.read_bytes()
     unpacked = gzip.decompress(content) if file.suffix == ".gz" else content
     return [json.loads(line) for line in unpacked.splitlines()]
