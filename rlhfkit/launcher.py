@@ -123,10 +123,11 @@ def _check_deepspeed(config: RunConfig) -> None:
             "DeepSpeed: with ACCELERATE_USE_CPU=true accelerate leaves it out without a word; "
             "CUDA_VISIBLE_DEVICES= keeps it off the GPUs"
         )
-    for stage in (stage for stage in _TRAINERS if stage in config.stages):
+    before = [stage for stage in config.stages if stage in _TRAINERS]
+    if before:
         raise UserError(
-            f"DeepSpeed: optimizer={config.optimizer.name} runs under it, stage {stage} before it "
-            f"does not; run stages=[rl] by itself when the others are done"
+            f"DeepSpeed: optimizer={config.optimizer.name} runs under it, stage {before[0]} before "
+            f"it does not; run stages=[rl] by itself when the others are done"
         )
 
 

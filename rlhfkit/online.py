@@ -115,12 +115,10 @@ class OnlineOptimizer(ABC):
         """Answer prompts with the policy and score the answers; every process gets them all."""
         self.drift = SamplingDrift()
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
-        with whole(self.roles.policy.module):
+        policy, reward, eos = self.roles.policy, self.roles.reward, self.text.eos_token_id
+        with whole(policy.module):
             responses = processes.shared(
-                lambda rows: self.sampler.sample(
-                    self.roles.policy, rows, self.text.eos_token_id, self.generator
-                ),
-                prompt_ids,
+                lambda rows: self.sampler.sample(policy, rows, eos, self.generator), prompt_ids
             )
         ids = [response.ids for response in responses]
         completions = [self.text.decode(row) for row in ids]
@@ -129,10 +127,9 @@ class OnlineOptimizer(ABC):
         reference = teacher_forced_logprobs(
             self.roles.reference, prompt_ids, ids, temperature, size, lower
         )
-        reward = self.roles.reward
         with whole(reward.language_model.module) if reward else nullcontext():
             scores, raw = self.score(prompts, completions, prompt_ids, responses, lower)
-        device = self.roles.policy.device
+        device = policy.device
         mask = make_batch(prompt_ids, ids).response_mask.to(device)
         sampled = [torch.tensor(response.logprobs, device=device) for response in responses]
         return Rollout(

@@ -79,7 +79,8 @@ class Resumable(Trainer):  # type: ignore[misc]
 
     def _reached(self) -> None:
         if self.is_deepspeed_enabled:  # checkpoints do not hold its states: the stage starts again
-            stopping.stop_if_requested()
+            if stopping.requested():
+                raise KeyboardInterrupt
             return
         step = self.state.global_step
         if self._checkpoints is not None and step % self.steps_per_batch == 0:

@@ -41,19 +41,18 @@ class FullLoader:
     def roles(self, sft: str | None, reward_model: str | None) -> RoleModels:
         """Each is spread over the processes before the next one is loaded."""
         start = reward_model or sft or self._context.config.model.path
-        return RoleModels(
-            policy=_spread(self.language_model(sft, trainable=True)),
-            reference=_spread(self.language_model(sft)),
-            value=_spread_scalar(self.scalar_model(start, trainable=True)),
-            reward=_spread_scalar(self.scalar_model(reward_model)) if reward_model else None,
-        )
+        policy = self.language_model(sft, trainable=True)
+        _spread(policy)
+        reference = self.language_model(sft)
+        _spread(reference)
+        value = self.scalar_model(start, trainable=True)
+        _spread(value.language_model)
+        if reward_model is None:
+            return RoleModels(policy, reference, value, None)
+        reward = self.scalar_model(reward_model)
+        _spread(reward.language_model)
+        return RoleModels(policy, reference, value, reward)
 
 
-def _spread(model: LanguageModel) -> LanguageModel:
+def _spread(model: LanguageModel) -> None:
     spread(model.module, model.device)
-    return model
-
-
-def _spread_scalar(model: ScalarModel) -> ScalarModel:
-    _spread(model.language_model)
-    return model
