@@ -89,7 +89,8 @@ def measure(layers: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         rehearsal.meter = timing = DeviceMeter(device)
         records = []
         for repetition in range(options.repetitions):
-            rates = machine_rates(device, _tokens(rehearsal, options.batch), context.compute_dtype)
+            products = context.precision.autocast
+            rates = machine_rates(device, _tokens(rehearsal, options.batch), products)
             _steps(rehearsal)
             seconds = {phase: timing.readings[phase]["seconds"] for phase in PHASES}
             about = {"layers": layers, "repetition": repetition, "threads": torch.get_num_threads()}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rlhfkit.checkpoints import Checkpoints
     from rlhfkit.models.roles import RoleModels
+    from rlhfkit.precision import Precision
 
 _GROUPS = {group.name: group for group in GROUPS}
 
@@ -71,30 +72,24 @@ class Context:
 
         if self.planned:
             return torch.device(self.planned.device)
-        device: torch.device = self.accelerator.device
-        return device
+        return processes.device()
 
     @property
     def device_kind(self) -> str:
-        """What precision is chosen by: "cuda", "cpu" or "mps"."""
+        """The device that is computed or planned for: "cuda", "cpu" or "mps"."""
         return self.planned.device_kind if self.planned else self.device.type
 
     @cached_property
-    def mixed_precision(self) -> str:
-        """How models compute: `bf16` on CUDA cards that have it, else `no`."""
+    def precision(self) -> "Precision":
+        """What models compute in. A plan for a card that is not here takes it for one that has
+        bfloat16."""
         import torch
 
-        if self.planned:
-            return "bf16" if self.planned.device_kind == "cuda" else "no"
-        half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        return "bf16" if half else "no"
+        from rlhfkit.precision import choose_precision, has_bfloat16
 
-    @property
-    def compute_dtype(self) -> "torch.dtype | None":
-        """The precision of matrix products where it is not the weights' own."""
-        import torch
-
-        return torch.bfloat16 if self.mixed_precision == "bf16" else None
+        kind = self.device_kind
+        imagined = kind == "cuda" and not torch.cuda.is_available()
+        return choose_precision(kind, self.config.model.dtype, imagined or has_bfloat16(kind))
 
     @property
     def accelerator(self) -> "Accelerator":
@@ -106,9 +101,9 @@ class Context:
 
         if processes.count() > 1:
             processes.join()
-        if AcceleratorState._shared_state.get("_mixed_precision") != self.mixed_precision:
+        if AcceleratorState._shared_state.get("_mixed_precision") != self.precision.mixed:
             AcceleratorState._reset_state()  # of a plan for another kind of device
-        accelerator = Accelerator(mixed_precision=self.mixed_precision)
+        accelerator = Accelerator(mixed_precision=self.precision.mixed)
         if processes.under_deepspeed():  # loaders get whole weights, which trainers then share out
             unset_hf_deepspeed_config()
         return accelerator

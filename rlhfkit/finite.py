@@ -9,7 +9,6 @@ from transformers import TrainerCallback
 
 from rlhfkit.context import Context
 from rlhfkit.errors import Stopped
-from rlhfkit.models.loading import choose_dtype
 from rlhfkit.rollout import Rollout
 from rlhfkit.types import Response
 
@@ -54,7 +53,7 @@ class Finite:
         return rollout
 
     def _advice(self, model: str) -> str:
-        rate, dtype = self._rate(model), choose_dtype(self._context)
+        rate, dtype = self._rate(model), self._context.precision.weights
         choices = [rate] if rate else []
         if dtype is not torch.float32:
             choices.append("model.dtype=float32")

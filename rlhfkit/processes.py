@@ -184,6 +184,17 @@ def join() -> "torch.device":
     return device
 
 
+def device() -> "torch.device":
+    """Where this process computes, as accelerate chooses it."""
+    if count() > 1:
+        return join()
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    own: torch.device = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
+    return own
+
+
 def under_deepspeed() -> bool:
     """Whether accelerate hands trainers' models over to DeepSpeed."""
     return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"

@@ -57,7 +57,7 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         save_strategy="no",
         use_cpu=device == "cpu" and not without_gpu,  # accelerate leaves DeepSpeed out with it
         ddp_backend="gloo" if without_gpu else None,
-        bf16=context.mixed_precision == "bf16",
+        bf16=context.precision.mixed == "bf16",
         dataloader_pin_memory=device == "cuda",
         **options,
     )

@@ -28,7 +28,7 @@ class FullLoader:
             model.to("cpu")  # until it is used
         return LanguageModel(
             model,
-            compute_dtype=self._context.compute_dtype,
+            compute_dtype=self._context.precision.autocast,
             offload=self._offload,
             share_prompts=self._context.config.model.share_prompts,
         )

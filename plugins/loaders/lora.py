@@ -18,7 +18,6 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import (
     ADAPTER_FILE,
-    choose_dtype,
     is_adapter,
     load_causal_lm,
     loading,
@@ -87,7 +86,7 @@ class LoraLoader:
 
     def _view(self, model: Any, adapter: str | None = None) -> LanguageModel:
         """A model, or one adapter of it, as the stages see it."""
-        compute_dtype = self._context.compute_dtype
+        compute_dtype = self._context.precision.autocast
         if compute_dtype is not None:
             _keep_inputs(model)
         share_prompts = self._context.config.model.share_prompts
@@ -160,7 +159,7 @@ class QloraLoader(LoraLoader):
             load_in_4bit=True,
             bnb_4bit_quant_type=config.bnb_4bit_quant_type,
             bnb_4bit_use_double_quant=config.bnb_4bit_use_double_quant,
-            bnb_4bit_compute_dtype=choose_dtype(context),
+            bnb_4bit_compute_dtype=context.precision.weights,
             llm_int8_skip_modules=config.skip_modules,
         )
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import pad_right
-from rlhfkit.models.loading import check_whole, choose_dtype, load_pretrained, loading
+from rlhfkit.models.loading import check_whole, load_pretrained, loading
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.text import plain_text
 from rlhfkit.types import Messages
@@ -94,7 +94,7 @@ def load_classifier(
         AutoModelForSequenceClassification,
         context,
         path,
-        dtype=choose_dtype(context),
+        dtype=context.precision.weights,
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,

@@ -18,6 +18,10 @@ from rlhfkit_plugins.samplers.batched import BatchedSampler
 CHUNK_LOGITS = 2**22
 """How many logits are held at once while tokens are drawn: 16 MiB in float32."""
 
+CHECK_EVERY = 8
+"""Tokens between two looks at which sequences have ended, on an accelerator: each look waits for
+it, and what an ended sequence says meanwhile is thrown away. A CPU has nothing to wait for."""
+
 
 class CachedSampler(BatchedSampler):
     """Plain sampling at a temperature, batched, with a KV cache."""
@@ -45,13 +49,15 @@ class CachedSampler(BatchedSampler):
         generator: torch.Generator,
     ) -> list[Response]:
         state = _Decoding.start(model, prompts)
-        for _ in range(self.response_length):
-            tokens, logprobs = draw(model, state.hidden, self.temperature, generator)
-            state.record(tokens, logprobs)
-            state.drop_finished(tokens, eos_token_id)
-            if not state.rows:
-                break
-            if state.steps < self.response_length:
+        check_every = 1 if model.device.type == "cpu" else CHECK_EVERY
+        with model.autocast():  # around the loop, so that weights are cast once
+            for step in range(1, self.response_length + 1):
+                state.record(*draw(model, state.hidden, self.temperature, generator))
+                last = step == self.response_length
+                if last or step % check_every == 0:
+                    state.drop_ended(eos_token_id)
+                if last or not state.rows:
+                    break
                 state.advance(model)
         return [
             Response(ids, logprobs, finished=ids[-1] == eos_token_id)
@@ -68,7 +74,8 @@ def draw(
     logits and what comes of them exist for a chunk of rows only.
     """
     device = hidden.device
-    precision = torch.float32 if device.type == "mps" else torch.float64  # MPS has no more
+    # MPS has no float64, and consumer cards hardly any
+    precision = torch.float64 if device.type == "cpu" else torch.float32
     uniform = torch.rand(len(hidden), 1, generator=generator, device=device, dtype=precision)
     rows = max(1, CHUNK_LOGITS // model.head.out_features)
     drawn = [
@@ -81,7 +88,8 @@ def draw(
 
 def _draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens by inverting the cumulative distribution: noise for every logit would cost as much as
-    a tenth of the model. In float64, where rare tokens at the end are not rounded away."""
+    a tenth of the model. In float64 the rare tokens at the end are not rounded away; in float32 a
+    probability may be wrong by 1e-7."""
     logprobs = torch.log_softmax(logits, dim=-1)
     cumulative = logprobs.exp().cumsum(dim=-1, dtype=uniform.dtype)
     tokens = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
@@ -103,7 +111,8 @@ class _Decoding:
     """[rows] the token drawn last."""
     ids: list[list[int]]
     logprobs: list[list[float]]
-    steps: int = field(default=0)
+    unread: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """[rows] tokens and log-probabilities of the steps since the last look at them."""
 
     @classmethod
     def start(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> "_Decoding":
@@ -136,16 +145,25 @@ class _Decoding:
         self.cache.batch_select_indices(index)
 
     def record(self, tokens: Tensor, logprobs: Tensor) -> None:
-        """Append one token to every open sequence."""
+        """One token more for every open sequence; nothing is waited for."""
         self.last = tokens
-        for row, token, logprob in zip(self.rows, tokens.tolist(), logprobs.tolist(), strict=True):
-            self.ids[row].append(token)
-            self.logprobs[row].append(logprob)
-        self.steps += 1
+        self.unread.append((tokens, logprobs))
 
-    def drop_finished(self, tokens: Tensor, eos_token_id: int) -> None:
-        """Take sequences that ended out of the batch and the cache."""
-        keep = [index for index, token in enumerate(tokens.tolist()) if token != eos_token_id]
+    def drop_ended(self, eos_token_id: int) -> None:
+        """Read the tokens drawn since the last time, and take sequences that ended out of the batch
+        and the cache."""
+        tokens, logprobs = (
+            torch.stack(part, 1).tolist() for part in zip(*self.unread, strict=True)
+        )
+        self.unread.clear()
+        keep = []
+        for index, (row, drawn) in enumerate(zip(self.rows, tokens, strict=True)):
+            ended = eos_token_id in drawn
+            count = drawn.index(eos_token_id) + 1 if ended else len(drawn)
+            self.ids[row] += drawn[:count]
+            self.logprobs[row] += logprobs[index][:count]
+            if not ended:
+                keep.append(index)
         if len(keep) == len(self.rows):
             return
         self.rows = [self.rows[index] for index in keep]

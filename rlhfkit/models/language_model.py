@@ -6,6 +6,7 @@ computes the forward pass again with whatever adapter is then active.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rlhfkit.models.lower_layers import LowerRows, LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.shared_prompt import attention_masks, worth_sharing
 from rlhfkit.processes import is_main
-from rlhfkit.rl.logprobs import chunked_token_logprobs
+from rlhfkit.rl.logprobs import chunked_token_logprobs, head_logits
 from rlhfkit.sharding import computed, weights_to_save, whole
 
 CHUNK_LOGITS = 24 * 2**20
@@ -72,11 +73,11 @@ class LanguageModel:
         if self.adapter is not None and self.model.active_adapter != self.adapter:
             self.model.set_adapter(self.adapter)
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[None]:
         """Mixed precision; every forward pass of this model runs under it."""
-        return torch.autocast(
-            self.device.type, self.compute_dtype, enabled=self.compute_dtype is not None
-        )
+        if self.compute_dtype is None:  # its weights' own, or what a trainer has chosen around it
+            return nullcontext()
+        return torch.autocast(self.device.type, self.compute_dtype)
 
     def checkpoint_activations(self) -> None:
         """Trade time for memory wherever gradients are taken."""
@@ -141,9 +142,9 @@ class LanguageModel:
         return found.states
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[..., V] float32 logits of hidden states [..., D]."""
+        """[N, V] float32 logits of hidden states [N, D]."""
         with self.autocast():
-            logits: Tensor = self.head(hidden).float()
+            logits = head_logits(hidden, self.head.weight, self.head.bias).float()
         if self.logit_softcap is not None:
             logits = self.logit_softcap * torch.tanh(logits / self.logit_softcap)
         return logits

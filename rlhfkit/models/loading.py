@@ -33,7 +33,7 @@ def load_causal_lm(
     if context.planned:
         return causal_lm_from_config(
             load_config(context, path),
-            dtype or choose_dtype(context),
+            dtype or context.precision.weights,
             context.device,
             options.get("quantization_config"),
             trusts(context, name),
@@ -42,7 +42,7 @@ def load_causal_lm(
         AutoModelForCausalLM,
         context,
         name,
-        dtype=dtype or choose_dtype(context),
+        dtype=dtype or context.precision.weights,
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
@@ -81,18 +81,6 @@ def locate(context: Context, path: str) -> str:
 def is_adapter(path: str | None) -> bool:
     """Whether a path holds a PEFT adapter and not a whole model."""
     return path is not None and (Path(path) / ADAPTER_FILE).exists()
-
-
-def choose_dtype(context: Context) -> torch.dtype:
-    """The precision of frozen weights: as configured, or what the device is good at."""
-    wanted = context.config.model.dtype
-    if wanted != "auto":
-        dtype: torch.dtype = getattr(torch, wanted)
-        return dtype
-    if context.device_kind == "cuda":
-        half = context.mixed_precision == "bf16"
-        return torch.bfloat16 if half else torch.float16
-    return torch.bfloat16 if context.device_kind == "mps" else torch.float32
 
 
 def load_pretrained(

@@ -66,7 +66,7 @@ def train_sft(context: Context, config: SftConfig) -> None:
     if config.gradient_checkpointing:
         model.checkpoint_activations()
     trainer = CompletionTrainer(
-        model=model.model,
+        model,
         args=arguments,
         train_dataset=Dataset.from_list(training),
         eval_dataset=Dataset.from_list([row.tokens for row in validation]) if validation else None,
@@ -88,6 +88,10 @@ class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
 
     stage = "sft"
 
+    def __init__(self, language_model: LanguageModel, **options: Any) -> None:
+        super().__init__(model=language_model.model, **options)
+        self.language_model = language_model
+
     def items(self, inputs: Mapping[str, Any]) -> Tensor:
         """The labelled tokens."""
         found: Tensor = (inputs["labels"][:, 1:] != -100).sum()
@@ -101,11 +105,10 @@ class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
         num_items_in_batch: Tensor | None = None,
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens."""
-        with self.accelerator.autocast():  # the trainer's own is on the model as a whole
-            model = self.accelerator.unwrap_model(model)
-            loss = computed(
-                model, lambda: completion_loss(LanguageModel(model), inputs, num_items_in_batch)
-            )
+        loss = computed(
+            self.accelerator.unwrap_model(model),
+            lambda: completion_loss(self.language_model, inputs, num_items_in_batch),
+        )
         return (loss, None) if return_outputs else loss
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler:

@@ -33,7 +33,7 @@ def sft(make_context, tmp_path):
         context = make_context(*options, stage="sft")
         tiny.tokenizer(tmp_path, chat=True)
         return CompletionTrainer(
-            model=LlamaForCausalLM(tiny.config()),
+            LanguageModel(LlamaForCausalLM(tiny.config())),
             args=training_arguments(context, context.config.stage.sft, SFTConfig, max_length=None),
             train_dataset=Dataset.from_list(ROWS),
             eval_dataset=Dataset.from_list(ROWS),

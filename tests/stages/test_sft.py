@@ -35,7 +35,9 @@ def trainer(kind, tmp_path):
     )
     model = LlamaForCausalLM(tiny.config())
     dataset = Dataset.from_list(ROWS)
-    return kind(model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer)
+    if kind is CompletionTrainer:
+        model = LanguageModel(model)
+    return kind(model, args=arguments, train_dataset=dataset, processing_class=tokenizer)
 
 
 def test_loss_is_trls_and_the_mean_over_completion_tokens(tmp_path):

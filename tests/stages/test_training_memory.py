@@ -45,7 +45,7 @@ def sft(tmp_path):
     tiny.tokenizer(tmp_path, chat=True)
     rows = Dataset.from_list(SFT_ROWS)
     return CompletionTrainer(
-        model=LlamaForCausalLM(tiny.config()),
+        LanguageModel(LlamaForCausalLM(tiny.config())),
         args=arguments(SFTConfig, tmp_path, completion_only_loss=True, max_length=None),
         train_dataset=rows,
         eval_dataset=rows,
