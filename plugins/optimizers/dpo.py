@@ -1,6 +1,11 @@
 """optimizer=dpo: TRL's DPOTrainer on every ordered pair of the rankings; the reference is the SFT
-model, as in PPO, and no reward model or sampling is needed."""
+model, as in PPO, and no reward model or sampling is needed.
 
+With adapters TRL keeps a copy of the SFT adapter as the reference, on the policy's own base.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
@@ -9,6 +14,7 @@ from trl import DPOConfig, DPOTrainer
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.stored import stored_rankings
 from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.trainer_state import Resumable
@@ -30,7 +36,8 @@ class DPO:
         text = load_text_format(context)
         loader = context.build("loader")
         policy = loader.language_model(context.rl_start, trainable=True)
-        reference = loader.language_model(context.rl_start)
+        own_base = policy.adapter is None
+        reference = loader.language_model(context.rl_start).model if own_base else None
         arguments = trainer_arguments(
             context,
             DPOConfig,
@@ -41,13 +48,14 @@ class DPO:
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             max_length=config.max_length,
         )
-        trainer = _Trainer(
-            model=policy.model,
-            ref_model=reference.model,
-            args=arguments,
-            train_dataset=self._pairs(context, text),
-            processing_class=text.tokenizer,
-        )
+        with unrounded(policy):
+            trainer = _Trainer(
+                model=policy.model,
+                ref_model=reference,
+                args=arguments,
+                train_dataset=self._pairs(context, text),
+                processing_class=text.tokenizer,
+            )
         train(context, trainer)
         policy.save(context.stage_dir / "model")
 
@@ -69,6 +77,16 @@ class DPO:
         if not rows:
             raise UserError("optimizer=dpo: every ranking ties all its completions")
         return Dataset.from_list(rows)
+
+
+@contextmanager
+def unrounded(policy: LanguageModel) -> Iterator[None]:
+    """Around the making of a trainer: on a 4-bit base TRL rounds the trained adapter to bfloat16,
+    where updates of a usual learning rate are lost, but not its copy, the reference."""
+    weights = [(parameter, parameter.data) for parameter in policy.trainable_parameters()]
+    yield
+    for parameter, values in weights:
+        parameter.data = values
 
 
 class _Trainer(Resumable, DPOTrainer):  # type: ignore[misc]

@@ -17,6 +17,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from rlhfkit import data, processes
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.models.autocast_forward import autocast_forward
 from rlhfkit.online_checks import check_loop
 from rlhfkit.protocols import KLController
 from rlhfkit.stage_configs import RlConfig
@@ -26,6 +27,7 @@ from rlhfkit.trainer_state import Resumable
 from rlhfkit.training import train, trainer_arguments
 from rlhfkit.types import Messages
 from rlhfkit_plugins.optimizers import TrlGrpoConfig, TrlOnlineConfig, TrlRlooConfig
+from rlhfkit_plugins.optimizers.dpo import unrounded
 from rlhfkit_plugins.optimizers.trl_rewards import Rewards
 
 _NEXT_TO_NOTHING = 1e-30
@@ -52,23 +54,21 @@ class TrlOnline:
         sft = context.rl_start
         policy = context.build("loader").language_model(sft, trainable=True)
         policy.model.generation_config.eos_token_id = text.eos_token_id
-        # on a 4-bit base TRL rounds the adapter to bfloat16, but not its copy, the reference
-        weights = [(parameter, parameter.data) for parameter in policy.trainable_parameters()]
         rewards = Rewards(context, text)
         driver = BetaDriver(context.build("kl"), rewards, self.config.num_iterations)
-        trainer = self.trainer(
-            model=policy.model,
-            reward_funcs=rewards.scores,
-            args=self._arguments(context, sft),
-            train_dataset=_prompts(context, text, self.config.num_generations),
-            processing_class=text.tokenizer,
-            callbacks=[driver],
-        )
+        with unrounded(policy):
+            trainer = self.trainer(
+                model=policy.model,
+                reward_funcs=rewards.scores,
+                args=self._arguments(context, sft),
+                train_dataset=_prompts(context, text, self.config.num_generations),
+                processing_class=text.tokenizer,
+                callbacks=[driver],
+            )
         driver.trainer = trainer
         trainer.steps_per_batch = self.config.num_iterations
-        for parameter, values in weights:
-            parameter.data = values
-        train(context, trainer, driver)
+        with autocast_forward(policy):  # TRL generates without it
+            train(context, trainer, driver)
         policy.save(context.stage_dir / "model")
 
     def _arguments(self, context: Context, sft: str | None) -> Any:

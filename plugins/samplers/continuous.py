@@ -10,6 +10,7 @@ from transformers import ContinuousBatchingConfig
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.models.autocast_forward import autocast_forward
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.rollout import teacher_forced_logprobs
@@ -21,7 +22,7 @@ from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
 class ContinuousSampler:
     """`model.generate_batch` on all prompts at once, then log-probabilities by a second pass.
 
-    It computes in a thread of its own, without autocast, in the weights' precision.
+    It computes in a thread of its own, which autocast around the call does not reach.
     """
 
     def __init__(self, config: ContinuousConfig, context: Context | None = None) -> None:
@@ -46,7 +47,7 @@ class ContinuousSampler:
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         settings = (self.response_length, self.temperature, eos_token_id)
-        with plain_sampling(model.base, *settings) as plain:
+        with autocast_forward(model), plain_sampling(model.base, *settings) as plain:
             found = model.base.generate_batch(
                 inputs=[list(prompt) for prompt in prompts],
                 generation_config=plain,
