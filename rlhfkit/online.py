@@ -65,6 +65,7 @@ class OnlineOptimizer(ABC):
         self.finite = Finite(context)
         self.drift = SamplingDrift()
         self._in_hand: Rollout | None = None
+        self._losses: dict[str, list[Tensor]] = {}
         size = self.rl.micro_batch_size
         self._lower_size = BatchSize("the shared layers", size)
         self._reference_size = BatchSize("reference log-probabilities", size)
@@ -167,8 +168,11 @@ class OnlineOptimizer(ABC):
         on; so `backward` must do the same each time and draw nothing at random.
         """
         if wants_sharding():  # these passes are made, and their gradients summed, by all together
-            return backward(min(self.update_size.size, rows))
-        result = self.update_size.run(rows, backward, undo=self.optimizer.zero_grad)
+            result = backward(min(self.update_size.size, rows))
+            self._require_finite_losses()
+            return result
+        result = self.update_size.run(rows, backward, undo=self._forget_gradients)
+        self._require_finite_losses()
         for group in self.optimizer.param_groups:
             processes.sum_gradients(group["params"])
         return result
@@ -187,7 +191,7 @@ class OnlineOptimizer(ABC):
 
         They come from a backward pass of their own right after PPO's and accumulate (C.4).
         """
-        total = 0.0
+        losses = []
         count = sum(len(row) - 1 for row in texts)
         policy = self.roles.policy
         texts = processes.share(texts)
@@ -197,13 +201,23 @@ class OnlineOptimizer(ABC):
             logprobs, _ = policy.response_logprobs(batch)
             loss = pretraining_loss(logprobs, batch.response_mask, count)
             self.backward(self.config.ptx_coef * loss)
-            total += loss.item()
-        return total * processes.count()
+            losses.append(loss.detach())
+        return sum(torch.stack(losses).tolist()) * processes.count() if losses else 0.0
 
     def backward(self, loss: Tensor, model: str = "policy") -> None:
         """Accumulate gradients. model: whose loss it is, for messages."""
-        self.finite.require(model, "loss", loss.detach())
+        self._losses.setdefault(model, []).append(loss.detach())
         self.accelerator.backward(loss)
+
+    def _require_finite_losses(self) -> None:
+        """Of a whole mini-batch at once: each look waits for the device."""
+        for model, losses in self._losses.items():
+            self.finite.require(model, "loss", torch.stack(losses))
+        self._losses.clear()
+
+    def _forget_gradients(self) -> None:
+        self._losses.clear()
+        self.optimizer.zero_grad()
 
     def optimizer_step(self) -> dict[str, float]:
         """Clip each model's gradients by their own norm and step; returns the norms by group."""

@@ -71,6 +71,10 @@ class Rollout:
         """[B, T] log pi - log pi_ref of the sampled tokens (k1), 0 off the mask."""
         return (self.logprobs - self.ref_logprobs) * self.response_mask
 
+    def tokens(self, indices: Sequence[int]) -> int:
+        """How many tokens the responses of some of the episodes have."""
+        return sum(len(self.responses[index].ids) for index in indices)
+
     def batch(self, indices: Sequence[int], model: LanguageModel) -> TokenBatch:
         """Some of the episodes as tokens for a model."""
         return model.batch(

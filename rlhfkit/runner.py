@@ -106,6 +106,7 @@ class Runner:
         with processes.alone():
             self._check_memory(counted)
         self._check_leaks(waiting)
+        self._say_precision(waiting)
         for stage in self.chosen:
             stop_if_requested()
             status = self.status(stage)
@@ -180,6 +181,13 @@ class Runner:
         if card is not None:  # the planner imports all of the stages' libraries
             planning = import_module("rlhfkit.planning.command")
             planning.refuse_misfit(self.context("plan"), card, waiting)
+
+    def _say_precision(self, waiting: list[str]) -> None:
+        """On what and in what precision models will compute, where any will."""
+        if any("loader" in find_stage(name).groups for name in waiting):
+            context = self.context("precision")
+            name = import_module("rlhfkit.precision").device_name(context.device)
+            console.print(f"computing on {name} in {context.precision}", style="dim", markup=False)
 
     def _check_leaks(self, waiting: list[str]) -> None:
         """Refuse held-out data that is trained on, before anything is trained."""

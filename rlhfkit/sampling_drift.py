@@ -12,15 +12,18 @@ class SamplingDrift:
     def __init__(self) -> None:
         self.on_policy = True
         self._differences: list[Tensor] = []
+        self._masks: list[Tensor] = []
 
     def note(self, sampled: Tensor, logprobs: Tensor, mask: Tensor) -> None:
         """Log-probabilities [B, T] taken while sampling, and the update's own."""
         if self.on_policy:
-            self._differences.append((logprobs.detach() - sampled)[mask].abs())
+            self._differences.append((logprobs.detach() - sampled).abs().flatten())
+            self._masks.append(mask.flatten())
 
     def metrics(self) -> dict[str, float]:
         """In nats, of all processes' tokens; nothing where the policy stood still."""
-        differences = processes.gather_tensors(self._differences)
+        pairs = zip(self._differences, self._masks, strict=True)
+        differences = processes.gather_tensors([row[mask] for row, mask in pairs])
         if not differences:
             return {}
         drift = torch.cat(differences)

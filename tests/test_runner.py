@@ -124,3 +124,10 @@ def test_every_stage_reads_only_known_options(make_raw):
             assert group in raw
         for earlier in stage.after:
             assert find_stage(earlier) in STAGES[: STAGES.index(stage)]
+
+
+def test_a_run_says_what_it_computes_in(run_tiny, capsys):
+    run_tiny("stages=[sft]")
+    assert "computing on CPU in float32" in capsys.readouterr().out
+    run_tiny("stages=[sft]")
+    assert "computing on" not in capsys.readouterr().out

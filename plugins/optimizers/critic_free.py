@@ -88,10 +88,10 @@ class TokenLoss(CriticFree):
     ) -> Averages:
         averages = Averages()
         mask = batch.response_mask
-        tokens = int(rollout.response_mask[indices].sum())
+        tokens = rollout.tokens(indices)
         counts = (len(indices), tokens, self.longest_response)
         weights = token_weights(mask, self.loss_type, *counts)
-        share = float(mask.sum()) / tokens
+        share = rollout.tokens(rows) / tokens
         part = (rows, slice(mask.shape[1]))
         logprobs, entropy = self.roles.policy.response_logprobs(batch, self.sampler.temperature)
         self.drift.note(rollout.logprobs[part], logprobs, mask)
@@ -107,10 +107,10 @@ class TokenLoss(CriticFree):
         )
         kl = (weights * self.kl_penalty.in_loss(logprobs, rollout.ref_logprobs[part], mask)).sum()
         self.backward(found.loss + self.kl.coef * kl)
-        averages.add("loss/kl_avg", kl.item() / share, share)
-        averages.add("loss/policy_avg", found.loss.item() / share, share)
-        averages.add("policy/approxkl_avg", float(found.approxkl), share)
-        averages.add("policy/clipfrac_avg", float(found.clipfrac), share)
-        averages.add("policy/entropy_avg", float(masked_mean(entropy, mask)), share)
-        averages.add("val/ratio", float(found.ratio), share)
+        averages.add_part("loss/kl_avg", kl, share)
+        averages.add_part("loss/policy_avg", found.loss, share)
+        averages.add("policy/approxkl_avg", found.approxkl, share)
+        averages.add("policy/clipfrac_avg", found.clipfrac, share)
+        averages.add("policy/entropy_avg", masked_mean(entropy, mask), share)
+        averages.add("val/ratio", found.ratio, share)
         return averages

@@ -127,7 +127,7 @@ class PPO(OnlineOptimizer):
         size: int,
         averages: Averages,
     ) -> None:
-        tokens = rollout.response_mask[indices].sum()
+        tokens = rollout.tokens(indices)
         for rows in rollout.micro_batches(indices, size):
             batch = rollout.batch(rows, self.roles.policy)
             mask = batch.response_mask
@@ -147,13 +147,13 @@ class PPO(OnlineOptimizer):
             kl = self.kl_penalty.in_loss(logprobs, ref_logprobs, mask).sum() / tokens
             bonus = self.config.entropy_coef * entropy.sum() / tokens
             self.backward(found.loss + self.kl.coef * kl - bonus)
-            share = float(mask.sum() / tokens)
-            averages.add("loss/kl_avg", kl.item() / share, share)
-            averages.add("loss/policy_avg", found.loss.item() / share, share)
-            averages.add("policy/approxkl_avg", float(found.approxkl), share)
-            averages.add("policy/clipfrac_avg", float(found.clipfrac), share)
-            averages.add("policy/entropy_avg", float(masked_mean(entropy.detach(), mask)), share)
-            averages.add("val/ratio", float(found.ratio), share)
+            share = mask.sum() / tokens
+            averages.add_part("loss/kl_avg", kl, share)
+            averages.add_part("loss/policy_avg", found.loss, share)
+            averages.add("policy/approxkl_avg", found.approxkl, share)
+            averages.add("policy/clipfrac_avg", found.clipfrac, share)
+            averages.add("policy/entropy_avg", masked_mean(entropy.detach(), mask), share)
+            averages.add("val/ratio", found.ratio, share)
 
     def _value_backward(
         self,
@@ -163,7 +163,7 @@ class PPO(OnlineOptimizer):
         size: int,
         averages: Averages,
     ) -> None:
-        tokens = rollout.response_mask[indices].sum()
+        tokens = rollout.tokens(indices)
         for rows in rollout.micro_batches(indices, size):
             batch = rollout.batch(rows, self.roles.value.language_model)
             mask = batch.response_mask
@@ -177,9 +177,9 @@ class PPO(OnlineOptimizer):
                 self.config.value_huber_delta,
             )
             self.backward(self.config.vf_coef * found.loss, "value")
-            share = float(mask.sum() / tokens)
-            averages.add("loss/value_avg", found.loss.item() / share, share)
-            averages.add("val/clipfrac_avg", float(found.clipfrac), share)
+            share = mask.sum() / tokens
+            averages.add_part("loss/value_avg", found.loss, share)
+            averages.add("val/clipfrac_avg", found.clipfrac, share)
 
     def _values(self, rollout: Rollout) -> Tensor:
         rows = by_micro_batch(

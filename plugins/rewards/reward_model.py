@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rlhfkit.context import Context
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel
@@ -63,7 +65,7 @@ class IdsReward:
         rows = by_micro_batch(
             model.language_model, prompts, completions, self._batch_size, model.scores, lower
         )
-        return [float(row) for row in rows]
+        return torch.stack(rows).tolist() if rows else []
 
 
 class TextReward:

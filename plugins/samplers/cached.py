@@ -11,6 +11,7 @@ from transformers import DynamicCache
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.merging import merged_adapter
+from rlhfkit.models.shared_prompt import decoding_mask
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.batched import BatchedSampler
@@ -174,6 +175,5 @@ class _Decoding:
         """Read the token drawn last."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], dim=1)
         position_ids = self.mask.sum(1, keepdim=True) - 1
-        self.hidden = model.hidden_states(self.last[:, None], self.mask, position_ids, self.cache)[
-            :, -1
-        ]
+        mask = decoding_mask(self.mask, model.body)
+        self.hidden = model.hidden_states(self.last[:, None], mask, position_ids, self.cache)[:, -1]

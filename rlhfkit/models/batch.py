@@ -42,6 +42,10 @@ class TokenBatch:
     state_index: Tensor
     """[N, T] position in L of the hidden state that predicts each response token."""
 
+    token_index: Tensor
+    """[M] place of each token of the responses, one response after the other, in [N, T] laid flat:
+    known beforehand, where indexing by the mask would wait for a GPU."""
+
     last_index: Tensor
     """[N] position in L of the response's last token."""
 
@@ -108,6 +112,7 @@ def make_batch(
         rows=torch.tensor([row for row, group in enumerate(members) for _ in group]).to(device),
         response_ids=response_ids.to(device),
         response_mask=response_mask.to(device),
+        token_index=response_mask.flatten().nonzero()[:, 0].to(device),
         state_index=state_index.where(response_mask, 0).to(device),
         last_index=(first + lengths - 1).to(device),
         shared=SharedPrompts.of(members, prompts, responses, device) if joined else None,

@@ -19,7 +19,7 @@ from rlhfkit.models.checkpointing import checkpoint_layers
 from rlhfkit.models.dropout import drop_residuals
 from rlhfkit.models.lower_layers import LowerRows, LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
-from rlhfkit.models.shared_prompt import attention_masks, worth_sharing
+from rlhfkit.models.shared_prompt import attention_masks, right_padded_mask, worth_sharing
 from rlhfkit.processes import is_main
 from rlhfkit.rl.logprobs import chunked_token_logprobs, head_logits
 from rlhfkit.sharding import computed, weights_to_save, whole
@@ -91,15 +91,15 @@ class LanguageModel:
     def hidden_states(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor | dict[str, Tensor],
+        attention_mask: Tensor | dict[str, Tensor] | None,
         position_ids: Tensor | None = None,
         cache: Any = None,
         lower: LowerStates | None = None,
     ) -> Tensor:
         """[B, L, D] final hidden states (after the last norm) of `input_ids` [B, L].
 
-        attention_mask: [B, L], or [B, cached + L] with a cache, which is extended in place; or
-        those of shared prompts.
+        attention_mask: [B, L], or [B, cached + L] with a cache, which is extended in place; None
+        without padding; or masks as attention takes them.
         lower: where the lower layers have been computed before.
         """
         self.activate()
@@ -128,7 +128,8 @@ class LanguageModel:
     def states(self, batch: TokenBatch) -> Tensor:
         """[R, L, D] final hidden states of a batch."""
         if batch.shared is None:
-            return self.hidden_states(batch.input_ids, batch.attention_mask, lower=batch.lower)
+            mask = right_padded_mask(batch.attention_mask, self.body)
+            return self.hidden_states(batch.input_ids, mask, lower=batch.lower)
         masks = attention_masks(batch.shared, self.body)
         positions = batch.shared.position_ids
         return self.hidden_states(batch.input_ids, masks, positions, lower=batch.lower)
@@ -158,8 +159,8 @@ class LanguageModel:
         """
 
         def compute() -> tuple[Tensor, Tensor]:
-            states = batch.before_tokens(self.states(batch))[batch.response_mask]
-            ids = batch.response_ids[batch.response_mask]
+            states = batch.before_tokens(self.states(batch)).flatten(0, 1)[batch.token_index]
+            ids = batch.response_ids.flatten()[batch.token_index]
             return self.token_logprobs(states, ids, temperature, entropy_gradient)
 
         logprobs, entropy = computed(self.module, compute)

@@ -83,14 +83,13 @@ def worth_sharing(
 
     Long completions of short prompts do not: attention is computed of all pairs of a row's tokens.
     """
-    config = body.config
-    if config.model_type not in MODEL_TYPES or config._attn_implementation not in ("sdpa", "eager"):
+    if not _obeys_masks(body):
         return False
     rows = shared_rows(prompts)
     pairs = zip(prompts, completions, strict=True)
     apart = max(len(prompt) + len(ids) for prompt, ids in pairs)
     joined = max(len(prompts[row[0]]) + sum(len(completions[n]) for n in row) for row in rows)
-    width = int(config.hidden_size)
+    width = int(body.config.hidden_size)
     return _work(len(rows), joined, width) < _work(len(prompts), apart, width)
 
 
@@ -102,6 +101,27 @@ def attention_masks(shared: SharedPrompts, body: Any) -> Tensor | dict[str, Tens
         return _for_attention(shared.mask(), body)
     windows = {"full_attention": None, "sliding_attention": config.sliding_window}
     return {kind: _for_attention(shared.mask(windows[kind]), body) for kind in set(kinds)}
+
+
+def decoding_mask(mask: Tensor, body: Any) -> Tensor:
+    """A mask [B, L] for one new token a row, as attention takes it where the model is known to take
+    it: to make it of the plain one, transformers would wait for the device at every token."""
+    sliding = "sliding_attention" in (getattr(body.config, "layer_types", None) or ())
+    if mask.device.type == "cpu" or sliding or not _obeys_masks(body):
+        return mask
+    return _for_attention(mask.bool()[:, None, None], body)
+
+
+def right_padded_mask(mask: Tensor, body: Any) -> Tensor | None:
+    """A mask [B, L] of padding on the right, or none where none is needed: causal attention does
+    not see what follows. Without one sdpa takes its fastest kernel and transformers waits for
+    nothing; on a CPU it stays, and with it every digit."""
+    return mask if mask.device.type == "cpu" or not _obeys_masks(body) else None
+
+
+def _obeys_masks(body: Any) -> bool:
+    config = body.config
+    return config.model_type in MODEL_TYPES and config._attn_implementation in ("sdpa", "eager")
 
 
 def _for_attention(mask: Tensor, body: Any) -> Tensor:

@@ -71,7 +71,7 @@ def ppo_policy_loss(
     advantages_BT: Tensor,
     mask_BT: Tensor,
     cliprange: float,
-    denominator: float | Tensor | None = None,
+    denominator: float | None = None,
     cliprange_high: float | None = None,
 ) -> PolicyLoss:
     """Give PPO's clipped surrogate, with the sign of a loss.
@@ -122,7 +122,7 @@ def clipped_value_loss(
     returns_BT: Tensor,
     mask_BT: Tensor,
     cliprange_value: float | None,
-    denominator: float | Tensor | None = None,
+    denominator: float | None = None,
     huber_delta: float | None = None,
 ) -> ValueLoss:
     """Give half the squared error of the values, the worse of the clipped and the unclipped.
@@ -171,7 +171,7 @@ def reinforce_loss(
     logprobs_BT: Tensor,
     advantages: Tensor,
     mask_BT: Tensor,
-    denominator: float | Tensor | None = None,
+    denominator: float | None = None,
 ) -> Tensor:
     """Give the plain policy gradient, with the sign of a loss: - mean_t A_t logprob_t.
 
@@ -196,7 +196,7 @@ def reinforce_loss(
 
 
 def pretraining_loss(
-    logprobs_BT: Tensor, mask_BT: Tensor, denominator: float | Tensor | None = None
+    logprobs_BT: Tensor, mask_BT: Tensor, denominator: float | None = None
 ) -> Tensor:
     """Give the negative log-likelihood of pretraining text per token: - mean_t logprob_t.
 
@@ -253,8 +253,8 @@ def _error(x_BT: Tensor, huber_delta: float | None) -> Tensor:
     return torch.where(x_BT.abs() <= huber_delta, x_BT.square(), linear_BT)
 
 
-def _mean(x_BT: Tensor, mask_BT: Tensor, denominator: float | Tensor | None) -> Tensor:
+def _mean(x_BT: Tensor, mask_BT: Tensor, denominator: float | None) -> Tensor:
     if denominator is None:
         return masked_mean(x_BT, mask_BT)
-    require_positive(denominator=float(denominator))
+    require_positive(denominator=denominator)
     return masked_sum(x_BT, mask_BT) / denominator

@@ -46,7 +46,7 @@ def last_index(mask_BT: Tensor) -> Tensor:
     """
     require_axes(mask_BT=mask_BT)
     require_dtype(BOOL, mask_BT=mask_BT)
-    if not mask_BT.any(dim=1).all():
+    if not _waits(mask_BT) and not mask_BT.any(dim=1).all():
         raise ValueError("mask_BT: a row has no unmasked entry")
     positions_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
     return positions_T.expand_as(mask_BT).masked_fill(~mask_BT, -1).amax(dim=1)
@@ -97,9 +97,15 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
         ValueError: shapes differ, a wrong dtype, or nothing unmasked.
     """
     total = masked_sum(x, mask)
-    if not mask.any():
+    if not _waits(mask) and not mask.any():
         raise ValueError("mask: no unmasked entry to average over")
     return total / mask.sum()
+
+
+def _waits(mask: Tensor) -> bool:
+    """Whether a look at the mask would wait for a device. It is not waited for: means of nothing
+    are NaN there, and places of nothing -1."""
+    return mask.device.type != "cpu"
 
 
 def masked_variance(x: Tensor, mask: Tensor) -> Tensor:

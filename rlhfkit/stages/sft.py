@@ -22,6 +22,7 @@ from rlhfkit.best_epoch import best_epoch
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.shared_prompt import right_padded_mask
 from rlhfkit.rows import Unusable
 from rlhfkit.sharding import computed
 from rlhfkit.stage_configs import SftConfig
@@ -148,7 +149,8 @@ def completion_loss(
     """
     labels = inputs["labels"][:, 1:]
     wanted = labels != -100
-    hidden = model.hidden_states(inputs["input_ids"], inputs["attention_mask"])
+    mask = right_padded_mask(inputs["attention_mask"], model.body)
+    hidden = model.hidden_states(inputs["input_ids"], mask)
     logprobs, _ = model.token_logprobs(hidden[:, :-1][wanted], labels[wanted])
     return -logprobs.sum() / torch.as_tensor(wanted.sum() if count is None else count).clamp(min=1)
 
