@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
     quiet_libraries()
+    _let_memory_grow()
     try:
         _dispatch(arguments)
     except KeyboardInterrupt as interrupt:
@@ -28,6 +29,14 @@ def main(arguments: list[str] | None = None) -> None:
         _stop(f"{said}; go on with: {_command_line(arguments)}", status)
     except Exception as error:
         _report(error, arguments)
+
+
+def _let_memory_grow() -> None:
+    """Before torch is imported: the KV cache grows with every token, and in segments of fixed size
+    each new length would leave a gap on the card that nothing else fits into."""
+    chosen = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ)
+    if not chosen and sys.platform == "linux":
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def _dispatch(arguments: list[str]) -> None:

@@ -32,7 +32,7 @@ from rlhfkit.models.roles import RoleModels
 from rlhfkit.online_checks import check_loop
 from rlhfkit.online_config import OnlineConfig
 from rlhfkit.optim import available_optim, build_optimizer
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.out_of_memory import BatchSize, advise_when_full
 from rlhfkit.prompt_batches import PromptBatches
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
@@ -292,8 +292,10 @@ class OnlineOptimizer(ABC):
     def _set_up(self, context: Context) -> None:
         check_loop(context.config, self.completions_per_prompt)
         self.text = load_text_format(context)
-        roles = context.build("loader").roles(context.rl_start, context.model_of("reward_model"))
-        self.prepare(context, roles)
+        reward_model = context.model_of("reward_model")
+        with advise_when_full("loading the models of stage rl"):
+            roles = context.build("loader").roles(context.rl_start, reward_model)
+            self.prepare(context, roles)
         self._prompts = PromptBatches(
             data.training_prompts(context, self.text),
             self.rl.batch_size,

@@ -34,3 +34,14 @@ def build_optimizer(
         groups, optim_bits=bits, is_paged=name.startswith("paged"), **options
     )
     return made
+
+
+def page_again(optimizer: Any) -> None:
+    """After a resume: bitsandbytes loads states unpaged, so the run would need more memory than it
+    did before. What it would have paged is paged; it leaves tensors below 100,000 numbers alone."""
+    if not getattr(optimizer, "is_paged", False):
+        return
+    for parameter, state in optimizer.state.items():
+        for name in {"state1", "state2"} & set(state):
+            buffer = optimizer.get_state_buffer(parameter, dtype=state[name].dtype)
+            state[name] = buffer.copy_(state[name])

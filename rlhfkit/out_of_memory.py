@@ -1,6 +1,8 @@
 """Out of memory: the batch is halved and the step repeated, in every phase in the same way."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -95,6 +97,32 @@ def how_many_fit(lengths: Sequence[int], size: int) -> int:
     return next(fitting)
 
 
+_NO_MEMORY = re.compile(
+    "out of memory|_STATUS_ALLOC_FAILED|CUBLAS_STATUS_NOT_INITIALIZED.*cublasCreate"
+    "|NVML_SUCCESS == r INTERNAL ASSERT FAILED",
+    re.DOTALL,
+)
+"""What the driver, cuBLAS, cuDNN, MPS and PyTorch's allocator say on a full device, beside the
+errors that have a type of their own."""
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch or a library below it found no memory."""
-    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
+    """Whether PyTorch or a library below it found no memory. After any other error of the driver,
+    as an illegal address, the device computes nothing any more."""
+    if isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error):
+        return True
+    return bool(_NO_MEMORY.search(str(error)))
+
+
+@contextmanager
+def advise_when_full(what: str) -> Iterator[None]:
+    """Memory that runs out in here is `DoesNotFit`: nothing can be halved while `what` happens."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DoesNotFit(
+            f"out of memory in {what}: try loader=qlora, a smaller model, or what "
+            f"`rlhfkit plan` with the same options proposes"
+        ) from error

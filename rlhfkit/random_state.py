@@ -9,7 +9,7 @@ from rlhfkit.state_file import State
 
 
 def random_state() -> State:
-    """Of Python, NumPy and PyTorch, on the CPU and on every CUDA card."""
+    """Of Python, NumPy and PyTorch, on the CPU, on every CUDA card and on Apple's GPU."""
     numpy = np.random.get_state(legacy=False)
     assert isinstance(numpy, dict)
     keys, place = numpy["state"]["key"], numpy["state"]["pos"]
@@ -18,6 +18,7 @@ def random_state() -> State:
         "numpy": {**numpy, "state": {"key": keys.tolist(), "pos": place}},
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps": torch.mps.get_rng_state() if torch.mps.is_available() else None,
     }
 
 
@@ -26,5 +27,8 @@ def set_random_state(state: State) -> None:
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index, own in enumerate(state["cuda"][:here]):  # there may be fewer cards than there were
+        torch.cuda.set_rng_state(own, index)
+    if state["mps"] is not None and torch.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])

@@ -20,6 +20,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhfkit import processes
 from rlhfkit.launcher import wants_sharding
+from rlhfkit.optim import page_again
 
 T = TypeVar("T")
 
@@ -124,6 +125,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:
     for place, own in state["state"].items():
         own.update({name: like(every[place], value) for name, value in own.items()})
     optimizer.load_state_dict(state)
+    page_again(getattr(optimizer, "optimizer", optimizer))  # accelerate wraps a trainer's
 
 
 def number(value: Tensor) -> float:

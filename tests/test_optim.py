@@ -6,6 +6,7 @@ import torch
 from rlhfkit.errors import UserError
 from rlhfkit.optim import UNPAGED, available_optim, build_optimizer
 from rlhfkit.run_dir import read_jsonl
+from rlhfkit.sharding import load_optimizer
 from rlhfkit.training_config import OPTIMS
 
 CPU = torch.device("cpu")
@@ -78,3 +79,29 @@ def test_every_stage_trains_in_8_bits(run_tiny, tiny_files):
     )  # fmt: skip
     rows = read_jsonl(runner.run_dir.stage_dir("rl") / "metrics.jsonl")
     assert all(row["policy/grad_norm"] > 0 for row in rows)
+
+
+def test_states_that_were_paged_are_again_after_a_resume():
+    """bitsandbytes' own buffers, which only a card has, are stood in for."""
+
+    class Paged(torch.optim.AdamW):
+        is_paged = True
+
+        def get_state_buffer(self, parameter, dtype):
+            buffer = torch.zeros_like(parameter, dtype=dtype)
+            buffer.is_paged = True
+            return buffer
+
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = Paged([weight])
+    numbers = torch.tensor([1, 2, 3], dtype=torch.uint8)
+    state = {"step": 4, "state1": numbers, "state2": numbers * 2, "qmap1": torch.ones(2)}
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict = lambda given: optimizer.state[weight].update(given["state"][0])
+    load_optimizer(optimizer, {"state": {0: state}, "param_groups": groups})
+    found = optimizer.state[weight]
+    assert found["state1"].is_paged
+    assert found["state2"].is_paged
+    assert found["state1"].tolist() == [1, 2, 3]
+    assert found["state2"].tolist() == [2, 4, 6]
+    assert not hasattr(found["qmap1"], "is_paged")

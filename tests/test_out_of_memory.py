@@ -6,7 +6,7 @@ from transformers import LlamaForCausalLM
 
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import BatchSize, how_many_fit
+from rlhfkit.out_of_memory import BatchSize, how_many_fit, is_out_of_memory
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit_plugins.rewards.classifier import ClassifierReward
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
@@ -153,3 +153,48 @@ def test_a_group_of_tokens_is_halved_too(capsys):
     groups = [group for group, _ in BatchSize("scoring", 2).map(rows, compute, lengths=rows)]
     assert groups == [[2, 2, 2], [3], [5], [8], [8], [9]]
     assert "with 2 rows at a time" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "CUDA driver error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory (MPS allocated: 8.00 GB)",
+        "NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp",
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.",
+    ],
+)
+def test_what_a_full_device_says(text):
+    assert is_out_of_memory(RuntimeError(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "CUDA error: device-side assert triggered",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`",
+        "expected m1 and m2 to have the same dtype",
+    ],
+)
+def test_other_errors_stay_errors(text):
+    assert not is_out_of_memory(RuntimeError(text))
+
+
+def test_loading_without_memory_is_one_line(make_context, tiny_files, monkeypatch):
+    context = make_context(f"model.path={tiny_files['model']}", "loader=lora")
+
+    def full(*_, **__):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(LlamaForCausalLM, "to", full)
+    with pytest.raises(UserError) as caught:
+        context.build("loader").language_model(None)
+    assert str(caught.value) == (
+        f"out of memory in loading {tiny_files['model']}: try loader=qlora, a smaller model, or "
+        f"what `rlhfkit plan` with the same options proposes"
+    )

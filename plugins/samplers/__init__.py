@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.checks import require_above_zero, require_at_least
@@ -51,11 +52,15 @@ class CachedConfig(BatchedConfig):
 class GenerateConfig(BatchedConfig):
     """transformers' `generate`, plain sampling, log-probabilities by a second pass."""
 
+    planned_as: ClassVar[str] = "cached"
+
 
 @dataclass
 class ContinuousConfig(BatchedConfig):
     """transformers' continuous batching: as a sequence ends, the next prompt takes its place;
     log-probabilities by a second pass. Made for GPUs; here only ever run on a CPU."""
+
+    planned_as: ClassVar[str] = "cached"
 
     page_size: int = 32
     """Tokens in a page of the cache."""

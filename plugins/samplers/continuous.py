@@ -26,8 +26,6 @@ class ContinuousSampler:
     """
 
     def __init__(self, config: ContinuousConfig, context: Context | None = None) -> None:
-        if context is not None and context.planned is not None:
-            raise UserError("sampler=continuous cannot be planned: plan with sampler=cached")
         self.temperature = config.temperature
         self.response_length = config.response_length
         self._rows, self._page_size = config.batch_size, config.page_size

@@ -14,6 +14,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.from_config import causal_lm_from_config
 from rlhfkit.models.trust import refuse_code, trusts
+from rlhfkit.out_of_memory import advise_when_full, is_out_of_memory
 
 ADAPTER_FILE = "adapter_config.json"
 
@@ -28,8 +29,18 @@ def load_causal_lm(
 
     path: a directory or hub name; None for the run's base model. dtype: None for the run's.
     """
-    model_config = context.config.model
-    name = path or model_config.path
+    name = path or context.config.model.path
+    with advise_when_full(f"loading {name}"):
+        return _load_causal_lm(context, name, path, dtype, options)
+
+
+def _load_causal_lm(
+    context: Context,
+    name: str,
+    path: str | None,
+    dtype: torch.dtype | None,
+    options: Mapping[str, Any],
+) -> Any:
     if context.planned:
         return causal_lm_from_config(
             load_config(context, path),
@@ -113,9 +124,11 @@ def loading(what: str) -> Iterator[None]:
     `UserError` about `what`."""
     try:
         yield
-    except (UserError, torch.OutOfMemoryError):
+    except UserError:
         raise
     except Exception as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         if not isinstance(error, OSError | ValueError):  # a key or a number alone says nothing
             reason = f"{type(error).__name__}: {reason}"

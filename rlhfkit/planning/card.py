@@ -1,6 +1,7 @@
 """The card that a run must fit: its size, and what of it tensors can take."""
 
 import re
+from dataclasses import dataclass
 
 import torch
 
@@ -18,12 +19,34 @@ FRAGMENTED = 0.05
 _UNITS = {"GB": GIB, "GIB": GIB, "MB": 2**20, "MIB": 2**20}
 
 
-def card_of(config: RunConfig) -> float | None:
-    """Bytes of the card that the run is for, None on a CPU."""
+@dataclass(frozen=True)
+class Card:
+    """A card's memory, in bytes."""
+
+    size: float
+
+    taken: float = 0.0
+    """By others, such as a desktop."""
+
+    @property
+    def usable(self) -> float:
+        """What tensors can take."""
+        return self.size * (1 - FRAGMENTED) - RESERVED - self.taken
+
+    def __str__(self) -> str:
+        taken = f", {self.taken / GIB:.1f} GB of it taken," if self.taken >= GIB / 20 else ""
+        return f"a card of {self.size / GIB:.3g} GB{taken}"
+
+
+def card_of(config: RunConfig) -> Card | None:
+    """The card that the run is for, None on a CPU."""
     if config.gpu is not None:
-        return read_size(config.gpu)
+        return Card(read_size(config.gpu))
     if torch.cuda.is_available():
-        return float(torch.cuda.get_device_properties(0).total_memory)
+        free, size = torch.cuda.mem_get_info()
+        # this process's own tensors will be freed; its context is in the allowance
+        foreign = size - free - torch.cuda.memory_reserved() - RESERVED
+        return Card(float(size), max(0.0, foreign))
     return None
 
 
@@ -33,8 +56,3 @@ def read_size(text: str) -> float:
     if not found or found.group(2).upper() not in _UNITS:
         raise UserError(f"gpu={text}: not a size; write it as in gpu=12GB")
     return float(found.group(1)) * _UNITS[found.group(2).upper()]
-
-
-def usable(card: float) -> float:
-    """Bytes of a card that tensors can take."""
-    return card * (1 - FRAGMENTED) - RESERVED

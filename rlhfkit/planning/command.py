@@ -15,9 +15,9 @@ from rlhfkit.context import Context, Planned
 from rlhfkit.errors import UserError
 from rlhfkit.option_checks import check_options
 from rlhfkit.planning.budget import Plan, nearest_fit
-from rlhfkit.planning.card import GIB, card_of, usable
+from rlhfkit.planning.card import GIB, Card, card_of
 from rlhfkit.planning.meter import PARTS, Rates
-from rlhfkit.planning.plan import plan_run
+from rlhfkit.planning.plan import plan_run, rehearsed_sampler
 from rlhfkit.planning.rates import ASSUMED, measured_rates
 
 
@@ -39,17 +39,20 @@ def show_plan(context: Context) -> None:
         console.print(f"optimizer={config.optimizer.name}: a trainer of TRL's, not planned")
     if config.stage.reward_model.start is not None:
         console.print("stage.reward_model.start: counted as if of the policy's size")
+    if (sampler := rehearsed_sampler(context)) is not config.sampler:
+        name = config.sampler.name
+        console.print(f"sampler={name}: counted as if sampler={sampler.name}", markup=False)
     card = card_of(config)
     if card is not None:
         console.print(_verdict(context, plan, card, rates), markup=False, soft_wrap=True)
 
 
-def refuse_misfit(context: Context, card: float, stages: list[str]) -> None:
-    """Raise `UserError` when a phase of these stages will not fit the card (bytes)."""
+def refuse_misfit(context: Context, card: Card, stages: list[str]) -> None:
+    """Raise `UserError` when a phase of these stages will not fit the card."""
     planned = _planned(context)
     with console.status("checking that the run fits the card"):
         plan = plan_run(planned, ASSUMED, stages)
-    if any(phase.peak > usable(card) for phase in plan.values()):
+    if any(phase.peak > card.usable for phase in plan.values()):
         raise UserError(_verdict(planned, plan, card, ASSUMED))
 
 
@@ -96,11 +99,11 @@ def _about_time(rates: Rates, assumed: bool) -> str:
     )
 
 
-def _verdict(context: Context, plan: Plan, card: float, rates: Rates) -> str:
+def _verdict(context: Context, plan: Plan, card: Card, rates: Rates) -> str:
     """One line: fits, or the phase that does not and the nearest settings that do."""
     phase = max(plan, key=lambda name: plan[name].peak)
-    peak, limit = plan[phase].peak / GIB, usable(card)
-    room = f"of the {limit / GIB:.1f} GB that a card of {card / GIB:.3g} GB leaves to tensors"
+    peak, limit = plan[phase].peak / GIB, card.usable
+    room = f"of the {limit / GIB:.1f} GB that {card} leaves to tensors"
     if plan[phase].peak <= limit:
         return f"fits: {phase} peaks at {peak:.1f} GB {room}"
     found = nearest_fit(

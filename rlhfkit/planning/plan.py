@@ -3,9 +3,10 @@
 import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from rlhfkit.component import GROUPS
 from rlhfkit.config import RunConfig
 from rlhfkit.context import Context
 from rlhfkit.models.loading import load_config
@@ -15,6 +16,8 @@ from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
 from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
 from rlhfkit.planning.worst_case import fake_tensors
 from rlhfkit.training_config import TrainingConfig
+
+_SAMPLERS = next(group for group in GROUPS if group.name == "sampler")
 
 STAGE_PHASES = {
     "sft": ("sft",),
@@ -87,6 +90,7 @@ def _rehearse(
     """The readings of one stage on a shallow model."""
     episodes = context.config.stage.rl.batch_size
     settings = _single_batches(context.config)
+    settings.sampler = rehearsed_sampler(context)
     if depth.last_layers is not None:
         settings.loader.lora_last_layers = depth.last_layers
     assert context.planned is not None
@@ -123,6 +127,18 @@ def _single_batches(config: RunConfig) -> RunConfig:
         if entry.name == "reward_model" and entry.path is None
     }
     return settings
+
+
+def rehearsed_sampler(context: Context) -> Any:
+    """The options of the sampler to rehearse: a sampler whose loop looks at values, which fake
+    tensors do not have, declares another one of about its memory in `planned_as`."""
+    options = context.config.sampler
+    name = getattr(options, "planned_as", None)
+    if name is None:
+        return options
+    schema = _SAMPLERS.schema(context.plugins.find(_SAMPLERS, name).component)
+    taken = {item.name for item in fields(schema)} - {"name"}
+    return schema(**{key: value for key, value in vars(options).items() if key in taken})
 
 
 def _whole(readings: Mapping[str, Reading], phase: str, response: int) -> Reading | None:

@@ -1,10 +1,11 @@
 """Sizes of cards, and the search for settings that fit."""
 
 import pytest
+import torch
 
 from rlhfkit.errors import UserError
 from rlhfkit.planning.budget import nearest_fit
-from rlhfkit.planning.card import read_size, usable
+from rlhfkit.planning.card import Card, card_of, read_size
 from rlhfkit.planning.plan import PhasePlan
 
 GIB = 2**30
@@ -24,7 +25,7 @@ def test_what_is_no_size(text):
 
 
 def test_a_card_keeps_some_for_itself():
-    assert usable(12 * GIB) == pytest.approx(10.8 * GIB)
+    assert Card(12 * GIB).usable == pytest.approx(10.8 * GIB)
 
 
 @pytest.fixture
@@ -79,3 +80,15 @@ def test_a_base_that_is_too_large_goes_to_4_bits(search):
 
 def test_nothing_helps(search):
     assert search("sampler.batch_size=2", phase="rollout", peak=lambda config: 11.0) is None
+
+
+@pytest.mark.parametrize(
+    ("free", "taken"), [(23.5, 0.0), (22.0, 1.4)], ids=["idle", "a desktop runs on it"]
+)
+def test_what_others_take_of_a_card_is_not_counted_on(monkeypatch, make_context, free, taken):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free * GIB), 24 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 0)
+    card = card_of(make_context().config)
+    assert card.taken == pytest.approx(taken * GIB)
+    assert card.usable == pytest.approx(Card(24 * GIB).usable - taken * GIB)

@@ -52,3 +52,13 @@ def test_stages_without_a_model_have_no_plan(tiny):
     assert done.stderr.strip() == (
         "rlhfkit: stages=['label', 'report']: none of them has a model on the device"
     )
+
+
+@pytest.mark.parametrize("sampler", ["generate", "continuous"])
+def test_a_sampler_that_looks_at_values_is_planned_as_another(tiny, sampler):
+    """Its own loop would never end on fake tensors, and the check before a run with it."""
+    done = tiny("plan", "gpu=2GB", "stages=[sample]", f"sampler={sampler}", check=0)
+    plain = tiny("plan", "gpu=2GB", "stages=[sample]", check=0)
+    assert f"sampler={sampler}: counted as if sampler=cached" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.startswith(" sample"))
+    assert row in plain.stdout
