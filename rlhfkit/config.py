@@ -131,6 +131,10 @@ class RunConfig:
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
 
+    deterministic: bool = False
+    """Ask PyTorch for kernels that add in the same order every time, where it has them: slower on a
+    GPU; a CPU computes that way as it is."""
+
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
         require_below(name, self, 1, "eval_fraction", "pretraining_eval_fraction")

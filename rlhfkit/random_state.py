@@ -1,11 +1,19 @@
 """Every global random state of a process, to be saved and taken up again."""
 
+import os
 import random
 
 import numpy as np
 import torch
 
 from rlhfkit.state_file import State
+
+
+def use_deterministic_kernels() -> None:
+    """Before the first product on a card: PyTorch warns of what it has no such kernel for, as
+    cumsum, by which sampler=cached draws."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def random_state() -> State:

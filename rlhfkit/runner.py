@@ -106,7 +106,7 @@ class Runner:
         with processes.alone():
             self._check_memory(counted)
         self._check_leaks(waiting)
-        self._say_precision(waiting)
+        self._prepare_device(waiting)
         for stage in self.chosen:
             stop_if_requested()
             status = self.status(stage)
@@ -182,12 +182,15 @@ class Runner:
             planning = import_module("rlhfkit.planning.command")
             planning.refuse_misfit(self.context("plan"), card, waiting)
 
-    def _say_precision(self, waiting: list[str]) -> None:
-        """On what and in what precision models will compute, where any will."""
-        if any("loader" in find_stage(name).groups for name in waiting):
-            context = self.context("precision")
-            name = import_module("rlhfkit.precision").device_name(context.device)
-            console.print(f"computing on {name} in {context.precision}", style="dim", markup=False)
+    def _prepare_device(self, waiting: list[str]) -> None:
+        """Where a model will compute: say on what and in what precision, and choose kernels."""
+        if not any("loader" in find_stage(name).groups for name in waiting):
+            return
+        if self.config.deterministic:  # these two import torch, which a skipped run does not need
+            import_module("rlhfkit.random_state").use_deterministic_kernels()
+        context = self.context("precision")
+        name = import_module("rlhfkit.precision").device_name(context.device)
+        console.print(f"computing on {name} in {context.precision}", style="dim", markup=False)
 
     def _check_leaks(self, waiting: list[str]) -> None:
         """Refuse held-out data that is trained on, before anything is trained."""

@@ -1,6 +1,9 @@
 """skip, run, refuse; force_from; failures keep what is finished."""
 
+import os
+
 import pytest
+import torch
 
 from rlhfkit.errors import UserError
 from rlhfkit.runner import Runner, StageFailed, State
@@ -131,3 +134,18 @@ def test_a_run_says_what_it_computes_in(run_tiny, capsys):
     assert "computing on CPU in float32" in capsys.readouterr().out
     run_tiny("stages=[sft]")
     assert "computing on" not in capsys.readouterr().out
+
+
+def test_deterministic_kernels_are_asked_for(run_tiny, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    asked = []
+    monkeypatch.setattr(
+        torch,
+        "use_deterministic_algorithms",
+        lambda mode, warn_only: asked.append((mode, warn_only)),
+    )
+    run_tiny("stages=[sft]")
+    assert asked == []
+    run_tiny("stages=[sft]", "deterministic=true", "force_from=sft")
+    assert asked == [(True, True)]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8", "the user's own stays"

@@ -15,6 +15,7 @@ OPTIONS = {
     "mixed": ["optimizer.ptx_coef=1", "optimizer.ema_decay=0.9", "optimizer.entropy_coef=0.01"],
     "checkpointing": CHECKPOINTING,
     "8-bit optimizer": ["optimizer.optim=adamw_8bit", "stage.sft.optim=adamw_8bit"],
+    "deterministic kernels": ["deterministic=true"],
     "rewards": ["reward=[reward_model,length,format]"],
     "scaled scores": [
         "stage.rl.use_score_scaling=true",

@@ -300,6 +300,7 @@ std::tuple<Tensor, Tensor> dropout(const Tensor& input, double p, std::optional<
   return {input * kept * (p == 1 ? 0 : 1 / (1 - p)), kept};
 }
 Tensor mm_as(const Tensor& a, const Tensor& b, at::ScalarType type) {
+  c10::impl::ExcludeDispatchKeyGuard as_wide_as_asked(c10::autocast_dispatch_keyset);
   return at::mm(a.to(type), b.to(type));
 }
 Tensor& mm_as_out(const Tensor& a, const Tensor& b, at::ScalarType type, Tensor& out) {
@@ -307,6 +308,7 @@ Tensor& mm_as_out(const Tensor& a, const Tensor& b, at::ScalarType type, Tensor&
 }
 Tensor addmm_as(const Tensor& self, const Tensor& a, const Tensor& b, at::ScalarType type,
              const at::Scalar& beta, const at::Scalar& alpha) {
+  c10::impl::ExcludeDispatchKeyGuard as_wide_as_asked(c10::autocast_dispatch_keyset);
   return at::addmm(self.to(type), a.to(type), b.to(type), beta, alpha);
 }
 Tensor& addmm_as_out(const Tensor& self, const Tensor& a, const Tensor& b, at::ScalarType type,
@@ -314,6 +316,7 @@ Tensor& addmm_as_out(const Tensor& self, const Tensor& a, const Tensor& b, at::S
   return out.copy_(addmm_as(self, a, b, type, beta, alpha));
 }
 Tensor bmm_as(const Tensor& a, const Tensor& b, at::ScalarType type) {
+  c10::impl::ExcludeDispatchKeyGuard as_wide_as_asked(c10::autocast_dispatch_keyset);
   return at::bmm(a.to(type), b.to(type));
 }
 Tensor attention(const Tensor& query, const Tensor& key, const Tensor& value,
