@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _let_memory_grow() -> None:
     """Before torch is imported: the KV cache grows with every token, and in segments of fixed size
     each new length would leave a gap on the card that nothing else fits into."""
-    chosen = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ)
-    if not chosen and sys.platform == "linux":
+    names = {f"PYTORCH_{kind}ALLOC_CONF" for kind in ("", "CUDA_", "HIP_")}
+    if not names & set(os.environ) and sys.platform == "linux":  # PyTorch has them there alone
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 

@@ -36,12 +36,16 @@ def build_optimizer(
     return made
 
 
-def page_again(optimizer: Any) -> None:
-    """After a resume: bitsandbytes loads states unpaged, so the run would need more memory than it
-    did before. What it would have paged is paged; it leaves tensors below 100,000 numbers alone."""
+def load_states(optimizer: Any, saved: dict[str, Any]) -> None:
+    """`optimizer.load_state_dict(saved)`, with paged states in pages again: bitsandbytes' own moves
+    all of them onto the card and leaves them there, where a run that needs pages has no room. It
+    pages no tensor below 100,000 numbers."""
     if not getattr(optimizer, "is_paged", False):
+        optimizer.load_state_dict(saved)
         return
+    optimizer.load_state_dict(saved, move_to_device=False)
     for parameter, state in optimizer.state.items():
         for name in {"state1", "state2"} & set(state):
             buffer = optimizer.get_state_buffer(parameter, dtype=state[name].dtype)
             state[name] = buffer.copy_(state[name])
+    optimizer.to_gpu()  # what is not paged, as tables of 8-bit values

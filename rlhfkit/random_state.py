@@ -38,5 +38,6 @@ def set_random_state(state: State) -> None:
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index, own in enumerate(state["cuda"][:here]):  # there may be fewer cards than there were
         torch.cuda.set_rng_state(own, index)
-    if state["mps"] is not None and torch.mps.is_available():
-        torch.mps.set_rng_state(state["mps"])
+    mps = state.get("mps")  # older checkpoints have none
+    if mps is not None and torch.mps.is_available():
+        torch.mps.set_rng_state(mps)

@@ -20,7 +20,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhfkit import processes
 from rlhfkit.launcher import wants_sharding
-from rlhfkit.optim import page_again
+from rlhfkit.optim import load_states
 
 T = TypeVar("T")
 
@@ -124,8 +124,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Any) -> None:
     every = [each for group in optimizer.param_groups for each in group["params"]]
     for place, own in state["state"].items():
         own.update({name: like(every[place], value) for name, value in own.items()})
-    optimizer.load_state_dict(state)
-    page_again(getattr(optimizer, "optimizer", optimizer))  # accelerate wraps a trainer's
+    load_states(getattr(optimizer, "optimizer", optimizer), state)  # accelerate wraps a trainer's
 
 
 def number(value: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from bitsandbytes.optim.optimizer import Optimizer2State
 
 from rlhfkit.errors import UserError
 from rlhfkit.optim import UNPAGED, available_optim, build_optimizer
@@ -81,27 +82,43 @@ def test_every_stage_trains_in_8_bits(run_tiny, tiny_files):
     assert all(row["policy/grad_norm"] > 0 for row in rows)
 
 
-def test_states_that_were_paged_are_again_after_a_resume():
-    """bitsandbytes' own buffers, which only a card has, are stood in for."""
+@pytest.mark.parametrize("name", ["paged_adamw_8bit", "paged_adamw_32bit"])
+def test_states_that_were_paged_are_again_after_a_resume(name, monkeypatch):
+    """bitsandbytes' optimizer; its pages, which only a card has, are stood in for."""
 
-    class Paged(torch.optim.AdamW):
-        is_paged = True
+    def buffer(self, parameter, dtype=torch.float32):
+        made = torch.zeros_like(parameter, dtype=dtype)
+        made.is_paged = parameter.numel() >= 100_000
+        return made
 
-        def get_state_buffer(self, parameter, dtype):
-            buffer = torch.zeros_like(parameter, dtype=dtype)
-            buffer.is_paged = True
-            return buffer
+    monkeypatch.setattr(Optimizer2State, "get_state_buffer", buffer)
+    weights = [torch.nn.Parameter(torch.randn(*shape)) for shape in ((400, 300), (64, 128))]
+    groups = [{"params": weights, "lr": 0.01}]
+    stopped, resumed = (build_optimizer(name, groups, **OPTIONS) for _ in range(2))
+    for place, weight in enumerate(weights):
+        stopped.init_state(stopped.param_groups[0], weight, 0, place)
+        for state in ("state1", "state2"):
+            stopped.state[weight][state].random_(100)
+    load_optimizer(resumed, stopped.state_dict())
+    for weight in weights:
+        expected, found = stopped.state[weight], resumed.state[weight]
+        assert found.keys() == expected.keys()
+        for state in ("state1", "state2"):
+            assert found[state] is not expected[state]
+            assert found[state].is_paged == expected[state].is_paged
+            assert torch.equal(found[state], expected[state])
 
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = Paged([weight])
-    numbers = torch.tensor([1, 2, 3], dtype=torch.uint8)
-    state = {"step": 4, "state1": numbers, "state2": numbers * 2, "qmap1": torch.ones(2)}
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict = lambda given: optimizer.state[weight].update(given["state"][0])
-    load_optimizer(optimizer, {"state": {0: state}, "param_groups": groups})
-    found = optimizer.state[weight]
-    assert found["state1"].is_paged
-    assert found["state2"].is_paged
-    assert found["state1"].tolist() == [1, 2, 3]
-    assert found["state2"].tolist() == [2, 4, 6]
-    assert not hasattr(found["qmap1"], "is_paged")
+
+def test_what_is_paged_never_lies_whole_on_the_card(monkeypatch):
+    told = []
+    original = Optimizer2State.load_state_dict
+
+    def load(self, state, move_to_device=True):
+        told.append(move_to_device)
+        original(self, state, move_to_device)
+
+    monkeypatch.setattr(Optimizer2State, "load_state_dict", load)
+    for name in ("paged_adamw_8bit", "adamw_8bit"):
+        made = build_optimizer(name, [{"params": [torch.nn.Parameter(torch.ones(3))]}], lr=0.1)
+        load_optimizer(made, made.state_dict())
+    assert told == [False, True]

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from transformers import LlamaForCausalLM
+from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 
+from rlhfkit import cli
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import BatchSize, how_many_fit, is_out_of_memory
+from rlhfkit.out_of_memory import BatchSize, DoesNotFit, how_many_fit, is_out_of_memory
 from rlhfkit.rollout import teacher_forced_logprobs
 from rlhfkit_plugins.rewards.classifier import ClassifierReward
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
@@ -198,3 +200,48 @@ def test_loading_without_memory_is_one_line(make_context, tiny_files, monkeypatc
         f"out of memory in loading {tiny_files['model']}: try loader=qlora, a smaller model, or "
         f"what `rlhfkit plan` with the same options proposes"
     )
+
+
+def test_no_memory_while_quantising_is_one_line(make_context, tiny_files, monkeypatch, capsys):
+    """transformers would go on, print a page for every layer, and not say what was wrong."""
+    context = make_context(f"model.path={tiny_files['model']}", "loader=qlora")
+    tried = []
+
+    def full(*arguments, **_):
+        tried.append(arguments)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Bnb4bitQuantize, "convert", full)
+    with pytest.raises(DoesNotFit, match="out of memory in loading model '"):
+        context.build("loader").language_model(None)
+    assert len(tried) == 1
+    assert "CONVERSION" not in capsys.readouterr().err
+
+
+def test_what_cannot_be_quantised_for_another_reason_is_no_lack_of_memory(
+    make_context, tiny_files, monkeypatch
+):
+    context = make_context(f"model.path={tiny_files['model']}", "loader=qlora")
+
+    def broken(*_, **__):
+        raise RuntimeError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(Bnb4bitQuantize, "convert", broken)
+    with pytest.raises(UserError, match="cannot be loaded: RuntimeError") as caught:
+        context.build("loader").language_model(None)
+    assert not isinstance(caught.value, DoesNotFit)
+
+
+@pytest.mark.parametrize("others", [None, "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"])
+@pytest.mark.parametrize("platform", ["linux", "win32"])
+def test_the_allocators_segments_may_grow(monkeypatch, others, platform):
+    """Unless the user chose otherwise; PyTorch warns of it where it has none."""
+    before = {others: "max_split_size_mb:64"} if others else {}
+    monkeypatch.setattr(cli.os, "environ", dict(before))
+    monkeypatch.setattr(cli.sys, "platform", platform)
+    monkeypatch.setattr(cli, "_dispatch", lambda _: None)
+    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
+    cli.main(["plugins"])
+    expected = "expandable_segments:True" if platform == "linux" and not others else None
+    found = {name: value for name, value in cli.os.environ.items() if "ALLOC_CONF" in name}
+    assert found == (before or ({"PYTORCH_ALLOC_CONF": expected} if expected else {}))

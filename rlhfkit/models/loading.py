@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, core_model_loading
 
 from rlhfkit.config import ModelConfig
 from rlhfkit.context import Context
@@ -120,19 +120,42 @@ def load_pretrained(
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
-    """Load something that others made in here: whatever a library raises for a broken file is a
-    `UserError` about `what`."""
+    """Load something that others made in here: whatever a library raises for a broken file, and for
+    a full device, is a `UserError` about `what`."""
     try:
-        yield
+        with advise_when_full(f"loading {what}"), _full_while_quantising():
+            yield
     except UserError:
         raise
     except Exception as error:
-        if isinstance(error, RuntimeError) and is_out_of_memory(error):
-            raise
         reason = " ".join(str(error).split())[:300]
         if not isinstance(error, OSError | ValueError):  # a key or a number alone says nothing
             reason = f"{type(error).__name__}: {reason}"
         raise UserError(f"{what} cannot be loaded: {reason}") from error
+
+
+@contextmanager
+def _full_while_quantising() -> Iterator[None]:
+    """transformers goes on to the next weight when one cannot be quantised, and says in the end
+    that some could not: a full device is to be told as what it is."""
+    note = core_model_loading.log_conversion_errors
+
+    @contextmanager
+    def note_unless_full(*details: Any) -> Iterator[None]:
+        try:
+            with note(*details):
+                yield
+        except core_model_loading.SkipParameters as skipped:
+            reason = skipped.__context__
+            if isinstance(reason, RuntimeError) and is_out_of_memory(reason):
+                raise reason from None
+            raise
+
+    core_model_loading.log_conversion_errors = note_unless_full
+    try:
+        yield
+    finally:
+        core_model_loading.log_conversion_errors = note
 
 
 def check_whole(name: str, info: Mapping[str, Any]) -> None:

@@ -36,6 +36,14 @@ def test_cards_that_are_here_get_their_states(cards, saved, here):
     assert told == [(index, index) for index in range(min(saved, here))]
 
 
+def test_a_checkpoint_that_knows_of_no_apple_gpu_is_read():
+    state = random_state()
+    del state["mps"]
+    expected = torch.rand(3)
+    set_random_state(state)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_apples_gpu(monkeypatch):
     told = []
     monkeypatch.setattr(torch.mps, "is_available", lambda: True)
