@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,12 +34,20 @@ def one_line(error: BaseException) -> str | None:
         # safetensors, torch and datasets have exceptions of their own for a full disk
         if any(words in str(inner) for words in _FULL):
             return _no_space(getattr(inner, "filename", None) or "while writing a model")
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, and no batch was left to halve
+    if any(_is_full_device(each) for each in (error, error.__cause__)):  # with nothing to halve
         return (
             "out of memory for models and optimizer states: try loader=qlora, "
             "loader.offload_idle=true with loader=full, or paged_adamw_8bit as optim"
         )
     return None
+
+
+def _is_full_device(error: BaseException | None) -> bool:
+    if "torch" not in sys.modules:  # nothing has computed yet, and importing it takes seconds
+        return False
+    from rlhfkit.out_of_memory import is_out_of_memory
+
+    return isinstance(error, RuntimeError) and is_out_of_memory(error)
 
 
 @contextmanager

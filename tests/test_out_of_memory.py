@@ -6,10 +6,12 @@ from transformers import LlamaForCausalLM
 from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 
 from rlhfkit import cli
+from rlhfkit.command_errors import one_line
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.out_of_memory import BatchSize, DoesNotFit, how_many_fit, is_out_of_memory
 from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit.runner import StageFailed
 from rlhfkit_plugins.rewards.classifier import ClassifierReward
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
@@ -245,3 +247,15 @@ def test_the_allocators_segments_may_grow(monkeypatch, others, platform):
     expected = "expandable_segments:True" if platform == "linux" and not others else None
     found = {name: value for name, value in cli.os.environ.items() if "ALLOC_CONF" in name}
     assert found == (before or ({"PYTORCH_ALLOC_CONF": expected} if expected else {}))
+
+
+@pytest.mark.parametrize("text", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"])
+def test_a_full_device_in_an_optimizers_step_is_one_line(text):
+    """Nothing is halved there."""
+    failed = StageFailed("sft")
+    failed.__cause__ = RuntimeError(text)
+    said = one_line(failed)
+    assert said is not None
+    assert said.startswith("out of memory for models and optimizer states: try loader=qlora")
+    failed.__cause__ = RuntimeError("CUDA error: an illegal memory access was encountered")
+    assert one_line(failed) is None

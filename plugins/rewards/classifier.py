@@ -103,7 +103,7 @@ def load_classifier(
     if model.config.num_labels != 1:
         raise UserError(f"{path}: {model.config.num_labels} labels, but a reward model has one")
     check_whole(path, info)
-    reward = ClassifierReward(model.eval().to(context.device), tokenizer, batch_size)
     with loading(f"reward model '{path}'"):  # a template may fail, and that before any training
+        reward = ClassifierReward(model.eval().to(context.device), tokenizer, batch_size)
         reward([[{"role": "user", "content": "Hello"}]], ["Hello"])
     return reward
