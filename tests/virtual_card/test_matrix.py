@@ -15,6 +15,10 @@ OPTIONS = {
     "mixed": ["optimizer.ptx_coef=1", "optimizer.ema_decay=0.9", "optimizer.entropy_coef=0.01"],
     "checkpointing": CHECKPOINTING,
     "8-bit optimizer": ["optimizer.optim=adamw_8bit", "stage.sft.optim=adamw_8bit"],
+    "paged optimizers": [
+        "optimizer.optim=paged_adamw_8bit",
+        "stage.sft.optim=paged_adamw_32bit",
+    ],
     "deterministic kernels": ["deterministic=true"],
     "rewards": ["reward=[reward_model,length,format]"],
     "scaled scores": [
