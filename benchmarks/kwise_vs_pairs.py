@@ -28,10 +28,10 @@ from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from rlhfkit.console import console
+from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.rl.losses import kwise_ranking_loss
 from rlhfkit.stages.reward_model import Element, score_elements
-from rlhfkit.text import TextFormat, load_text_format
 
 Row = dict[str, Any]
 

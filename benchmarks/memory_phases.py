@@ -14,8 +14,8 @@ from accelerate.utils.memory import clear_device_cache
 from memory_setup import COMPLETIONS, GIB, Settings, make_context
 from torch import Tensor
 
+from rlhfkit.models.batch_size import DoesNotFit, is_out_of_memory
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import DoesNotFit, is_out_of_memory
 from rlhfkit.planning.phases import Lengths, Rehearsal, different_prompts
 
 STAGES = {

@@ -8,10 +8,11 @@ from typing import Any
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from rlhfkit.config import RunConfig, register_configs
-from rlhfkit.context import Context, Planned
+from rlhfkit.commands.hydra_store import register_configs
+from rlhfkit.config.run import RunConfig
+from rlhfkit.context import Context, DryRun
 from rlhfkit.plugin_manager import load_plugins
-from rlhfkit.run_dir import RunDir
+from rlhfkit.storage.run_dir import RunDir
 
 GIB = 2**30
 """What cards are sold by."""
@@ -90,11 +91,11 @@ def context_of(
 ) -> Context:
     """A context with a model of this configuration; kind: what precision is chosen by."""
     (folder / "config.json").write_text(json.dumps(shape), encoding="utf-8")
-    planned = Planned(kind, device=device)
+    planned = DryRun(kind, device=device)
     return composed([f"model.path={folder}", *options], folder, planned)
 
 
-def composed(options: list[str], folder: Path, planned: Planned | None = None) -> Context:
+def composed(options: list[str], folder: Path, planned: DryRun | None = None) -> Context:
     """The context of an rl stage, as the command line makes it of these options."""
     plugins = load_plugins()
     register_configs(plugins)
@@ -102,7 +103,7 @@ def composed(options: list[str], folder: Path, planned: Planned | None = None) -
         raw = compose("config", ["run_name=benchmark", *options])
     config = OmegaConf.to_object(raw)
     assert isinstance(config, RunConfig)
-    return Context(config, plugins, RunDir(folder), "rl", planned=planned)
+    return Context(config, plugins, RunDir(folder), "rl", dry_run=planned)
 
 
 def configured(prompt: int, response: int, batch: int, checkpointing: bool = False) -> list[str]:

@@ -14,11 +14,11 @@ from memory_setup import composed
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from rlhfkit import data
 from rlhfkit.context import Context
+from rlhfkit.data import sources
+from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.models.loading import load_causal_lm, locate
 from rlhfkit.models.scalar_model import fresh_head
-from rlhfkit.text import TextFormat, load_text_format
 from rlhfkit.types import Messages
 from rlhfkit_plugins.loaders.targets import target_modules
 
@@ -163,13 +163,13 @@ def quickstart(choice: Choice, folder: Path, options: tuple[str, ...] = ()) -> C
 
 
 def _mixed(context: Context, text: TextFormat) -> Iterator[tuple[Messages, list[int]]]:
-    for prompt in data.training_prompts(context, text):
+    for prompt in sources.training_prompts(context, text):
         yield prompt, text.prompt_ids(prompt)
 
 
 def _fixed(context: Context, text: TextFormat) -> Iterator[tuple[Messages, list[int]]]:
     """The quickstart's texts, one after the other, in pieces whose text has the same tokens."""
-    ids = text.text_ids(" ".join(data.pretraining_texts(context)))
+    ids = text.text_ids(" ".join(sources.pretraining_texts(context)))
     plain = replace(text, chat=False)
     for start in range(0, len(ids) - FIXED_PROMPT, FIXED_PROMPT):
         piece = ids[start : start + FIXED_PROMPT]

@@ -17,8 +17,8 @@ import torch
 from ppo_workload import Choice, Result, Settings, quickstart
 
 from rlhfkit.context import Context
-from rlhfkit.online import OnlineOptimizer
-from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.data.text_format import TextFormat, load_text_format
+from rlhfkit.online.loop import OnlineOptimizer
 
 CUDA = torch.cuda.is_available()
 

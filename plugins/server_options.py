@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from rlhfkit.checks import require_above_zero, require_not_negative
 from rlhfkit.errors import UserError
+from rlhfkit.validators import require_above_zero, require_not_negative
 
 
 @dataclass

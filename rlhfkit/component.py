@@ -28,9 +28,34 @@ class Component:
     @cached_property
     def factory(self) -> Callable[[Any, Any], Any]:
         """The callable named by `build`. Raises whatever importing it raises."""
-        module, _, attribute = self.build.partition(":")
-        factory: Callable[[Any, Any], Any] = getattr(import_module(module), attribute)
+        factory: Callable[[Any, Any], Any] = named(self.build)
         return factory
+
+
+@dataclass(frozen=True)
+class Command:
+    """A first word of the command line: `rlhfkit NAME ARGUMENTS`."""
+
+    name: str
+
+    help: str
+    """One line for `rlhfkit --help`."""
+
+    run: str
+    """`"package.module:callable"`, imported on first use and called as `callable(arguments,
+    plugins)` with the words behind the name. It raises `UserError` for a user's mistake."""
+
+    @property
+    def function(self) -> Callable[[list[str], Any], None]:
+        """The callable named by `run`. Raises whatever importing it raises."""
+        function: Callable[[list[str], Any], None] = named(self.run)
+        return function
+
+
+def named(path: str) -> Any:
+    """What `"package.module:attribute"` names."""
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rlhfkit.processes import is_main
+from rlhfkit.distributed.processes import is_main
 
 console = Console(highlight=False, quiet=not is_main())
 

@@ -5,26 +5,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlhfkit import processes
 from rlhfkit.component import GROUPS
-from rlhfkit.config import RunConfig
+from rlhfkit.config.run import RunConfig
+from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.run_dir import RunDir
+from rlhfkit.storage.run_dir import RunDir
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
-    from rlhfkit.checkpoints import Checkpoints
     from rlhfkit.models.roles import RoleModels
     from rlhfkit.precision import Precision
+    from rlhfkit.storage.checkpoints import Checkpoints
 
 _GROUPS = {group.name: group for group in GROUPS}
 
 
 @dataclass(frozen=True)
-class Planned:
+class DryRun:
     """A run that is only rehearsed: models are made from their configuration, by `rlhfkit plan` of
     fake tensors, by the memory benchmark of random weights."""
 
@@ -50,7 +50,7 @@ class Context:
     roles: "RoleModels | None" = None
     """The four models in memory, while the rl stage runs; None elsewhere."""
 
-    planned: "Planned | None" = None
+    dry_run: "DryRun | None" = None
     """While memory is counted or measured; None in a run."""
 
     @property
@@ -61,7 +61,7 @@ class Context:
     @cached_property
     def checkpoints(self) -> "Checkpoints":
         """Where this stage goes on from, and saves what it could go on from."""
-        from rlhfkit.checkpoints import Checkpoints
+        from rlhfkit.storage.checkpoints import Checkpoints
 
         return Checkpoints(self.stage_dir, self.config.checkpoint)
 
@@ -70,14 +70,14 @@ class Context:
         """Where models and tensors of this process live."""
         import torch
 
-        if self.planned:
-            return torch.device(self.planned.device)
+        if self.dry_run:
+            return torch.device(self.dry_run.device)
         return processes.device()
 
     @property
     def device_kind(self) -> str:
         """The device that is computed or planned for: "cuda", "cpu" or "mps"."""
-        return self.planned.device_kind if self.planned else self.device.type
+        return self.dry_run.device_kind if self.dry_run else self.device.type
 
     @cached_property
     def precision(self) -> "Precision":
@@ -99,8 +99,8 @@ class Context:
         from accelerate.state import AcceleratorState
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-        if processes.count() > 1:
-            processes.join()
+        if processes.world_size() > 1:
+            processes.init_process_group()
         if AcceleratorState._shared_state.get("_mixed_precision") != self.precision.mixed:
             AcceleratorState._reset_state()  # of a plan for another kind of device
         accelerator = Accelerator(mixed_precision=self.precision.mixed)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from rlhfkit.component import Component
+from rlhfkit.component import Command, Component
 
 if TYPE_CHECKING:
     from rlhfkit.context import Context
@@ -67,6 +67,19 @@ def kl_controllers() -> Sequence[Component]:  # type: ignore[empty-body]
 @hookspec
 def evaluators() -> Sequence[Component]:  # type: ignore[empty-body]
     """Choices of `evaluator=`: build gives a `rlhfkit.protocols.Evaluator`."""
+
+
+# ---------------------------------------------------------------------------------------------
+# The command line
+# ---------------------------------------------------------------------------------------------
+
+
+@hookspec
+def commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """Words of the command line: `rlhfkit NAME ARGUMENTS` beside `run`, `plan` and the others.
+
+    Called once at start-up. A name that is taken is an error.
+    """
 
 
 # ---------------------------------------------------------------------------------------------

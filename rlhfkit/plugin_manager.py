@@ -9,7 +9,7 @@ from typing import Any
 import pluggy
 
 from rlhfkit import hookspecs
-from rlhfkit.component import GROUPS, Component, Group
+from rlhfkit.component import GROUPS, Command, Component, Group
 from rlhfkit.errors import UserError, nearest
 
 ENTRY_POINT_GROUP = "rlhfkit"
@@ -44,6 +44,7 @@ class Plugins:
     manager: pluggy.PluginManager
     providers: dict[str, Provider] = field(default_factory=dict)
     components: dict[str, dict[str, Provided]] = field(default_factory=dict)
+    commands: dict[str, Command] = field(default_factory=dict)
 
     @property
     def hook(self) -> Any:
@@ -71,6 +72,7 @@ def load_plugins(found: Iterable[EntryPoint] | None = None) -> Plugins:
             _register(plugins, entry_point)
     for group in GROUPS:
         plugins.components[group.name] = _collect(plugins, group)
+    plugins.commands = _collect_commands(plugins)
     return plugins
 
 
@@ -122,4 +124,19 @@ def _collect(plugins: Plugins, group: Group) -> dict[str, Provided]:
                     f"{collected[component.name].provider}; uninstall one"
                 )
             collected[component.name] = Provided(component, provider)
+    return collected
+
+
+def _collect_commands(plugins: Plugins) -> dict[str, Command]:
+    collected: dict[str, Command] = {}
+    providers: dict[str, Provider] = {}
+    for implementation in plugins.hook.commands.get_hookimpls():
+        provider = plugins.providers[implementation.plugin_name]
+        for command in implementation.function():
+            if command.name in collected:
+                other = providers[command.name]
+                raise UserError(
+                    f"rlhfkit {command.name} is claimed by {provider} and by {other}; uninstall one"
+                )
+            collected[command.name], providers[command.name] = command, provider
     return collected

@@ -15,10 +15,10 @@ class Precision:
     """What every stage of a run computes in."""
 
     weights: torch.dtype
-    """Of frozen weights, and of the products of a 4-bit base."""
+    """Precision of frozen weights, and of the products of a 4-bit base."""
 
     autocast: torch.dtype | None
-    """Of matrix products, where that is not the precision of the weights in them."""
+    """Precision of matrix products, where it is not that of the weights in them."""
 
     @property
     def mixed(self) -> Literal["bf16", "no"]:

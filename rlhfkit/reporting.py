@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit.context import Context
+from rlhfkit.distributed.processes import is_main
 from rlhfkit.errors import UserError
-from rlhfkit.processes import is_main
-from rlhfkit.run_dir import METRICS_FILE, RunDir, as_written, read_json
+from rlhfkit.storage.run_dir import METRICS_FILE, RunDir, as_written, read_json
 from rlhfkit.types import Metric
 
 Metrics = dict[str, dict[str, Metric]]

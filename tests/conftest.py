@@ -9,11 +9,12 @@ from hydra import compose, initialize_config_module
 from hypothesis import settings
 from omegaconf import DictConfig, OmegaConf
 
-from rlhfkit.config import RunConfig, register_configs
+from rlhfkit.commands.hydra_store import register_configs
+from rlhfkit.config.run import RunConfig
 from rlhfkit.context import Context
 from rlhfkit.plugin_manager import Plugins, load_plugins
-from rlhfkit.run_dir import RunDir
-from rlhfkit.runner import Runner
+from rlhfkit.runner.runner import Runner
+from rlhfkit.storage.run_dir import RunDir
 from tests.tiny_run import SETTINGS, write_files
 
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.storage.run_dir import read_jsonl
 from tests.tiny_run import SETTINGS
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "rlhfkit-brevity"
@@ -56,6 +56,14 @@ def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
     rows = read_jsonl(tmp_path / "runs" / "brevity" / "rl" / "metrics.jsonl")
     assert [round(row["objective/kl_coef"], 6) for row in rows] == [0.1, 0.070711]
     assert all(0 < row["reward/brevity"] <= 1 for row in rows)
+
+    (tmp_path / "answers.txt").write_text("short enough\none two three four\n", "utf-8")
+    scored = rlhfkit("brevity", "answers.txt", "2", cwd=tmp_path)
+    assert scored.stdout.splitlines() == [
+        "1.00  short enough", "0.50  one two three four", "0.75  mean of 2",
+    ]  # fmt: skip
+    assert "  brevity   score a file of answers" in rlhfkit("--help", cwd=tmp_path).stdout
+    assert rlhfkit("brevity", cwd=tmp_path).returncode == 2
 
     pip("uninstall", "--yes", "rlhfkit-brevity")
     gone = rlhfkit("recipe=brevity", cwd=tmp_path)

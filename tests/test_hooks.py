@@ -10,7 +10,7 @@ import pytest
 from rlhfkit import hookimpl, hookspecs
 from rlhfkit.component import GROUPS
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.runner import Runner, StageFailed
+from rlhfkit.runner.runner import Runner, StageFailed
 
 DOCS = Path(__file__).parents[1] / "docs" / "hooks.md"
 HOOKS = sorted(name for name, item in vars(hookspecs).items() if hasattr(item, "rlhfkit_spec"))
@@ -19,7 +19,8 @@ LIFECYCLE = ("stage_started", "metrics_logged", "stage_finished", "stage_failed"
 
 def test_there_are_the_hooks_this_file_tests():
     component_hooks = [group.hook for group in GROUPS]
-    assert sorted([*component_hooks, *LIFECYCLE, "config_packages", "resolve_model"]) == HOOKS
+    others = ("commands", "config_packages", "resolve_model")
+    assert sorted([*component_hooks, *LIFECYCLE, *others]) == HOOKS
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -97,7 +98,7 @@ def test_lifecycle_of_a_stage(plugins, recorder, make_raw, monkeypatch):
         with Reporter(context) as reporter:
             reporter.log(3, {"loss": 0.5})
 
-    monkeypatch.setattr("rlhfkit.stages.Stage.run", run)
+    monkeypatch.setattr("rlhfkit.stages.registry.Stage.run", run)
     Runner(make_raw("stages=[report]"), plugins).run()
     assert recorder.calls == [
         ("stage_started", "report", "report"),
@@ -110,7 +111,7 @@ def test_lifecycle_of_a_failure(plugins, recorder, make_raw, monkeypatch):
     def run(stage, context):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("rlhfkit.stages.Stage.run", run)
+    monkeypatch.setattr("rlhfkit.stages.registry.Stage.run", run)
     with pytest.raises(StageFailed):
         Runner(make_raw("stages=[report]"), plugins).run()
     assert recorder.calls[-1] == ("stage_failed", "report", "boom")

@@ -7,7 +7,8 @@ from types import ModuleType
 import pytest
 
 from rlhfkit import hookimpl
-from rlhfkit.component import Component
+from rlhfkit.commands.main import _others
+from rlhfkit.component import Command, Component
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import RESTRICT_VARIABLE, load_plugins
 from rlhfkit_plugins.kl import FixedConfig
@@ -64,6 +65,19 @@ def test_two_plugins_that_claim_one_name(plugin):
     assert "rlhfkit-one 3.2.1" in text
     assert "rlhfkit-two 3.2.1" in text
     assert "\n" not in text
+
+
+def test_two_plugins_that_claim_one_command(plugin):
+    claimed = {"commands": lambda: [Command("same", "a line", "json:dumps")]}
+    entries = [plugin("one", "rlhfkit-one", **claimed), plugin("two", "rlhfkit-two", **claimed)]
+    with pytest.raises(UserError, match=r"rlhfkit same is claimed by .* and by .*; uninstall one"):
+        load_plugins(entries)
+
+
+def test_a_plugin_cannot_hide_a_command(plugin):
+    entry = plugin("mine", commands=lambda: [Command("plan", "a line", "json:dumps")])
+    with pytest.raises(UserError, match="rlhfkit plan: a plugin claims a command of rlhfkit's own"):
+        _others(load_plugins([entry]))
 
 
 def test_a_misspelt_hook(plugin):

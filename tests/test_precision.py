@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlhfkit.context import Context, Planned
+from rlhfkit.context import Context, DryRun
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.precision import choose_precision, has_bfloat16
 from tests import tiny
@@ -45,7 +45,7 @@ def test_a_card_that_emulates_bfloat16_does_not_have_it(monkeypatch):
 
 
 def test_a_plan_for_an_absent_card_takes_it_for_one_with_bfloat16(make_context):
-    planned = replace(make_context(), planned=Planned("cuda"))
+    planned = replace(make_context(), dry_run=DryRun("cuda"))
     assert planned.precision == choose_precision("cuda", "auto", True)
 
 

@@ -12,10 +12,19 @@ class FilesConfig:
     """jsonl, json, csv or parquet files, .gz too; one option a split."""
 
     demonstrations: str | None = None
+    """File of prompts with the answers to imitate, for stage sft."""
+
     prompts: str | None = None
+    """File of prompts that stages sample and rl answer."""
+
     eval_prompts: str | None = None
+    """File of prompts that stage evaluate answers; null holds some of `prompts` out."""
+
     pretraining: str | None = None
+    """File of plain texts, for the pretraining mix of sft and PPO-ptx."""
+
     rankings: str | None = None
+    """File of ranked answers that people or another run gave; null has the labelers rank."""
 
 
 @dataclass
@@ -24,11 +33,22 @@ class HubConfig:
     `owner/name:config:split` (split defaults to train)."""
 
     demonstrations: str | None = None
+    """Data set of prompts with the answers to imitate, for stage sft."""
+
     prompts: str | None = None
+    """Data set of prompts that stages sample and rl answer."""
+
     eval_prompts: str | None = None
+    """Data set of prompts that stage evaluate answers; null holds some of `prompts` out."""
+
     pretraining: str | None = None
+    """Data set of plain texts, for the pretraining mix of sft and PPO-ptx."""
+
     rankings: str | None = None
+    """Data set of ranked answers; null has the labelers rank."""
+
     revision: str | None = None
+    """Branch, tag or commit on the hub; null takes the newest."""
 
 
 @dataclass
@@ -41,6 +61,7 @@ class HhRlhfConfig:
     """A jsonl(.gz) file, or a data set of the hub."""
 
     split: str = "train"
+    """Split of the data set, on the hub."""
 
 
 @hookimpl

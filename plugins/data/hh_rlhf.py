@@ -67,13 +67,15 @@ class HhRlhfSource:
         return Dataset.from_list([_ROWS[split](pair) for pair in self._pairs(split)])
 
     def fingerprint(self, split: Split) -> str:
-        """Of the file's bytes, or of the hub's name; raises `UserError` for a missing file."""
+        """The digest of a file or the hub's name; raises `UserError` for a missing file."""
         if is_data_file(self._path):
             return digest(self._path)
         return hub_fingerprint(self._hub_option())
 
     def _pairs(self, split: Split) -> list[Pair]:
-        from rlhfkit.data import report_drops  # here: it brings torch, the fingerprint needs none
+        from rlhfkit.data.sources import (
+            report_drops,  # here: it brings torch, the fingerprint needs none
+        )
 
         rows = self._rows()
         pairs, drops = [], Counter[str]()

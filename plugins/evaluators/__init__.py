@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
-from rlhfkit.checks import require_above_zero
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
+from rlhfkit.validators import require_above_zero
 
 
 @dataclass
 class IntervalConfig:
-    """Of the numbers' bootstrap intervals."""
+    """How the bootstrap intervals of the numbers are made."""
 
     confidence_level: float = 0.95
+    """Confidence level of the intervals."""
+
     resamples: int = 10_000
     """Bootstrap resamples over prompts."""
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
-from rlhfkit.overoptimization import best_of_n_kl, best_of_n_mean
-from rlhfkit.scoring import ask
+from rlhfkit.figures.overoptimization import best_of_n_kl, best_of_n_mean
+from rlhfkit.online.scoring import ask
 from rlhfkit.types import Metric, PolicySamples
 from rlhfkit_plugins.evaluators import BestOfNConfig
 from rlhfkit_plugins.evaluators.intervals import interval
@@ -16,8 +16,8 @@ from rlhfkit_plugins.evaluators.statistics import chosen_rewards, reward_columns
 
 
 class BestOfN:
-    """Of N answers the SFT model gave to each prompt: nothing is sampled again. The missing-EOS
-    penalty is no part of the weighted sum."""
+    """The best of N answers that the SFT model gave to each prompt: nothing is sampled again. The
+    missing-EOS penalty is no part of the weighted sum."""
 
     def __init__(self, config: BestOfNConfig, context: Context) -> None:
         self._config, self._context = config, context

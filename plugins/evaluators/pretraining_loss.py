@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from rlhfkit import data
 from rlhfkit.context import Context
+from rlhfkit.data import sources
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
-from rlhfkit.out_of_memory import BatchSize
-from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.online.rollout import teacher_forced_logprobs
 from rlhfkit.stages.sample import load_policy
-from rlhfkit.text import load_text_format
 from rlhfkit.types import Metric, PolicySamples
 from rlhfkit_plugins.evaluators import PretrainingLossConfig
 from rlhfkit_plugins.evaluators.intervals import interval
@@ -20,7 +20,7 @@ class PretrainingLoss:
     def __init__(self, config: PretrainingLossConfig, context: Context) -> None:
         self._config, self._context = config, context
         text = load_text_format(context)
-        rows = [text.text_ids(item) for item in data.held_out_texts(context)]
+        rows = [text.text_ids(item) for item in sources.held_out_texts(context)]
         self._rows = [row[: config.max_length] for row in rows if len(row) > 1]
         if not self._rows:
             raise UserError("data.<source>.pretraining: no held-out text is longer than a token")
@@ -47,6 +47,6 @@ class PretrainingLoss:
             [row[:1] for row in self._rows],
             [row[1:] for row in self._rows],
             1.0,
-            BatchSize("pretraining loss", context.config.stage.rl.micro_batch_size),
+            AdaptiveBatchSize("pretraining loss", context.config.stage.rl.micro_batch_size),
         )
         return [-float(row.mean()) for row in logprobs]

@@ -6,9 +6,9 @@ from itertools import islice
 from typing import Any
 
 from rlhfkit.context import Context
+from rlhfkit.data.text_format import load_text_format
+from rlhfkit.online.scoring import ask
 from rlhfkit.protocols import RewardFunction
-from rlhfkit.scoring import ask
-from rlhfkit.text import load_text_format
 from rlhfkit.types import Metric, PolicySamples
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig
 from rlhfkit_plugins.evaluators.intervals import by_prompt, interval

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rlhfkit.console import console
 from rlhfkit.context import Context
-from rlhfkit.judging import judgements_of
+from rlhfkit.plugin_calls import judgements_of
 from rlhfkit.protocols import Labeler
 from rlhfkit.types import Judgement, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import WinRateConfig

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
-from rlhfkit.checks import require_above_zero, require_not_negative
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
+from rlhfkit.validators import require_above_zero, require_not_negative
 
 
 @dataclass
@@ -19,6 +19,7 @@ class FixedConfig:
     """A constant coefficient (InstructGPT: 0.02)."""
 
     kl_coef: float = 0.02
+    """Coefficient of the KL penalty, constant (InstructGPT, C.4: 0.02)."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -30,6 +31,8 @@ class AdaptiveConfig:
     """Steers the KL to a target (Ziegler et al. 2019, section 2.2)."""
 
     init_kl_coef: float = 0.15
+    """Coefficient of the KL penalty in the first batch."""
+
     target: float = 6.0
     """Nats per completion."""
 
@@ -76,7 +79,10 @@ class LinearConfig:
     """A straight line over `stage.rl.total_episodes`."""
 
     start: float = 0.1
+    """Coefficient of the KL penalty in the first batch."""
+
     end: float = 0.0
+    """Coefficient of the KL penalty in the last batch."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
-from rlhfkit.checks import (
+from rlhfkit.component import Component
+from rlhfkit.errors import UserError, nearest
+from rlhfkit.validators import (
     require_above_zero,
     require_at_least,
     require_below,
     require_not_negative,
 )
-from rlhfkit.component import Component
-from rlhfkit.errors import UserError, nearest
 from rlhfkit_plugins.labelers.pool import POOL
 
 
@@ -50,6 +50,7 @@ class RewardModelLabelerConfig:
     """Scores this close are ties."""
 
     batch_size: int = 16
+    """Texts scored together."""
 
     trust_remote_code: bool = False
     """Run code that comes with a classifier. Never set by a recipe."""

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from rlhfkit import data
 from rlhfkit.context import Context
+from rlhfkit.data import sources
 from rlhfkit.errors import UserError
 from rlhfkit.types import Judgement, Messages, Ranking
 from rlhfkit_plugins.labelers import ImportedConfig
@@ -18,7 +18,7 @@ class ImportedRankings:
 
     def rankings(self) -> list[Ranking]:
         """The data's rankings; `UserError` when it has none, or none of so many completions."""
-        found = data.rankings(self._context)
+        found = sources.rankings(self._context)
         if not found:
             raise UserError(
                 "labeler=imported: no data source has rankings; give data.<source>.rankings, "
@@ -31,7 +31,7 @@ class ImportedRankings:
                 f"labeler.min_completions={self._least}: the data's rankings have at most {most}"
             )
         few = Counter({f"fewer than {self._least} completions": len(found) - len(kept)})
-        data.report_drops(self._context, "rankings", +few, len(found))
+        sources.report_drops(self._context, "rankings", +few, len(found))
         return kept
 
     def rank(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlhfkit import hookimpl
-from rlhfkit.checks import require_above_zero, require_below, require_one_of
 from rlhfkit.component import Component
+from rlhfkit.validators import require_above_zero, require_below, require_one_of
 
 
 @dataclass
@@ -21,8 +21,14 @@ class LoraConfig:
     """Every role is an adapter, with a head where it needs one, on one shared base."""
 
     lora_r: int = 16
+    """Rank of the adapters."""
+
     lora_alpha: int = 32
+    """Scale of the adapters: their product counts lora_alpha / lora_r times."""
+
     lora_dropout: float = 0.0
+    """Dropout on the adapters' inputs while sft and reward models train; rl has none."""
+
     lora_target_modules: list[str] | None = None
     """Names of the linear layers that get adapters; null takes all of them but the LM head."""
 
@@ -43,7 +49,11 @@ class QloraConfig(LoraConfig):
     """LoRA on a base whose weights are kept in 4 bits (Dettmers et al. 2023)."""
 
     bnb_4bit_quant_type: str = "nf4"
+    """How 4 bits are read: nf4 (for normally distributed weights) or fp4."""
+
     bnb_4bit_use_double_quant: bool = True
+    """Quantise the scales of the 4-bit blocks too (Dettmers et al. 2023, section 3)."""
+
     skip_modules: list[str] = field(default_factory=lambda: ["lm_head"])
     """Modules left unquantised."""
 

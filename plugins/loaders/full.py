@@ -3,12 +3,12 @@
 import torch
 
 from rlhfkit.context import Context
+from rlhfkit.distributed.fsdp import shard_module
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import load_causal_lm
 from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
-from rlhfkit.sharding import spread
 from rlhfkit_plugins.loaders import FullConfig
 from rlhfkit_plugins.loaders.heads import head_of
 
@@ -55,4 +55,4 @@ class FullLoader:
 
 
 def _spread(model: LanguageModel) -> None:
-    spread(model.module, model.device)
+    shard_module(model.module, model.device)

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
-from rlhfkit.checks import (
+from rlhfkit.component import Component
+from rlhfkit.config.online import OnlineConfig
+from rlhfkit.errors import UserError
+from rlhfkit.validators import (
     require_above_zero,
     require_at_least,
     require_fractions,
     require_not_negative,
     require_one_of,
 )
-from rlhfkit.component import Component
-from rlhfkit.errors import UserError
-from rlhfkit.online_config import OnlineConfig
 
 LOSS_TYPES = ("grpo", "dapo", "dr_grpo")
 """`rlhfkit.rl.aggregation.LossType`, without importing torch."""
@@ -25,7 +25,11 @@ class PpoConfig(OnlineConfig):
     """Proximal policy optimisation with a value model started from the reward model."""
 
     value_learning_rate: float = 1e-5
+    """Learning rate of the value model, with AdamW."""
+
     vf_coef: float = 0.1
+    """Weight of the value loss."""
+
     cliprange_value: float | None = 0.2
     """How far a value may move from the one at sampling; null is the plain error."""
 
@@ -34,7 +38,11 @@ class PpoConfig(OnlineConfig):
     the squared error."""
 
     gamma: float = 1.0
+    """Discount of rewards that come later in the completion."""
+
     lam: float = 0.95
+    """Lambda of generalised advantage estimation (Schulman et al. 2015)."""
+
     whiten_advantages: bool = True
     """Mean 0 and variance 1 over the batch of episodes (Ziegler et al. 2019); false leaves them."""
 
@@ -98,7 +106,7 @@ class GrpoConfig(OnlineConfig):
     dr_grpo divides by `sampler.response_length` instead of a response's own length."""
 
     epsilon_high: float | None = None
-    """Of the policy ratio above 1 (DAPO: 0.28); null takes `cliprange`."""
+    """Clip range of the policy ratio above 1 (DAPO: 0.28); null takes `cliprange`."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -127,8 +135,14 @@ class TrlOnlineConfig:
     """What TRL's online trainers have in common; names as in TRL. Batches are `stage.rl`'s."""
 
     learning_rate: float = 1e-5
+    """Learning rate of the policy, with AdamW."""
+
     lr_scheduler_type: str = "constant"
+    """Course of the learning rate, by transformers' names."""
+
     max_grad_norm: float = 1.0
+    """Norm that gradients are clipped to."""
+
     num_generations: int = 4
     """Completions per prompt."""
 
@@ -136,10 +150,10 @@ class TrlOnlineConfig:
     """Passes over each batch of episodes, an optimizer step each."""
 
     epsilon: float = 0.2
-    """Of the policy ratio."""
+    """Clip range of the policy ratio."""
 
     epsilon_high: float | None = None
-    """Of the policy ratio above 1; null takes `epsilon`."""
+    """Clip range of the policy ratio above 1; null takes `epsilon`."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -180,11 +194,22 @@ class DpoConfig:
     """TRL's DPOTrainer on all pairs of the rankings (Rafailov et al. 2023); nothing is sampled."""
 
     learning_rate: float = 5e-5
+    """Learning rate of the policy, with AdamW."""
+
     beta: float = 0.1
+    """Strength of the pull towards the SFT model (Rafailov et al. 2023, eq. 7)."""
+
     num_train_epochs: float = 1.0
+    """Passes over the pairs."""
+
     per_device_train_batch_size: int = 8
+    """Pairs computed together in each process."""
+
     gradient_accumulation_steps: int = 1
+    """Batches that share an optimizer step."""
+
     max_length: int = 512
+    """Longest prompt and completion together, in tokens."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rlhfkit import processes
+from rlhfkit.distributed import processes
 
 
 class _Unread(NamedTuple):

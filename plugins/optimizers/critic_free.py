@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from rlhfkit.models.batch import TokenBatch
-from rlhfkit.online import OnlineOptimizer
+from rlhfkit.online.loop import OnlineOptimizer
+from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.aggregation import LossType, token_weights
 from rlhfkit.rl.losses import ppo_policy_loss
 from rlhfkit.rl.masking import masked_mean
-from rlhfkit.rollout import Rollout
 from rlhfkit_plugins.optimizers.averages import Averages
 
 

@@ -13,12 +13,12 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 from rlhfkit.context import Context
+from rlhfkit.data.artifacts import stored_rankings
+from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.stored import stored_rankings
-from rlhfkit.text import TextFormat, load_text_format
-from rlhfkit.trainer_state import Resumable
-from rlhfkit.training import train, trainer_arguments
+from rlhfkit.trainers.resumable import Resumable
+from rlhfkit.trainers.trainer import train, trainer_arguments
 from rlhfkit_plugins.optimizers import DpoConfig
 
 

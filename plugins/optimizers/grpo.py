@@ -11,9 +11,9 @@ from torch import Tensor
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.advantages import group_relative
 from rlhfkit.rl.aggregation import LossType
-from rlhfkit.rollout import Rollout
 from rlhfkit_plugins.optimizers import GrpoConfig
 from rlhfkit_plugins.optimizers.critic_free import TokenLoss
 

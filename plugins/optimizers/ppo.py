@@ -8,15 +8,15 @@ from typing import Any
 from torch import Tensor
 
 from rlhfkit.context import Context
-from rlhfkit.online import OnlineOptimizer
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.online.loop import OnlineOptimizer
+from rlhfkit.online.rollout import Rollout, by_micro_batch, pad_rows
 from rlhfkit.rl.advantages import gae
 from rlhfkit.rl.kl import penalised_rewards
 from rlhfkit.rl.losses import clipped_value_loss, ppo_policy_loss
 from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rl.whitening import whiten
-from rlhfkit.rollout import Rollout, by_micro_batch, pad_rows
-from rlhfkit.state_file import State
+from rlhfkit.storage.state_file import State
 from rlhfkit_plugins.optimizers import PpoConfig
 from rlhfkit_plugins.optimizers.averages import Averages
 
@@ -47,19 +47,22 @@ class PPO(OnlineOptimizer):
     def __init__(self, config: PpoConfig, context: Context) -> None:
         super().__init__(config, context)
         self._steps_to_warm_up = config.critic_warmup
-        self._value_size = BatchSize("values", self.rl.micro_batch_size)
+        self._value_size = AdaptiveBatchSize("values", self.rl.micro_batch_size)
 
     def step(self, rollout: Rollout) -> dict[str, float]:
+        # 1. advantages and returns, which stay through all updates
         targets = self.targets(rollout)
         averages = Averages()
         for indices in self.mini_batches(rollout):
+            # 2. gradients: of the value loss, of the policy's, of the pretraining mix
             texts = [] if self._warming_up else self.draw_pretraining(len(indices))
-            aims = self._aims(targets, rollout.response_mask, indices)
-            backward = partial(self._backward, rollout, aims, indices, texts)
+            mini_targets = self._minibatch_targets(targets, rollout.response_mask, indices)
+            backward = partial(self._backward, rollout, mini_targets, indices, texts)
             rows = max(len(indices), len(texts))
             found = self.gradients(rows, backward).of_all_processes()
             averages.merge(found)
-            if self._too_far(found.means()):
+            # 3. a step, unless the policy has moved too far
+            if self._kl_exceeded(found.means()):
                 self.optimizer.zero_grad()
                 break
             averages.add_all(self.optimizer_step())
@@ -107,7 +110,7 @@ class PPO(OnlineOptimizer):
             advantages = whiten(advantages, mask)
         return Targets(advantages, estimate.returns, values)
 
-    def _aims(self, targets: Targets, mask: Tensor, indices: list[int]) -> Targets:
+    def _minibatch_targets(self, targets: Targets, mask: Tensor, indices: list[int]) -> Targets:
         """The targets of a mini-batch, in the rows of the whole batch."""
         if not self.config.whiten_per_mini_batch:
             return targets
@@ -115,7 +118,7 @@ class PPO(OnlineOptimizer):
         advantages[indices] = whiten(advantages[indices], mask[indices])
         return replace(targets, advantages=advantages)
 
-    def _too_far(self, metrics: dict[str, float]) -> bool:
+    def _kl_exceeded(self, metrics: dict[str, float]) -> bool:
         target = self.config.target_kl
         return target is not None and metrics.get("policy/approxkl_avg", 0.0) > 1.5 * target
 

@@ -6,10 +6,10 @@ normalised over the whole batch instead of a prompt's group.
 
 from torch import Tensor
 
+from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.advantages import discounted_returns
 from rlhfkit.rl.kl import penalised_rewards
 from rlhfkit.rl.whitening import whiten
-from rlhfkit.rollout import Rollout
 from rlhfkit_plugins.optimizers import ReinforcePpConfig
 from rlhfkit_plugins.optimizers.critic_free import TokenLoss
 

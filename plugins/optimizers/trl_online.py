@@ -14,17 +14,18 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from rlhfkit import data, processes
+from rlhfkit.config.stages import RlConfig
 from rlhfkit.context import Context
+from rlhfkit.data import sources
+from rlhfkit.data.text_format import TextFormat, load_text_format
+from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.models.autocast_forward import autocast_forward
-from rlhfkit.online_checks import check_loop
+from rlhfkit.online.checks import check_loop
 from rlhfkit.protocols import KLController
-from rlhfkit.stage_configs import RlConfig
-from rlhfkit.state_file import load_state, save_state
-from rlhfkit.text import TextFormat, load_text_format
-from rlhfkit.trainer_state import Resumable
-from rlhfkit.training import train, trainer_arguments
+from rlhfkit.storage.state_file import load_state, save_state
+from rlhfkit.trainers.resumable import Resumable
+from rlhfkit.trainers.trainer import train, trainer_arguments
 from rlhfkit.types import Messages
 from rlhfkit_plugins.optimizers import TrlGrpoConfig, TrlOnlineConfig, TrlRlooConfig
 from rlhfkit_plugins.optimizers.dpo import unrounded
@@ -81,7 +82,7 @@ class TrlOnline:
             beta=1.0,  # of any value but 0, so that there is a reference
             num_train_epochs=1,
             per_device_train_batch_size=rows,
-            gradient_accumulation_steps=rl.batch_size // (rows * processes.count()),
+            gradient_accumulation_steps=rl.batch_size // (rows * processes.world_size()),
             gradient_checkpointing=rl.gradient_checkpointing,
             temperature=context.config.sampler.temperature,
             max_completion_length=context.config.sampler.response_length,
@@ -161,7 +162,7 @@ def _prompts(context: Context, text: TextFormat, num_generations: int) -> Datase
     rl = context.config.stage.rl
     batches = -(-rl.total_episodes // rl.batch_size)
     wanted = batches * rl.batch_size // num_generations
-    prompts = data.training_prompts(context, text)
+    prompts = sources.training_prompts(context, text)
     generator, rows = random.Random(context.config.seed), list[Messages]()
     while len(rows) < wanted:
         rows += generator.sample(prompts, len(prompts))
@@ -173,7 +174,7 @@ def _prompts(context: Context, text: TextFormat, num_generations: int) -> Datase
 def _check(config: TrlOnlineConfig, context: Context) -> None:
     check_loop(context.config, config.num_generations)
     rl = context.config.stage.rl
-    count = processes.count()
+    count = processes.world_size()
     if rl.batch_size % (_rows(rl) * count):
         shared = f" times {count} processes" if count > 1 else ""
         raise UserError(
@@ -183,5 +184,5 @@ def _check(config: TrlOnlineConfig, context: Context) -> None:
 
 
 def _rows(rl: RlConfig) -> int:
-    """Of each process at once."""
-    return max(1, min(rl.micro_batch_size, rl.batch_size // processes.count()))
+    """How many rows each process takes at once."""
+    return max(1, min(rl.micro_batch_size, rl.batch_size // processes.world_size()))

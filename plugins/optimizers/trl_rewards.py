@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from rlhfkit import processes
 from rlhfkit.context import Context
-from rlhfkit.scoring import Scorer
-from rlhfkit.state_file import State
-from rlhfkit.text import TextFormat
+from rlhfkit.data.text_format import TextFormat
+from rlhfkit.distributed import processes
+from rlhfkit.online.scoring import Scorer
+from rlhfkit.storage.state_file import State
 from rlhfkit.types import Messages, Response
 
 
 class Rewards:
-    """The weighted sum of the run's rewards, as `rlhfkit.online` takes it, in TRL's signature."""
+    """The weighted sum of the run's rewards, as the shared loop takes it, in TRL's signature."""
 
     def __init__(self, context: Context, text: TextFormat) -> None:
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
@@ -20,13 +20,13 @@ class Rewards:
         self.batch_size = context.config.stage.rl.batch_size
         self._episodes = 0
         self.metrics: dict[str, float] = {}
-        """Of the last batch, under the names of the online optimizers."""
+        """Numbers of the last batch, under the names of the online optimizers."""
 
     def scores(
         self, completion_ids: list[list[int]], messages: list[Messages], **_: Any
     ) -> list[float]:
         """A score per completion, from its tokens up to EOS. TRL gives every process as many of the
-        batch; they score it together, as `rlhfkit.online` does."""
+        batch; they score it together, as `rlhfkit.online.loop` does."""
         own = slice(*(len(messages) * place for place in (processes.rank(), processes.rank() + 1)))
         completion_ids, messages = processes.gather(completion_ids), processes.gather(messages)
         eos = self._text.eos_token_id

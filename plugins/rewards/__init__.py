@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
-from rlhfkit.checks import require_above_zero, require_not_negative
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
+from rlhfkit.validators import require_above_zero, require_not_negative
 from rlhfkit_plugins.server_options import ServerOptions
 
 
@@ -20,6 +20,7 @@ class RewardModelRewardConfig:
     texts are tokenised again."""
 
     batch_size: int = 16
+    """Completions scored together."""
 
     trust_remote_code: bool = False
     """Run code that comes with a classifier. Never set by a recipe."""
@@ -35,8 +36,13 @@ class LengthConfig:
     of 0 is an edge."""
 
     min: int = 0
+    """Fewest words that cost nothing."""
+
     max: int = 100
+    """Most words that cost nothing."""
+
     slope: int = 20
+    """Words too few or too many that cost 1."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -50,6 +56,7 @@ class FormatConfig:
     """1 when the completion matches a regular expression (searched anywhere), else 0."""
 
     pattern: str = r"[.!?]\s*$"
+    """Regular expression that a completion is searched for."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

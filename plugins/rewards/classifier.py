@@ -8,11 +8,11 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlhfkit.context import Context
+from rlhfkit.data.text_format import plain_text
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import pad_right
+from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.loading import check_whole, load_pretrained, loading
-from rlhfkit.out_of_memory import BatchSize
-from rlhfkit.text import plain_text
 from rlhfkit.types import Messages
 
 
@@ -21,7 +21,7 @@ class ClassifierReward:
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._batch_size = BatchSize("classifier scores", batch_size)
+        self._batch_size = AdaptiveBatchSize("classifier scores", batch_size)
         self._text_config = model.config.get_text_config()
         tokenizer.truncation_side = "left"  # the answer stands at the end
 

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 from rlhfkit.context import Context
+from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
+from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.online.rollout import by_micro_batch
 from rlhfkit.protocols import RewardFunction
-from rlhfkit.rollout import by_micro_batch
-from rlhfkit.text import TOKENIZER_FILE, TextFormat, load_text_format
 from rlhfkit.types import Messages
 from rlhfkit_plugins.rewards import RewardModelRewardConfig
 from rlhfkit_plugins.rewards.classifier import load_classifier
@@ -44,7 +44,7 @@ class IdsReward:
 
     def __init__(self, model: ScalarModel, batch_size: int, *, shares_lower: bool = False) -> None:
         """shares_lower: whether the lower layers are those of the policy that is scored."""
-        self._model, self._batch_size = model, BatchSize("reward model scores", batch_size)
+        self._model, self._batch_size = model, AdaptiveBatchSize("reward model scores", batch_size)
         self._shares_lower = shares_lower
 
     def __call__(

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rlhfkit import hookimpl
-from rlhfkit.checks import require_above_zero, require_at_least
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
+from rlhfkit.validators import require_above_zero, require_at_least
 from rlhfkit_plugins.server_options import ServerOptions
 
 
@@ -19,6 +19,7 @@ class SamplingConfig:
     """Longest completion in tokens, EOS included."""
 
     temperature: float = 1.0
+    """What logits are divided by before a token is drawn."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 
 from rlhfkit.context import Context
+from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import BatchSize
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import BatchedConfig
 
@@ -22,7 +22,7 @@ class BatchedSampler(ABC):
     def __init__(self, config: BatchedConfig, context: Context | None = None) -> None:
         self.temperature = config.temperature
         self.response_length = config.response_length
-        self.batch_size = BatchSize("sampling", config.batch_size)
+        self.batch_size = AdaptiveBatchSize("sampling", config.batch_size)
 
     @torch.no_grad()
     def sample(

@@ -11,9 +11,9 @@ from transformers import ContinuousBatchingConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.autocast_forward import autocast_forward
+from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import BatchSize
-from rlhfkit.rollout import teacher_forced_logprobs
+from rlhfkit.online.rollout import teacher_forced_logprobs
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import ContinuousConfig
 from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
@@ -29,7 +29,7 @@ class ContinuousSampler:
         self.temperature = config.temperature
         self.response_length = config.response_length
         self._rows, self._page_size = config.batch_size, config.page_size
-        self._score_size = BatchSize("log-probabilities of samples", config.batch_size)
+        self._score_size = AdaptiveBatchSize("log-probabilities of samples", config.batch_size)
 
     @torch.no_grad()
     def sample(

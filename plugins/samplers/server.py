@@ -1,6 +1,6 @@
 """sampler=server: completions from a vLLM server, whose adapter follows the policy.
 
-Tried against a stand-in of the protocol only (tests/samplers/stand_in.py), never vLLM itself.
+Tried against a stand-in of the protocol only (tests/plugins/samplers/stand_in.py), never vLLM.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class ServerSampler:
         self._api = ServerApi(config)
         self._base, self._folder = config.model, Path(config.adapter_dir).absolute()
         self._loaded: tuple[str, str] | None = None
-        self._planned = context is not None and context.planned is not None
+        self._planned = context is not None and context.dry_run is not None
 
     @torch.no_grad()
     def sample(

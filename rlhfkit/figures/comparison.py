@@ -6,7 +6,7 @@ from typing import Any
 
 from rlhfkit.figures.paper_curves import PAPER, PaperCurve
 from rlhfkit.reporting import Metrics
-from rlhfkit.run_dir import RunDir
+from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.types import Metric
 
 MEASURES = {

@@ -14,8 +14,8 @@ import numpy as np
 
 from rlhfkit import figures
 from rlhfkit.context import Context
-from rlhfkit.overoptimization import FORMS, Fit, fit
-from rlhfkit.run_dir import as_written, read_json, read_jsonl
+from rlhfkit.figures.overoptimization import FORMS, Fit, fit
+from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
 
 GOLD = "reward/gold"
 LAW = (
@@ -30,7 +30,7 @@ class Curve:
 
     run: str
     form: str
-    """Of `FORMS`."""
+    """Name of the curve's form, one of `FORMS`."""
 
     d: list[float]
     """Square root of the KL to the initial policy, whose own point comes first."""
@@ -40,7 +40,7 @@ class Curve:
     """What is optimized: the rewards' weighted sum."""
 
     fit: Fit | None
-    """Of the gold reward."""
+    """Name of the gold reward."""
 
 
 def read(context: Context) -> list[Curve]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit import figures
+from rlhfkit.config.stages import PROMPTED
 from rlhfkit.context import Context
-from rlhfkit.stages.evaluate import PROMPTED
 from rlhfkit.types import Metric
 
 SIZES = ("1.3B", "6B", "175B")
@@ -23,7 +23,7 @@ PAPER = {
 the 175B SFT model, by size."""
 
 COLOURS = {"raw": "C0", PROMPTED: "C1", "SFT": "C2", "PPO": "C3", "PPO-ptx": "C4"}
-"""Of this run's bars, as the paper's lines; others are grey."""
+"""Colours of this run's bars, as the paper's lines; others are grey."""
 
 
 def draw(context: Context, metrics: dict[str, dict[str, Metric]]) -> list[Path]:

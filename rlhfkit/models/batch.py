@@ -53,7 +53,7 @@ class TokenBatch:
     """How, where responses share rows."""
 
     lower: LowerStates | None = None
-    """Of `input_ids`, where they have been computed before."""
+    """Lower layers' states of `input_ids`, where they have been computed before."""
 
     def before_tokens(self, hidden: Tensor) -> Tensor:
         """[N, T, D] the states that predict each response token, of hidden states [R, L, D]."""

@@ -14,15 +14,15 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
+from rlhfkit.distributed.fsdp import as_forward_pass, unsharded, weights_to_save
+from rlhfkit.distributed.processes import is_main
 from rlhfkit.models.batch import TokenBatch, make_batch
 from rlhfkit.models.checkpointing import checkpoint_layers
 from rlhfkit.models.dropout import drop_residuals
 from rlhfkit.models.lower_layers import LowerRows, LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
 from rlhfkit.models.shared_prompt import attention_masks, right_padded_mask, worth_sharing
-from rlhfkit.processes import is_main
 from rlhfkit.rl.logprobs import chunked_token_logprobs, head_logits
-from rlhfkit.sharding import computed, weights_to_save, whole
 
 CHUNK_LOGITS = 24 * 2**20
 """How many logits leave the LM head at once: 96 MiB in float32, and as much for each of the two or
@@ -163,7 +163,7 @@ class LanguageModel:
             ids = batch.response_ids.flatten()[batch.token_index]
             return self.token_logprobs(states, ids, temperature, entropy_gradient)
 
-        logprobs, entropy = computed(self.module, compute)
+        logprobs, entropy = as_forward_pass(self.module, compute)
         return _scatter(logprobs, batch), _scatter(entropy, batch)
 
     def token_logprobs(
@@ -193,7 +193,7 @@ class LanguageModel:
 
     def save(self, path: Path) -> None:
         """Write the adapter, or the whole model, as PEFT and transformers do; one process does."""
-        with whole(self.module):
+        with unsharded(self.module):
             if is_main():
                 self._write(path)
 

@@ -9,12 +9,12 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, core_model_loading
 
-from rlhfkit.config import ModelConfig
+from rlhfkit.config.run import ModelConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.models.batch_size import advise_when_full, is_out_of_memory
 from rlhfkit.models.from_config import causal_lm_from_config
 from rlhfkit.models.trust import refuse_code, trusts
-from rlhfkit.out_of_memory import advise_when_full, is_out_of_memory
 
 ADAPTER_FILE = "adapter_config.json"
 
@@ -41,7 +41,7 @@ def _load_causal_lm(
     dtype: torch.dtype | None,
     options: Mapping[str, Any],
 ) -> Any:
-    if context.planned:
+    if context.dry_run:
         return causal_lm_from_config(
             load_config(context, path),
             dtype or context.precision.weights,
@@ -68,8 +68,8 @@ def _load_causal_lm(
 
 def load_config(context: Context, path: str | None = None) -> Any:
     """The configuration of the run's model, or of another one: a small file, no weights."""
-    if context.planned and context.planned.model_config is not None:
-        return context.planned.model_config
+    if context.dry_run and context.dry_run.model_config is not None:
+        return context.dry_run.model_config
     return load_pretrained(AutoConfig, context, path or context.config.model.path)
 
 

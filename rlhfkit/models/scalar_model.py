@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rlhfkit.distributed.fsdp import as_forward_pass
+from rlhfkit.distributed.processes import is_main
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import loading
-from rlhfkit.processes import is_main
-from rlhfkit.sharding import computed
 
 HEAD_FILE = "head.safetensors"
 
@@ -43,7 +43,7 @@ class ScalarModel:
             hidden = self.language_model.states(batch)
             return cast(Tensor, self.head(batch.before_tokens(hidden).float()).squeeze(-1))
 
-        values = computed(self.language_model.module, compute)
+        values = as_forward_pass(self.language_model.module, compute)
         return torch.where(batch.response_mask, values, values.new_zeros(()))
 
     def scores(self, batch: TokenBatch) -> Tensor:
@@ -66,7 +66,7 @@ class ScalarModel:
         self.language_model.save(path)
         if not is_main():
             return
-        # copies: `whole` frees what it has gathered
+        # copies: `unsharded` frees what it has gathered
         state = {name: value.detach().cpu().clone() for name, value in self.head.named_parameters()}
         save_file(state, path / HEAD_FILE, metadata={"sha256": _digest(state)})
 

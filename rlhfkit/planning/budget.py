@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rlhfkit.config import RunConfig
+from rlhfkit.config.run import RunConfig
 from rlhfkit.planning.plan import PhasePlan
 
 Plan = Mapping[str, PhasePlan]
@@ -57,7 +57,7 @@ def _next_change(phase: str, config: RunConfig, base_too_large: bool) -> dict[st
 
 
 def _less_training(stage: str, options: Any) -> dict[str, str]:
-    """Of a stage with a trainer: a smaller batch is made up for by accumulation."""
+    """The next step of a stage with a trainer: accumulation makes up for a smaller batch."""
     if not options.gradient_checkpointing:
         return {f"stage.{stage}.gradient_checkpointing": "true"}
     size, steps = options.per_device_train_batch_size, options.gradient_accumulation_steps

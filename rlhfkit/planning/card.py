@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rlhfkit.config import RunConfig
+from rlhfkit.config.run import RunConfig
 from rlhfkit.errors import UserError
 
 GIB = 2**30

@@ -9,11 +9,10 @@ from omegaconf import OmegaConf
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
-from rlhfkit.config import RunConfig
+from rlhfkit.config.run import RunConfig
 from rlhfkit.console import console
-from rlhfkit.context import Context, Planned
+from rlhfkit.context import Context, DryRun
 from rlhfkit.errors import UserError
-from rlhfkit.option_checks import check_options
 from rlhfkit.planning.budget import Plan, nearest_fit
 from rlhfkit.planning.card import GIB, Card, card_of
 from rlhfkit.planning.meter import PARTS, Rates
@@ -24,11 +23,10 @@ from rlhfkit.planning.rates import ASSUMED, measured_rates
 def show_plan(context: Context) -> None:
     """Print peak memory and time by phase, and whether it fits or what would."""
     config, here = context.config, torch.cuda.is_available()
-    check_options(config)
     context = _planned(context)
-    assert context.planned is not None
-    assumed = context.planned.device_kind == "cuda" and not here
-    rates = ASSUMED if assumed else measured_rates(torch.device(context.planned.device_kind))
+    assert context.dry_run is not None
+    assumed = context.dry_run.device_kind == "cuda" and not here
+    rates = ASSUMED if assumed else measured_rates(torch.device(context.dry_run.device_kind))
     with console.status("planning"):
         plan = plan_run(context, rates, config.stages)
     if not plan:
@@ -58,7 +56,7 @@ def refuse_misfit(context: Context, card: Card, stages: list[str]) -> None:
 
 def _planned(context: Context) -> Context:
     on_gpu = context.config.gpu is not None or torch.cuda.is_available()
-    return replace(context, planned=Planned("cuda" if on_gpu else "cpu"))
+    return replace(context, dry_run=DryRun("cuda" if on_gpu else "cpu"))
 
 
 def _table(config: RunConfig, plan: Plan) -> Table:

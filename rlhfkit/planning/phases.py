@@ -17,20 +17,20 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from rlhfkit.config.stages import SftConfig
+from rlhfkit.config.trainer import TrainingConfig
 from rlhfkit.context import Context
+from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
-from rlhfkit.online import OnlineOptimizer
-from rlhfkit.optim import build_optimizer
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.online.loop import OnlineOptimizer
+from rlhfkit.online.rollout import Rollout, by_micro_batch, lower_rows, teacher_forced_logprobs
 from rlhfkit.planning.meter import Meter
-from rlhfkit.rollout import Rollout, by_micro_batch, lower_rows, teacher_forced_logprobs
-from rlhfkit.stage_configs import SftConfig
 from rlhfkit.stages.reward_model import Element, ranking_loss
 from rlhfkit.stages.sft import completion_loss
-from rlhfkit.training_config import TrainingConfig
+from rlhfkit.trainers.optim import build_optimizer
 from rlhfkit.types import Response
 
 SHORT = (2, 4)
@@ -76,7 +76,7 @@ class Rehearsal:
         self.context, self.lengths, self.meter = context, lengths, meter
         self.episodes = episodes or context.config.stage.rl.batch_size
         self.loader = context.build("loader")
-        self.sizes: dict[str, BatchSize] = {}
+        self.sizes: dict[str, AdaptiveBatchSize] = {}
         """Rows computed at once, by phase; kept when a phase is run again."""
 
     def sft(self) -> None:
@@ -164,8 +164,8 @@ class Rehearsal:
         self._label(model)
         self._draw("evaluate", model)
 
-    def _size(self, phase: str, rows: int) -> BatchSize:
-        return self.sizes.setdefault(phase, BatchSize(phase, rows))
+    def _size(self, phase: str, rows: int) -> AdaptiveBatchSize:
+        return self.sizes.setdefault(phase, AdaptiveBatchSize(phase, rows))
 
     @property
     def _base(self) -> str:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rlhfkit.component import GROUPS
-from rlhfkit.config import RunConfig
+from rlhfkit.config.run import RunConfig
+from rlhfkit.config.trainer import TrainingConfig
 from rlhfkit.context import Context
 from rlhfkit.models.loading import load_config
-from rlhfkit.optim import UNPAGED
 from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
 from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
 from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
 from rlhfkit.planning.worst_case import fake_tensors
-from rlhfkit.training_config import TrainingConfig
+from rlhfkit.trainers.optim import UNPAGED
 
 _SAMPLERS = next(group for group in GROUPS if group.name == "sampler")
 
@@ -39,7 +39,7 @@ class PhasePlan:
     """Bytes by part at the peak."""
 
     seconds: float
-    """Of all its batches; of a thousand sequences where their number is not in the options."""
+    """Time of all its batches, or of 1,000 sequences where the options do not tell their number."""
 
     whole: bool
     """Whether `seconds` is of all."""
@@ -51,7 +51,7 @@ class PhasePlan:
 
 
 def plan_run(context: Context, rates: Rates, stages: Iterable[str]) -> dict[str, PhasePlan]:
-    """Every phase of the chosen stages. context: one with `planned_for`."""
+    """Every phase of the chosen stages. context: one with `dry_run`."""
     found: dict[str, PhasePlan] = {}
     for stage in stages:
         if stage == "evaluate" and "sample" in found:
@@ -93,9 +93,9 @@ def _rehearse(
     settings.sampler = rehearsed_sampler(context)
     if depth.last_layers is not None:
         settings.loader.lora_last_layers = depth.last_layers
-    assert context.planned is not None
-    planned = replace(context.planned, model_config=shallow(config, depth))
-    context = replace(context, config=settings, planned=planned)
+    assert context.dry_run is not None
+    planned = replace(context.dry_run, model_config=shallow(config, depth))
+    context = replace(context, config=settings, dry_run=planned)
     meter = MemoryMeter(config.get_text_config().vocab_size, rates)
     with fake_tensors(), meter:
         getattr(Rehearsal(context, Lengths.of(context), meter, episodes), stage)()

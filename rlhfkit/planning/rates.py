@@ -8,11 +8,11 @@ import torch
 from rlhfkit.planning.meter import Rates
 
 ASSUMED = Rates(flops=20e12, bytes=200e9)
-"""Of a card that is planned for and not here; a guess at a small one, said to be so."""
+"""Rates taken for a card that is not here: a guess at a small one, said to be so."""
 
 
 def measured_rates(device: torch.device) -> Rates:
-    """Of this device, in the precision it trains in; takes under a second."""
+    """Rates of this device, in the precision it trains in; takes under a second."""
     on_gpu = device.type == "cuda"
     size, dtype = (4096, torch.bfloat16) if on_gpu else (1024, torch.float32)
     one = torch.ones(size, size, dtype=dtype, device=device)

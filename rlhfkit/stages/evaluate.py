@@ -18,20 +18,20 @@ from pathlib import Path
 
 from rich.table import Table
 
-from rlhfkit import data
-from rlhfkit.answers import Answers
+from rlhfkit.config.stages import PROMPTED
 from rlhfkit.console import console
 from rlhfkit.context import Context
+from rlhfkit.data import sources
+from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
+from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.online.rollout import teacher_forced_logprobs
 from rlhfkit.reporting import Metrics, Reporter, shown
-from rlhfkit.rollout import teacher_forced_logprobs
-from rlhfkit.run_dir import write_json, write_jsonl
+from rlhfkit.stages.completions import CompletionSampler
 from rlhfkit.stages.sample import load_policy
-from rlhfkit.text import TOKENIZER_FILE, TextFormat, load_text_format
+from rlhfkit.storage.run_dir import write_json, write_jsonl
 from rlhfkit.types import Messages, PolicySamples
 
-PROMPTED = "prompted"
 _OF_THIS_RUN = ("base", "rl")
 """Policies that read what the SFT model reads, so that a KL exists; opponents may have another
 tokenizer, and `prompted` reads more."""
@@ -40,7 +40,7 @@ tokenizer, and `prompted` reads more."""
 def run(context: Context) -> None:
     """Sample, judge and write."""
     text = load_text_format(context)
-    prompts = data.held_out_prompts(context, text)
+    prompts = sources.held_out_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)
     config = context.config.stage.evaluate
     prompts = [
@@ -74,7 +74,7 @@ def _sample_all(
 ) -> dict[str, PolicySamples]:
     """Every policy's answers, the SFT model's first. One model is in memory at a time: the SFT
     model comes last, when it can measure all others."""
-    answers = Answers(context, reporter)
+    answers = CompletionSampler(context, reporter)
     others: dict[str, PolicySamples] = {}
     for name, path in _others(context).items():
         load = partial(load_policy, context, path)
@@ -124,7 +124,7 @@ def _own_format(context: Context, text: TextFormat, path: str) -> TextFormat:
 
 def _answer(
     context: Context,
-    answers: Answers,
+    answers: CompletionSampler,
     text: TextFormat,
     name: str,
     load: Callable[[], LanguageModel],
@@ -149,7 +149,7 @@ def _with_kl(
         [ids for drawn in policies for ids in drawn.prompt_ids],
         [response.ids for response in responses],
         context.build("sampler").temperature,
-        BatchSize("reference log-probabilities", context.config.stage.rl.micro_batch_size),
+        AdaptiveBatchSize("reference log-probabilities", context.config.stage.rl.micro_batch_size),
     )
     kl = iter(
         sum(response.logprobs) - float(row.sum())

@@ -12,15 +12,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from rlhfkit.answers import PROMPTS_AT_ONCE
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
-from rlhfkit.judging import judgements_of
+from rlhfkit.data.artifacts import stored_completions
+from rlhfkit.plugin_calls import judgements_of
 from rlhfkit.protocols import Labeler
 from rlhfkit.reporting import Reporter
-from rlhfkit.run_dir import write_json, write_jsonl
-from rlhfkit.state_file import load_state, save_state
-from rlhfkit.stored import stored_completions
+from rlhfkit.stages.completions import PROMPTS_AT_ONCE
+from rlhfkit.storage.run_dir import write_json, write_jsonl
+from rlhfkit.storage.state_file import load_state, save_state
 from rlhfkit.types import Completions, Judgement, Ranking
 
 RANKINGS_FILE = "rankings.jsonl"
@@ -58,7 +58,7 @@ def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float
 
 
 def _judge(context: Context, labeler: Labeler, rows: list[Completions]) -> list[list[Judgement]]:
-    """Of every prompt, by every labeler; a stage that was stopped goes on where it was."""
+    """Judgements of every prompt by every labeler; a stopped stage resumes where it was."""
     found = context.checkpoints.load(of_any_number=True)
     judgements: list[list[Judgement]] = []
     if found is not None:
@@ -71,7 +71,7 @@ def _judge(context: Context, labeler: Labeler, rows: list[Completions]) -> list[
             judgements += judgements_of(labeler, prompts, texts)
             bar.advance(len(part))
             parts = -(-len(judgements) // PROMPTS_AT_ONCE)
-            context.checkpoints.reached(parts, partial(_save, judgements))
+            context.checkpoints.save_if_due(parts, partial(_save, judgements))
     return judgements
 
 

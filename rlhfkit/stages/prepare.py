@@ -11,15 +11,16 @@ from typing import Any
 
 from rich.table import Table
 
-from rlhfkit import data, preparation
 from rlhfkit.console import console
 from rlhfkit.context import Context
+from rlhfkit.data import sources
+from rlhfkit.data.prepared import COUNTS_FILE, TEST, TRAIN, VALIDATION, path
+from rlhfkit.data.split_keys import user_of
+from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
-from rlhfkit.held_out import user_of
-from rlhfkit.preparation import Row, Rows
-from rlhfkit.prepared import COUNTS_FILE, TEST, TRAIN, VALIDATION, path
-from rlhfkit.run_dir import write_json, write_jsonl
-from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.stages import prepare_steps
+from rlhfkit.stages.prepare_steps import Row, Rows
+from rlhfkit.storage.run_dir import write_json, write_jsonl
 from rlhfkit.types import Split
 
 KINDS: tuple[Split, ...] = ("demonstrations", "prompts", "rankings", "eval_prompts")
@@ -48,7 +49,7 @@ class Counts:
 def run(context: Context) -> None:
     """Prepare and write the rows; every step is off unless its option is set."""
     if pii := context.config.stage.prepare.pii:
-        preparation.pii_finder(pii)  # a wrong kind is told before the rows are read
+        prepare_steps.pii_finder(pii)  # a wrong kind is told before the rows are read
     counts = Counts()
     rows = counts.after("read", _read(context))
     rows = _filter(context, rows, counts)
@@ -70,7 +71,7 @@ def _read(context: Context) -> ByKind:
     """The data sources' rows; with a test part of its own a run without prompts has those of its
     demonstrations. Raises `UserError` for an option that the rows give nothing to do."""
     config = context.config.stage.prepare
-    rows: ByKind = {kind: data.rows_of(context, kind) for kind in KINDS}
+    rows: ByKind = {kind: sources.rows_of(context, kind) for kind in KINDS}
     everything = [row for items in rows.values() for row in items]
     if config.test_fraction and rows["eval_prompts"]:
         raise UserError(
@@ -79,7 +80,7 @@ def _read(context: Context) -> ByKind:
         )
     if config.max_per_user and all(user_of(row) is None for row in everything):
         raise UserError(f"stage.prepare.max_per_user={config.max_per_user}: no row has a 'user'")
-    if config.few_shot and not any(map(preparation.is_few_shot, rows["demonstrations"])):
+    if config.few_shot and not any(map(prepare_steps.is_few_shot, rows["demonstrations"])):
         raise UserError(
             f"stage.prepare.few_shot={config.few_shot}: no demonstration has an 'instruction'"
         )
@@ -109,11 +110,11 @@ def _filter(context: Context, rows: ByKind, counts: Counts) -> ByKind:
         counts.after("length limits", rows)
     if config.dedup_prefix:
         length = config.dedup_prefix
-        rows = {kind: preparation.deduplicated(items, length) for kind, items in rows.items()}
+        rows = {kind: prepare_steps.deduplicated(items, length) for kind, items in rows.items()}
         counts.after("shared prefix", rows)
     if config.max_per_user:
         limit = config.max_per_user
-        rows = {kind: preparation.capped(items, limit) for kind, items in rows.items()}
+        rows = {kind: prepare_steps.capped(items, limit) for kind, items in rows.items()}
         counts.after("cap per user", rows)
     return rows
 
@@ -125,7 +126,7 @@ def _within_limits(context: Context, text: TextFormat, row: Row) -> bool:
         return False
     limit = config.max_completion_length
     return limit is None or all(
-        len(text.completion_ids(item)) <= limit for item in preparation.completions_of(row)
+        len(text.completion_ids(item)) <= limit for item in prepare_steps.completions_of(row)
     )
 
 
@@ -133,7 +134,7 @@ def _split(context: Context, rows: ByKind, counts: Counts) -> dict[str, ByKind]:
     """Training, validation and test rows; `eval_prompts` are the test part's prompts."""
     config = context.config.stage.prepare
     given = rows.pop("eval_prompts")
-    parts = preparation.split_by_user(rows, config.validation_fraction, config.test_fraction)
+    parts = prepare_steps.split_by_user(rows, config.validation_fraction, config.test_fraction)
     if config.validation_fraction or config.test_fraction:
         if all(user_of(row) is None for items in rows.values() for row in items):
             console.print("  [yellow]rows have no 'user': split by prompt[/yellow]")
@@ -149,13 +150,13 @@ def _filter_training(context: Context, rows: ByKind, counts: Counts) -> ByKind:
     """Personal data, and the mix of labelers and customers."""
     config = context.config.stage.prepare
     if config.pii:
-        rows = {kind: preparation.without_pii(items, config.pii) for kind, items in rows.items()}
+        rows = {kind: prepare_steps.without_pii(items, config.pii) for kind, items in rows.items()}
         counts.after("train: personal data", rows)
     shares = _labeler_shares(context)
     if shares:
         for kind, share in shares.items():
             mix = {"labeler": share, "customer": 1 - share}
-            rows[kind] = preparation.mixed(rows[kind], mix, context.config.seed)
+            rows[kind] = prepare_steps.mixed(rows[kind], mix, context.config.seed)
         counts.after("train: labelers and customers mixed", rows)
     return rows
 
@@ -176,8 +177,8 @@ def _add_examples(context: Context, parts: dict[str, ByKind], counts: Counts) ->
 
     count = context.config.stage.prepare.few_shot
     for rows in parts.values():
-        rows["demonstrations"] = preparation.with_examples(rows["demonstrations"], count, fits)
-    few_shot = filter(preparation.is_few_shot, parts[TRAIN]["demonstrations"])
+        rows["demonstrations"] = prepare_steps.with_examples(rows["demonstrations"], count, fits)
+    few_shot = filter(prepare_steps.is_few_shot, parts[TRAIN]["demonstrations"])
     counts.after("train: of these few-shot", {"demonstrations": list(few_shot)})
 
 

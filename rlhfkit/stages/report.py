@@ -10,11 +10,11 @@ from typing import Any
 from rlhfkit import figures
 from rlhfkit.console import console
 from rlhfkit.context import Context
+from rlhfkit.data.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
 from rlhfkit.figures import gold_curves, headline
-from rlhfkit.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
 from rlhfkit.reporting import Metrics, read_metrics, shown
-from rlhfkit.run_dir import as_written, read_json, read_jsonl
 from rlhfkit.stages.evaluate import metrics_table
+from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
 from rlhfkit.types import SPLITS, Metric
 
 

@@ -21,20 +21,21 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import TrainingArguments
 
-from rlhfkit import data, processes
 from rlhfkit.context import Context
+from rlhfkit.data import sources
+from rlhfkit.data.artifacts import stored_rankings
+from rlhfkit.data.text_format import TextFormat, load_text_format, plain_text
+from rlhfkit.distributed import processes
+from rlhfkit.distributed.fsdp import as_forward_pass, unsharded
 from rlhfkit.errors import UserError
+from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.scalar_model import ScalarModel
-from rlhfkit.out_of_memory import BatchSize
+from rlhfkit.online.rollout import by_micro_batch
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
-from rlhfkit.rollout import by_micro_batch
-from rlhfkit.run_dir import write_json
-from rlhfkit.sharding import computed, whole
 from rlhfkit.stages.label import RANKINGS_FILE
-from rlhfkit.stored import stored_rankings
-from rlhfkit.text import TextFormat, load_text_format, plain_text
-from rlhfkit.trainer_state import Resumable
-from rlhfkit.training import InParts, train, training_arguments
+from rlhfkit.storage.run_dir import write_json
+from rlhfkit.trainers.resumable import Resumable
+from rlhfkit.trainers.trainer import ShardedStepMixin, train, training_arguments
 from rlhfkit.types import Ranking
 
 RESULT_FILE = "result.json"
@@ -74,7 +75,7 @@ def run(context: Context) -> None:
     )
     train(context, trainer)
     rows, size = _elements(context, text, held_out), config.per_device_train_batch_size
-    with whole(trainer.model):
+    with unsharded(trainer.model):
         result = {
             **accuracy(model, rows, size),
             "shift": _normalise(context, text, model),
@@ -83,7 +84,7 @@ def run(context: Context) -> None:
         model.save(context.stage_dir / "model")
 
 
-class RankingTrainer(InParts, Resumable):
+class RankingTrainer(ShardedStepMixin, Resumable):
     """transformers' Trainer with the K-wise loss; TRL's RewardTrainer knows pairs only."""
 
     stage = "reward_model"
@@ -106,7 +107,9 @@ class RankingTrainer(InParts, Resumable):
         """Mean over the prompts of the batch of the mean over each prompt's pairs."""
         own = self.accelerator.unwrap_model(model)
         elements = inputs["elements"]
-        return computed(own, lambda: ranking_loss(self.scalar_model, elements, num_items_in_batch))
+        return as_forward_pass(
+            own, lambda: ranking_loss(self.scalar_model, elements, num_items_in_batch)
+        )
 
 
 def ranking_loss(
@@ -144,8 +147,8 @@ def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[
         return {"validation_accuracy": None, "validation_pairs": 0, "validation_prompts": 0}
     elements = _collate(list(rows))["elements"]
     correct = pairs = 0
-    size = BatchSize("validation", batch_size)
-    for part, scores in size.map(processes.share(elements), partial(score_elements, model)):
+    size = AdaptiveBatchSize("validation", batch_size)
+    for part, scores in size.map(processes.local_shard(elements), partial(score_elements, model)):
         for counted in chain.from_iterable(map(_by_ranking, scores, part)):
             correct += int(counted.correct)
             pairs += int(counted.pairs)
@@ -162,7 +165,7 @@ def _read(context: Context) -> list[Ranking]:
     rankings = stored_rankings(context.output_of("label", RANKINGS_FILE))
     useful = [ranking for ranking in rankings if len(set(ranking.ranks)) > 1]
     drops = Counter({"all completions tied": len(rankings) - len(useful)})
-    data.report_drops(context, "rankings", +drops, len(rankings))
+    sources.report_drops(context, "rankings", +drops, len(rankings))
     if not useful:
         raise UserError("stage reward_model: every ranking ties all its completions")
     return useful
@@ -174,7 +177,7 @@ def _split(context: Context, rankings: list[Ranking]) -> tuple[list[Ranking], li
     prompts = sorted({plain_text(ranking.prompt) for ranking in rankings})
     random.Random(context.config.seed).shuffle(prompts)
     count = int(len(prompts) * context.config.stage.reward_model.validation_fraction)
-    held_out = data.validation_texts(context).intersection(prompts) or set(prompts[:count])
+    held_out = sources.validation_texts(context).intersection(prompts) or set(prompts[:count])
     inside = [ranking for ranking in rankings if plain_text(ranking.prompt) not in held_out]
     outside = [ranking for ranking in rankings if plain_text(ranking.prompt) in held_out]
     return inside, outside
@@ -195,7 +198,7 @@ def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Da
         row = rows.setdefault(repr((prompt, completions)), _row(prompt, completions))
         row["rankings"].append(ranking.ranks)
     drops = Counter({f"prompt longer than {limit} tokens": too_long})
-    data.report_drops(context, "rankings", +drops, len(rankings))
+    sources.report_drops(context, "rankings", +drops, len(rankings))
     return Dataset.from_list(list(rows.values())) if rows else None
 
 
@@ -222,14 +225,14 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, list[Element]]:
 def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> float:
     """Shift the bias so that demonstrations average 0 (section C.2); gives the shift."""
     config = context.config.stage.reward_model
-    rows = data.demonstrations(context)[: config.normalise_on] if config.normalise_on else []
+    rows = sources.demonstrations(context)[: config.normalise_on] if config.normalise_on else []
     if not rows:
         return 0.0
     scores = by_micro_batch(
         model.language_model,
         [text.prompt_ids(row.prompt) for row in rows],
         [text.completion_ids(row.completion) for row in rows],
-        BatchSize("normalisation", config.per_device_train_batch_size),
+        AdaptiveBatchSize("normalisation", config.per_device_train_batch_size),
         model.scores,
     )
     shift = -float(torch.stack(scores).mean())

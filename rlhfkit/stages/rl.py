@@ -1,6 +1,6 @@
 """Stage rl: the chosen policy optimizer improves the SFT model.
 
-Writes: model/ with the policy, metrics.jsonl. The loop of the online ones is `rlhfkit.online`.
+Writes: model/ with the policy, metrics.jsonl. The loop of the online ones is `rlhfkit.online.loop`.
 """
 
 from rlhfkit.context import Context

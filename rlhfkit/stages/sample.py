@@ -11,13 +11,13 @@ import random
 from functools import partial
 from typing import Any
 
-from rlhfkit import data
-from rlhfkit.answers import Answers
 from rlhfkit.context import Context
+from rlhfkit.data import sources
+from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.reporting import Reporter
-from rlhfkit.run_dir import write_jsonl
-from rlhfkit.text import TextFormat, load_text_format
+from rlhfkit.stages.completions import CompletionSampler
+from rlhfkit.storage.run_dir import write_jsonl
 from rlhfkit.types import Messages, Response
 
 COMPLETIONS_FILE = "completions.jsonl"
@@ -27,13 +27,13 @@ def run(context: Context) -> None:
     """Sample and write completions."""
     config = context.config.stage.sample
     text = load_text_format(context)
-    prompts = data.training_prompts(context, text) + data.validation_prompts(context, text)
+    prompts = sources.training_prompts(context, text) + sources.validation_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)
     prompts = prompts[: config.num_prompts]
     rows = [_empty_row(prompt) for prompt in prompts]
     prompt_ids = [text.prompt_ids(prompt) for prompt in prompts]
     with Reporter(context) as reporter:
-        answers = Answers(context, reporter)
+        answers = CompletionSampler(context, reporter)
         for name, count in _shares(config.models, config.num_completions).items():
             asked = [ids for ids in prompt_ids for _ in range(count)]
             drawn = answers.of(name, partial(load_policy, context, name), asked, text.eos_token_id)

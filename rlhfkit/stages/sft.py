@@ -17,18 +17,18 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
-from rlhfkit import data
-from rlhfkit.best_epoch import best_epoch
+from rlhfkit.config.stages import SftConfig
 from rlhfkit.context import Context
+from rlhfkit.data import sources
+from rlhfkit.data.row_parsing import Unusable
+from rlhfkit.data.text_format import TextFormat, load_text_format
+from rlhfkit.distributed.fsdp import as_forward_pass
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.shared_prompt import right_padded_mask
-from rlhfkit.rows import Unusable
-from rlhfkit.sharding import computed
-from rlhfkit.stage_configs import SftConfig
-from rlhfkit.text import TextFormat, load_text_format
-from rlhfkit.trainer_state import Resumable
-from rlhfkit.training import InParts, train, training_arguments
+from rlhfkit.stages.best_epoch import best_epoch
+from rlhfkit.trainers.resumable import Resumable
+from rlhfkit.trainers.trainer import ShardedStepMixin, train, training_arguments
 from rlhfkit.types import Demonstration, Messages
 
 Tokens = dict[str, list[int]]
@@ -84,7 +84,7 @@ def train_sft(context: Context, config: SftConfig) -> None:
         model.save(context.stage_dir / "model")
 
 
-class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
+class CompletionTrainer(ShardedStepMixin, Resumable, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer with this project's chunked log-probabilities; the loss is the same."""
 
     stage = "sft"
@@ -106,7 +106,7 @@ class CompletionTrainer(InParts, Resumable, SFTTrainer):  # type: ignore[misc]
         num_items_in_batch: Tensor | None = None,
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens."""
-        loss = computed(
+        loss = as_forward_pass(
             self.accelerator.unwrap_model(model),
             lambda: completion_loss(self.language_model, inputs, num_items_in_batch),
         )
@@ -157,14 +157,14 @@ def completion_loss(
 
 def _split(context: Context, config: SftConfig, text: TextFormat) -> tuple[list[_Row], list[_Row]]:
     """Demonstrations to train and to validate on: as the stage prepare split them, or at random."""
-    demonstrations = data.demonstrations(context)
+    demonstrations = sources.demonstrations(context)
     if not demonstrations:
         raise UserError(
             f"stage {context.stage} needs demonstrations: give data.<source>.demonstrations"
         )
     rows = _render(context, config, text, demonstrations)
     random.Random(context.config.seed).shuffle(rows)
-    prepared = data.validation_demonstrations(context)
+    prepared = sources.validation_demonstrations(context)
     if prepared:
         return rows, _render(context, config, text, prepared)
     held_out = int(len(rows) * config.validation_fraction)
@@ -182,7 +182,7 @@ def _render(
             kept.append(_Row(demonstration.prompt, tokens))
         except Unusable as error:
             drops[str(error)] += 1
-    data.report_drops(context, "demonstrations", drops, len(demonstrations))
+    sources.report_drops(context, "demonstrations", drops, len(demonstrations))
     if not kept:
         raise UserError(
             f"stage {context.stage}: every demonstration is too long; raise model.max_prompt_length"
@@ -213,7 +213,7 @@ def _pretraining(
     wanted = round(demonstrations * share / (1 - share))
     if wanted == 0:
         return []
-    texts = data.pretraining_texts(context)
+    texts = sources.pretraining_texts(context)
     chosen = random.Random(context.config.seed).choices(texts, k=wanted)
     rows = [text.text_ids(item)[: config.pretraining_length] for item in chosen]
     return [{"input_ids": row, "completion_mask": [1] * len(row)} for row in rows]

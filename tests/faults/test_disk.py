@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from rlhfkit import hookimpl
-from rlhfkit.command_errors import one_line
-from rlhfkit.runner import Runner, StageFailed
+from rlhfkit.commands.error_lines import one_line
+from rlhfkit.runner.runner import Runner, StageFailed
 
 STAGES = "stages=[sft,sample]"
 

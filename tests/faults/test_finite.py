@@ -8,8 +8,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import LlamaForCausalLM
 
 from rlhfkit.errors import Stopped
-from rlhfkit.finite import NotFinite
 from rlhfkit.stages.sft import CompletionTrainer
+from rlhfkit.trainers.nonfinite import NonFiniteError
 from rlhfkit_plugins.rewards.length import LengthReward
 from tests import tiny
 
@@ -28,7 +28,7 @@ def updates():
 @pytest.fixture
 def stops(run_tiny):
     def run(*overrides):
-        with pytest.raises(NotFinite) as stopped:
+        with pytest.raises(NonFiniteError) as stopped:
             run_tiny(*overrides)
         assert isinstance(stopped.value, Stopped)
         assert "\n" not in str(stopped.value)

@@ -6,14 +6,14 @@ import sys
 import pytest
 import torch
 
+from rlhfkit.config.stages import RlConfig
 from rlhfkit.errors import Stopped
-from rlhfkit.scoring import Scorer
-from rlhfkit.stage_configs import RlConfig
+from rlhfkit.online.scoring import Scorer
 from rlhfkit.types import Response
 
 RAISING = """
 import sys
-from rlhfkit.cli import main
+from rlhfkit.commands.main import main
 from rlhfkit_plugins.rewards.length import LengthReward
 def broken(self, prompts, completions, **columns):
     return [1 / 0 for _ in completions]

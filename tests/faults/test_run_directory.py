@@ -10,14 +10,14 @@ import pytest
 
 from rlhfkit import hookimpl
 from rlhfkit.errors import UserError
-from rlhfkit.run_lock import run_lock
-from rlhfkit.runner import Runner
-from tests.test_cli import rlhfkit
+from rlhfkit.runner.run_lock import run_lock
+from rlhfkit.runner.runner import Runner
+from tests.commands.test_main import rlhfkit
 
 HOLDING = """
 import sys, time
 from pathlib import Path
-from rlhfkit.run_lock import run_lock
+from rlhfkit.runner.run_lock import run_lock
 with run_lock(Path(sys.argv[1])):
     print("holding", flush=True)
     time.sleep(60)

@@ -14,12 +14,12 @@ from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from rlhfkit.config_guard import GuardedConfigLoader, guard_configs
+from rlhfkit.commands.untrusted_config import GuardedConfigLoader, guard_configs
 from rlhfkit.errors import UserError
 from rlhfkit.models.loading import load_causal_lm, load_tokenizer
 from rlhfkit.stages.sample import load_policy
 from tests import tiny
-from tests.test_cli import rlhfkit
+from tests.commands.test_main import rlhfkit
 
 ROOT = Path(__file__).parents[2]
 CODE = """

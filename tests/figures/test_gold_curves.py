@@ -6,8 +6,8 @@ import pytest
 
 from rlhfkit import figures
 from rlhfkit.figures import gold_curves
-from rlhfkit.overoptimization import best_of_n_kl, best_of_n_reward, rl_reward
-from rlhfkit.run_dir import write_json, write_jsonl
+from rlhfkit.figures.overoptimization import best_of_n_kl, best_of_n_reward, rl_reward
+from rlhfkit.storage.run_dir import write_json, write_jsonl
 
 KL = [-0.01, 0.3, 0.9, 2.0, 4.0, 7.0]
 START, ALPHA, BETA = 0.5, 2.0, 1.5

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from rlhfkit.component import GROUPS
 from rlhfkit.context import Context
-from rlhfkit.run_dir import RunDir
+from rlhfkit.storage.run_dir import RunDir
 from tests.tiny_run import SETTINGS
 
 DATA = next(group for group in GROUPS if group.name == "data")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from rlhfkit.data.split_keys import prompt_key
 from rlhfkit.errors import UserError
-from rlhfkit.held_out import prompt_key
 from rlhfkit.types import Demonstration, Ranking
 
 

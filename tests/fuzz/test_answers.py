@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from rlhfkit.judging import judgements_of
-from rlhfkit.scoring import Scorer
-from rlhfkit.stage_configs import RlConfig
+from rlhfkit.config.stages import RlConfig
+from rlhfkit.online.scoring import Scorer
+from rlhfkit.plugin_calls import judgements_of
 from rlhfkit.types import Judgement, Response
 from rlhfkit_plugins.labelers import RewardModelLabelerConfig
-from rlhfkit_plugins.labelers.gold import RewardModelLabeler
+from rlhfkit_plugins.labelers.reward_model import RewardModelLabeler
 from tests.fuzz.broken_answers import LABELERS, REWARDS
 from tests.fuzz.outcome import refused
 
@@ -48,7 +48,7 @@ def test_a_labeler(case):
 def test_a_gold_reward_model_without_numbers(context, monkeypatch, number):
     """It would be ranked wherever it happens to stand."""
     monkeypatch.setattr(
-        "rlhfkit_plugins.labelers.gold.load_reward",
+        "rlhfkit_plugins.labelers.reward_model.load_reward",
         lambda *_: lambda prompts, completions: [number] + [0.0] * (len(completions) - 1),
     )
     labeler = RewardModelLabeler(RewardModelLabelerConfig(path="gold"), context())

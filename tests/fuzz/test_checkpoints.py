@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from rlhfkit.checkpoints import Checkpoints
-from rlhfkit.config import CheckpointConfig
-from rlhfkit.state_file import load_state, save_state
+from rlhfkit.config.run import CheckpointConfig
+from rlhfkit.storage.checkpoints import Checkpoints
+from rlhfkit.storage.state_file import load_state, save_state
 from tests.fuzz.broken_checkpoints import CASES
 
 
@@ -20,7 +20,7 @@ def stage(tmp_path):
             (folder / "model").mkdir()
             (folder / "model" / "adapter.bin").write_bytes(bytes(range(64)))
 
-        checkpoints.reached(step, write)
+        checkpoints.save_if_due(step, write)
     return tmp_path
 
 
@@ -55,5 +55,5 @@ def test_foreign_files_are_let_be(stage):
     (stage / "checkpoints" / "step_000002" / "digests.json").unlink()
     assert load(stage) == 1
     checkpoints = Checkpoints(stage, CheckpointConfig(save_steps=1, save_total_limit=1))
-    checkpoints.reached(3, lambda folder: save_state(folder / "state.safetensors", {"step": 3}))
+    checkpoints.save_if_due(3, lambda folder: save_state(folder / "state.safetensors", {"step": 3}))
     assert load(stage) == 3

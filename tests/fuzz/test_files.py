@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rlhfkit import data
+from rlhfkit.data import sources
 from rlhfkit.errors import UserError
 from tests.fuzz.broken_files import CASES, GOOD
 from tests.fuzz.outcome import well_formed
@@ -17,7 +17,7 @@ def read(context, tmp_path, capsys):
     def of(name, content):
         path = tmp_path / name
         path.write_bytes(content)
-        kept = data.rows_of(context({"files": {"prompts": str(path)}}), "prompts")
+        kept = sources.rows_of(context({"files": {"prompts": str(path)}}), "prompts")
         said = " ".join(capsys.readouterr().out.split())
         drops = re.search(r"prompts: dropped (.*) of \d+", said)
         counts = re.findall(r"(\d+) \(", drops[1]) if drops else []

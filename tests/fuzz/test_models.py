@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from rlhfkit.text import load_text_format
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit_plugins.rewards.classifier import load_classifier
 from tests import tiny
 from tests.fuzz.broken_models import ADAPTERS, CLASSIFIERS, CONFIGS, HEADS, STORED, TOKENIZERS
@@ -18,7 +18,7 @@ PROMPT = [{"role": "user", "content": "what is red"}]
 def good(tmp_path_factory, composed, plugins, tiny_files):
     """Directories of a classifier and of a reward model that is an adapter of the tiny model."""
     from rlhfkit.context import Context
-    from rlhfkit.run_dir import RunDir
+    from rlhfkit.storage.run_dir import RunDir
 
     root = tmp_path_factory.mktemp("good")
     tiny.classifier(root / "classifier")

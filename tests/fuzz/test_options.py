@@ -7,9 +7,9 @@ import sys
 import pytest
 from hydra import compose, initialize_config_module
 
-from rlhfkit.cli import main
-from rlhfkit.command_errors import composing, one_line
-from rlhfkit.runner import Runner
+from rlhfkit.commands.error_lines import composing, one_line
+from rlhfkit.commands.main import main
+from rlhfkit.runner.runner import Runner
 from tests.fuzz.broken_options import OVERRIDES, RECIPES
 
 NAMED = ("run_name=x", "stages=[report]")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhfkit.models.batch import make_batch
-from rlhfkit.out_of_memory import how_many_fit
+from rlhfkit.models.batch_size import how_many_fit
+from rlhfkit.online.rollout import by_length
 from rlhfkit.rl import losses, masking
-from rlhfkit.rollout import by_length
 
 IDS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 PAIRS = st.lists(st.tuples(st.sampled_from([[1], [2, 3], [2, 3, 4]]) | IDS, IDS), min_size=1,

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rlhfkit import data
+from rlhfkit.data import sources
+from rlhfkit.data.leakage import refuse_leaks
+from rlhfkit.data.row_parsing import CONVERT, Unusable
+from rlhfkit.data.text_format import TextFormat
 from rlhfkit.errors import UserError
-from rlhfkit.leaks import refuse_leaks
-from rlhfkit.preparation import PARTS, split_by_user
-from rlhfkit.rows import CONVERT, Unusable
-from rlhfkit.text import TextFormat
+from rlhfkit.stages.prepare_steps import PARTS, split_by_user
 from rlhfkit.types import SPLITS
 from tests.fuzz.json_values import ROWS
 from tests.fuzz.outcome import well_formed
-from tests.preparation.rows import ROWS as PREPARED
+from tests.stages.prepare_rows import ROWS as PREPARED
 
 ONE_FOLDER = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -84,9 +84,9 @@ def test_nobody_trains_on_what_is_held_out(context, tmp_path, prompts, demonstra
     sources = by_file(tmp_path, prompts=prompts, demonstrations=demonstrations)
     made = context(sources, eval_fraction=share)
     try:
-        held_out = data.held_out_prompts(made, TEXT)
-        training = data.training_prompts(made, TEXT)
-        shown = [item.prompt for item in data.demonstrations(made)]
+        held_out = sources.held_out_prompts(made, TEXT)
+        training = sources.training_prompts(made, TEXT)
+        shown = [item.prompt for item in sources.demonstrations(made)]
     except UserError:  # nothing is left of one side
         return
     texts = {" ".join(prompt[-1]["content"].split()) for prompt in held_out}
@@ -105,7 +105,7 @@ def test_nobody_trains_on_what_is_held_out(context, tmp_path, prompts, demonstra
 def test_a_leak_is_refused_exactly_where_there_is_one(context, tmp_path, training, held_out):
     made = context(by_file(tmp_path, prompts=training, eval_prompts=held_out))
     try:
-        mine, theirs = (keys(data.rows_of(made, s)) for s in ("prompts", "eval_prompts"))
+        mine, theirs = (keys(sources.rows_of(made, s)) for s in ("prompts", "eval_prompts"))
     except UserError:  # no usable row
         return
     told = ""

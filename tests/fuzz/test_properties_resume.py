@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlhfkit.errors import UserError
-from rlhfkit.reuse import Lenders, take_over
-from rlhfkit.run_dir import RunDir, StageRecord
-from rlhfkit.state_file import load_state, save_state
+from rlhfkit.runner.reuse import Lenders, take_over
+from rlhfkit.storage.run_dir import RunDir, StageRecord
+from rlhfkit.storage.state_file import load_state, save_state
 from tests.fuzz.json_values import JSON
 
 FINITE = (

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from rlhfkit import data
+from rlhfkit.data import sources
 from tests.fuzz.broken_rows import CASES, GOOD, SPLIT, Rows
 from tests.fuzz.outcome import refused, well_formed
 
@@ -19,7 +19,7 @@ def read(context, tmp_path):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         path.write_bytes(gzip.compress(lines.encode(), 1))
         source = context({"files": {case.split: str(path)}})
-        return [item for _, item in data._read(source, case.split)]
+        return [item for _, item in sources._read(source, case.split)]
 
     return of
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from rlhfkit.export import export
+from rlhfkit.commands.export import export
 from rlhfkit.reporting import read_metrics
-from rlhfkit.run_dir import RunDir, StageRecord
 from rlhfkit.stages import label, report, reward_model
+from rlhfkit.storage.run_dir import RunDir, StageRecord
 from rlhfkit_plugins.optimizers.dpo import DPO
 from tests.fuzz.broken_runs import (
     ALTERED,
@@ -46,7 +46,7 @@ def test_what_is_damaged_was_whole(run_dir):
 @pytest.mark.parametrize("content", RECORDS.values(), ids=RECORDS)
 def test_a_lender(run_dir, context, tmp_path, content):
     """Its damage is nobody else's affair: the stage is run here."""
-    from rlhfkit.reuse import Lenders
+    from rlhfkit.runner.reuse import Lenders
 
     wanted = StageRecord("sft", {"seed": 0}, {})
     lenders = Lenders(str(tmp_path), RunDir(tmp_path / "borrower"))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rlhfkit import data
+from rlhfkit.data import sources
 from tests.fuzz.broken_dialogues import CASES, GOOD, OTHER
 from tests.fuzz.broken_folders import FOLDERS, PLACES
 from tests.fuzz.outcome import refused, well_formed
@@ -18,7 +18,7 @@ def dialogues(context, tmp_path):
         path = tmp_path / "pairs.jsonl"
         rows = [{"chosen": text, "rejected": OTHER} for text in chosen]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return data.rankings(context({"hh_rlhf": {"path": str(path)}}))
+        return sources.rankings(context({"hh_rlhf": {"path": str(path)}}))
 
     return read
 
@@ -46,7 +46,7 @@ def test_a_folder(context, tmp_path, case):
     option = case.option.format(folder=folder)
     source = context({"hub": {"prompts": option}})
     named = "data hub" if "column" in case.says else option.split(":")[0]
-    refused(data.rows_of, source, "prompts", says=case.says, names=named)
+    refused(sources.rows_of, source, "prompts", says=case.says, names=named)
 
 
 @pytest.mark.parametrize("case", PLACES, ids=lambda case: case.id)

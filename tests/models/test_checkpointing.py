@@ -7,11 +7,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from rlhfkit.errors import UserError
 from rlhfkit.models import checkpointing
 from rlhfkit.models.checkpointing import checkpoint_layers
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.storage.run_dir import read_jsonl
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
-from tests.loaders.conftest import perturb, trained
-from tests.loaders.test_roles import BATCH, LOADERS
+from tests.plugins.loaders.conftest import perturb, trained
+from tests.plugins.loaders.test_roles import BATCH, LOADERS
 
 __all__ = ["trained"]
 

@@ -3,9 +3,9 @@
 import torch
 from transformers import LlamaForCausalLM
 
-from rlhfkit.run_dir import read_jsonl
-from tests.loaders.conftest import trained
-from tests.loaders.test_roles import BATCH
+from rlhfkit.storage.run_dir import read_jsonl
+from tests.plugins.loaders.conftest import trained
+from tests.plugins.loaders.test_roles import BATCH
 
 __all__ = ["trained"]
 

@@ -8,11 +8,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from rlhfkit.models.batch import make_batch
+from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.models.shared_prompt import worth_sharing
-from rlhfkit.out_of_memory import BatchSize
-from rlhfkit.rollout import by_length, lower_rows, teacher_forced_logprobs
+from rlhfkit.online.rollout import by_length, lower_rows, teacher_forced_logprobs
 from rlhfkit.stages.reward_model import Element, ranking_loss
 from tests import architectures
 from tests.memory import limit_rows
@@ -177,10 +177,12 @@ def test_passes_without_gradients_share_too(size):
     def found(share):
         model.share_prompts = share
         seen.clear()
-        logprobs = teacher_forced_logprobs(model, prompts, responses, 0.7, BatchSize("", size))
-        lower = lower_rows(model, prompts, responses, 1, BatchSize("", size))
+        logprobs = teacher_forced_logprobs(
+            model, prompts, responses, 0.7, AdaptiveBatchSize("", size)
+        )
+        lower = lower_rows(model, prompts, responses, 1, AdaptiveBatchSize("", size))
         onwards = teacher_forced_logprobs(
-            model, prompts, responses, 0.7, BatchSize("", size), lower
+            model, prompts, responses, 0.7, AdaptiveBatchSize("", size), lower
         )
         return logprobs, lower.rows, onwards, sum(seen)
 

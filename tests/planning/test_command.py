@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.test_cli import rlhfkit
+from tests.commands.test_main import rlhfkit
 
 
 @pytest.fixture

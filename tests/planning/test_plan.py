@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from transformers import LlamaConfig
 
-from rlhfkit.context import Planned
+from rlhfkit.context import DryRun
 from rlhfkit.planning import plan as planning
 from rlhfkit.planning.depth import Depth
 from rlhfkit.planning.meter import MemoryMeter, Rates
@@ -46,7 +46,7 @@ def context(make_context, tmp_path):
         overrides = overrides if "optimizer=dpo" in overrides else (*PTX, *overrides)
         model_config(layers).save_pretrained(tmp_path / "model")
         made = make_context(f"model.path={tmp_path / 'model'}", *SIZES, *overrides)
-        return replace(made, planned=Planned(kind))
+        return replace(made, dry_run=DryRun(kind))
 
     return make
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from rlhfkit import data
+from rlhfkit.data import sources
 from rlhfkit.figures.paper_curves import PAPER
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "recipe"
@@ -48,7 +48,7 @@ def test_the_rest_is_the_quickstart(make_raw, recipe, changed):
 
 def test_the_quickstart_has_texts_to_hold_out(make_context):
     context = make_context("recipe=ablate_ptx")
-    assert len(data.held_out_texts(context)) == 24
+    assert len(sources.held_out_texts(context)) == 24
 
 
 def test_stages_shows_every_point_and_leaves_no_trace(tmp_path):

@@ -5,11 +5,11 @@ import json
 import pytest
 from transformers import BloomConfig
 
-from rlhfkit.context import Planned
+from rlhfkit.context import DryRun
 from rlhfkit.planning.meter import Rates
 from rlhfkit.planning.plan import plan_run
-from rlhfkit.run_dir import read_jsonl
-from rlhfkit.runner import Runner
+from rlhfkit.runner.runner import Runner
+from rlhfkit.storage.run_dir import read_jsonl
 
 SMALL = (
     "model.chat=true", "model.max_prompt_length=24", "sampler.response_length=6",
@@ -111,7 +111,7 @@ def test_the_largest_is_planned(make_context, tmp_path):
     context = make_context(
         "recipe=instructgpt_175b", f"model.path={tmp_path / 'bloom'}", stage="plan"
     )
-    object.__setattr__(context, "planned", Planned("cuda"))
+    object.__setattr__(context, "planned", DryRun("cuda"))
     plan = plan_run(context, Rates(2e13, 2e11), ["rl_sft"])
     weights = 176e9 * 4
     assert plan["rl_sft"].parts["base"] == pytest.approx(weights, rel=0.01)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from rlhfkit.run_dir import METRICS_FILE, RECORD
+from rlhfkit.storage.run_dir import METRICS_FILE, RECORD
 
 _CLOCK = ("time/", "train_runtime", "train_s", "eval_runtime", "eval_s", "step_time")
 """How names of timings start, in metrics.jsonl."""

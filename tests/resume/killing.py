@@ -20,8 +20,9 @@ from pathlib import Path
 
 import psutil
 
-from rlhfkit import checkpoint_files, cli
-from rlhfkit.run_dir import RECORD, STARTED
+from rlhfkit.commands import main
+from rlhfkit.storage import checkpoint_files
+from rlhfkit.storage.run_dir import RECORD, STARTED
 from tests.resume.comparing import contents
 
 PLACES = ("aside", "digests", "renamed")
@@ -48,7 +49,7 @@ def start(arguments: Sequence[str], before: Callable[[], None] = lambda: None) -
         os.dup2(quiet, 1)
         before()
         try:
-            cli.main(list(arguments))
+            main.main(list(arguments))
         except SystemExit as ended:
             os._exit(int(ended.code or 0))
         os._exit(0)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.storage.run_dir import read_jsonl
 from tests.resume.comparing import contents
 
 ROOT = Path(__file__).parents[2]

@@ -5,11 +5,11 @@ import signal
 
 import pytest
 
-from rlhfkit.answers import Answers
-from rlhfkit.checkpoint_files import newest_checkpoint
-from rlhfkit.online import OnlineOptimizer
-from rlhfkit.sampling_drift import SamplingDrift
-from rlhfkit.stopping import Interrupted
+from rlhfkit.online.logprob_drift import SamplingDrift
+from rlhfkit.online.loop import OnlineOptimizer
+from rlhfkit.stages.completions import CompletionSampler
+from rlhfkit.storage.checkpoint_files import newest_checkpoint
+from rlhfkit.storage.stop_signals import Interrupted
 from tests.resume.comparing import contents
 
 BEFORE = ("stages=[sft,sample,label,reward_model]", "stage.sample.num_prompts=6")
@@ -95,7 +95,7 @@ def test_sampling_and_evaluation_go_on(run_tiny, never_stopped, stop_at, tmp_pat
     """In sample, 8 answers of a model to each of 12 prompts are 2 parts; in evaluate, 30 to each of
     6 are 3."""
     wanted = never_stopped(*ANSWERS)
-    stop_at(Answers, "_parts", turn, signal.SIGINT)
+    stop_at(CompletionSampler, "_parts", turn, signal.SIGINT)
     with pytest.raises(Interrupted):
         run_tiny(*ANSWERS)
     run_tiny(*ANSWERS)

@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from rlhfkit import cli
-from rlhfkit.sampling_drift import SamplingDrift
-from tests.processes.launching import launch
+from rlhfkit.commands import main
+from rlhfkit.online.logprob_drift import SamplingDrift
+from tests.distributed.launching import launch
 from tests.resume.comparing import contents
 
 SHORT = ("stages=[sample,rl]", "reward=[length]", "stage.sample.models=[base]")
@@ -21,7 +21,7 @@ def command(tiny_overrides, tmp_path, capsys):
         place = ["run_name=test", f"run_dir={tmp_path / 'run'}"]
         status = 0
         try:
-            cli.main([verb, *place, *tiny_overrides, *SHORT, *overrides])
+            main.main([verb, *place, *tiny_overrides, *SHORT, *overrides])
         except SystemExit as ended:
             status = ended.code
         said = capsys.readouterr()
@@ -66,7 +66,7 @@ def test_a_second_signal_ends_at_once(command, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("rlhfkit.online.set_rates", twice)
+    monkeypatch.setattr("rlhfkit.online.loop.set_rates", twice)
     code, said = command()
     assert code == 130
     assert "interrupted; go on with: rlhfkit run" in said

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from rlhfkit.command_errors import one_line
+from rlhfkit.commands.error_lines import one_line
 from rlhfkit.errors import UserError
-from rlhfkit.run_dir import write_jsonl
-from rlhfkit.runner import Runner
+from rlhfkit.runner.runner import Runner
+from rlhfkit.storage.run_dir import write_jsonl
 from tests import tiny
 
 

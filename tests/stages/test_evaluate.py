@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
-from rlhfkit.run_dir import read_jsonl
 from rlhfkit.stages import evaluate
-from rlhfkit.text import load_text_format
+from rlhfkit.storage.run_dir import read_jsonl
 
 
 def test_no_model_is_loaded_before_the_last_one_is_gone(run_tiny, monkeypatch):

@@ -6,12 +6,12 @@ from torch import nn
 from transformers import LlamaForCausalLM, TrainingArguments
 from trl import SFTConfig
 
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.stages.reward_model import RankingTrainer, _collate, _elements
 from rlhfkit.stages.sft import CompletionTrainer
-from rlhfkit.text import load_text_format
-from rlhfkit.training import training_arguments
+from rlhfkit.trainers.trainer import training_arguments
 from rlhfkit.types import Ranking
 from tests import tiny
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from rlhfkit import data
+from rlhfkit.data import sources
+from rlhfkit.data.text_format import load_text_format, plain_text
 from rlhfkit.errors import UserError
-from rlhfkit.runner import Runner
-from rlhfkit.text import load_text_format, plain_text
+from rlhfkit.runner.runner import Runner
 from tests.tiny_run import PROMPTS
 
 
@@ -78,12 +78,12 @@ def drawn(make_context, tiny_overrides, write, tiny_files):
 def test_what_eval_fraction_holds_out_is_no_demonstration_and_no_ranking(drawn, capsys):
     context = drawn([{"prompt": text} for text in PROMPTS])
     text = load_text_format(context)
-    held_out = texts(data.held_out_prompts(context, text))
+    held_out = texts(sources.held_out_prompts(context, text))
     rest = set(PROMPTS) - held_out
     assert held_out
-    assert texts(data.training_prompts(context, text)) == rest
-    assert texts(item.prompt for item in data.demonstrations(context)) == rest
-    assert texts(item.prompt for item in data.rankings(context)) == rest
+    assert texts(sources.training_prompts(context, text)) == rest
+    assert texts(item.prompt for item in sources.demonstrations(context)) == rest
+    assert texts(item.prompt for item in sources.rankings(context)) == rest
     said = " ".join(capsys.readouterr().out.split())
     count = f"dropped {len(held_out)} (prompt or user held out by eval_fraction) of 12"
     assert f"demonstrations: {count}" in said
@@ -94,8 +94,8 @@ def test_eval_fraction_holds_out_users_where_rows_have_them(drawn):
     rows = [{"prompt": f"{text} {word}", "user": text} for text in PROMPTS for word in ("I", "on")]
     context = drawn(rows)
     text = load_text_format(context)
-    held_out = texts(data.held_out_prompts(context, text))
-    training = texts(data.training_prompts(context, text))
+    held_out = texts(sources.held_out_prompts(context, text))
+    training = texts(sources.training_prompts(context, text))
     users = [{prompt.rsplit(" ", 1)[0] for prompt in side} for side in (held_out, training)]
     assert len(users[0]) + len(users[1]) == 12
     assert all(users)
@@ -105,4 +105,4 @@ def test_demonstrations_that_are_all_held_out_are_an_error(drawn):
     context = drawn([{"prompt": text, "user": "one"} for text in PROMPTS])
     context.config.eval_fraction = 0.9999
     with pytest.raises(UserError, match=r"eval_fraction=0\.9999: holds out all of demonstrations"):
-        data.demonstrations(context)
+        sources.demonstrations(context)

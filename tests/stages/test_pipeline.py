@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.storage.run_dir import read_jsonl
 
 
 @pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
@@ -80,16 +80,16 @@ def test_the_reward_model_learns_the_rankings(run_tiny, tiny_files):
 
 
 def test_demonstrations_average_zero_after_normalising(run_tiny, make_context, tiny_overrides):
-    from rlhfkit import data
+    from rlhfkit.data import sources
+    from rlhfkit.data.text_format import load_text_format
     from rlhfkit.models.batch import make_batch
-    from rlhfkit.text import load_text_format
 
     runner = run_tiny("stages=[sft,sample,label,reward_model]")
     context = make_context(*tiny_overrides)
     path = runner.run_dir.root / "reward_model" / "model"
     model = context.build("loader").scalar_model(str(path))
     text = load_text_format(context)
-    rows = data.demonstrations(context)
+    rows = sources.demonstrations(context)
     batch = make_batch(
         [text.prompt_ids(row.prompt) for row in rows],
         [text.completion_ids(row.completion) for row in rows],

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from rlhfkit import data
+from rlhfkit.data import sources
+from rlhfkit.data.prepared import PARTS
+from rlhfkit.data.split_keys import keys
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
-from rlhfkit.held_out import keys
-from rlhfkit.prepared import PARTS
-from rlhfkit.run_dir import read_jsonl, write_jsonl
-from rlhfkit.text import load_text_format
+from rlhfkit.storage.run_dir import read_jsonl, write_jsonl
 from tests.tiny_run import PROMPTS
 
 COLOURS = ("red", "green", "blue")
@@ -100,9 +100,11 @@ def test_later_stages_read_the_parts(run_tiny, user_files, make_context, tiny_ov
     rows = written(runner)
     context = make_context(*tiny_overrides, *overrides)
     text = load_text_format(context)
-    assert data.training_prompts(context, text) == [r["prompt"] for r in rows["train"]["prompts"]]
-    assert data.held_out_prompts(context, text) == [r["prompt"] for r in rows["test"]["prompts"]]
-    trained = [item.prompt for item in data.demonstrations(context)]
+    assert sources.training_prompts(context, text) == [
+        r["prompt"] for r in rows["train"]["prompts"]
+    ]
+    assert sources.held_out_prompts(context, text) == [r["prompt"] for r in rows["test"]["prompts"]]
+    trained = [item.prompt for item in sources.demonstrations(context)]
     assert trained == [row["prompt"] for row in rows["train"]["demonstrations"]]
     losses = read_jsonl(runner.run_dir.stage_dir("sft") / "metrics.jsonl")
     assert any("eval_loss" in row for row in losses)

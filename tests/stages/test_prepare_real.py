@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rlhfkit.held_out import prompt_key
-from rlhfkit.prepared import PARTS
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.data.prepared import PARTS
+from rlhfkit.data.split_keys import prompt_key
+from rlhfkit.storage.run_dir import read_jsonl
 
 FILES = {"demonstrations": "demos", "prompts": "prompts", "rankings": "rankings"}
 

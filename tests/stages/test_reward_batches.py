@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel, fresh_head
 from rlhfkit.stages.reward_model import Element, _elements, ranking_loss
-from rlhfkit.text import load_text_format
 from rlhfkit.types import Ranking
 from tests import tiny
 

@@ -2,7 +2,7 @@
 
 import json
 
-from rlhfkit.run_dir import read_jsonl
+from rlhfkit.storage.run_dir import read_jsonl
 from tests import tiny
 
 

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 from trl import SFTConfig, SFTTrainer
 
-from rlhfkit import data
+from rlhfkit.data import sources
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.stages.sft import CompletionTrainer, _pretraining, _render, completion_loss
-from rlhfkit.text import load_text_format
 from tests import tiny
 
 ROWS = [
@@ -85,7 +85,7 @@ def test_padding_changes_no_gradient():
 def test_completion_mask_covers_completion_and_eos(make_context, tiny_overrides):
     context = make_context(*tiny_overrides, stage="sft")
     text = load_text_format(context)
-    demonstrations = data.demonstrations(context)
+    demonstrations = sources.demonstrations(context)
     row = _render(context, context.config.stage.sft, text, demonstrations)[0].tokens
     completion = text.completion_ids("I like it fine")
     assert completion[-1] == text.eos_token_id

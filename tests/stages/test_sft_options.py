@@ -13,9 +13,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.run_dir import read_jsonl
-from rlhfkit.runner import State
-from rlhfkit.stages import find_stage
+from rlhfkit.runner.runner import State
+from rlhfkit.stages.registry import find_stage
+from rlhfkit.storage.run_dir import read_jsonl
 from tests.architectures import ARCHITECTURES, SHAPE
 
 IDS = torch.tensor([[5, 6, 7, 8]])

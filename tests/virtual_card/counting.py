@@ -21,7 +21,7 @@ OURS = (f"{ROOT / 'rlhfkit'}/", f"{ROOT / 'plugins'}/")
 ELSEWHERE = "elsewhere"
 
 Place = tuple[str, str]
-"""An operation, and the line of the project that called it: `rlhfkit/rollout.py:12`."""
+"""An operation, and the line of the project that called it: `rlhfkit/online/rollout.py:12`."""
 
 # the size of the result, or the result itself, is known on the host only when the card is done
 _WAITING = {

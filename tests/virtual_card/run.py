@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from rlhfkit.runner import StageFailed
+from rlhfkit.runner.runner import StageFailed
 from tests.virtual_card.counting import OURS, ROOT
 from tests.virtual_card.scenario import TinyRuns
 

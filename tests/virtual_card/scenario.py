@@ -5,9 +5,9 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_module
 
-from rlhfkit.config import register_configs
+from rlhfkit.commands.hydra_store import register_configs
 from rlhfkit.plugin_manager import load_plugins
-from rlhfkit.runner import Runner
+from rlhfkit.runner.runner import Runner
 from tests.tiny import WORDS
 from tests.tiny_run import SETTINGS, write_files
 

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlhfkit.out_of_memory import BatchSize, is_out_of_memory
+from rlhfkit.models.batch_size import AdaptiveBatchSize, is_out_of_memory
 from tests.resume.comparing import contents
 from tests.virtual_card.scenario import TinyRuns
 
 ROOM = 2**14
 """Bytes that an attempt gets: enough to begin with."""
 
-RUN = BatchSize.run
+RUN = AdaptiveBatchSize.run
 
 
 class Starving:
@@ -30,7 +30,9 @@ class Starving:
     def __init__(self, spared: tuple[str, ...] = ()) -> None:
         self.starved: list[str] = list(spared)
 
-    def run(self, batch: BatchSize, rows: int, compute: Callable[[int], Any], **undo: Any) -> Any:
+    def run(
+        self, batch: AdaptiveBatchSize, rows: int, compute: Callable[[int], Any], **undo: Any
+    ) -> Any:
         """Every phase's first attempt with more than a row fails."""
 
         def attempt(size: int) -> Any:
@@ -60,8 +62,8 @@ def main() -> None:
     phases = {}
     for name, spared in (("starved", ("sampling",)), ("sampled", ())):
         starving = Starving(spared)
-        BatchSize.run = lambda batch, rows, compute, undo=lambda: None, kept=starving: kept.run(
-            batch, rows, compute, undo=undo
+        AdaptiveBatchSize.run = lambda batch, rows, compute, undo=lambda: None, kept=starving: (
+            kept.run(batch, rows, compute, undo=undo)
         )
         found[name] = contents(runs.run(name, *options))
         phases[name] = starving.starved

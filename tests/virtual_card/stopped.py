@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from rlhfkit.online import OnlineOptimizer
+from rlhfkit.online.loop import OnlineOptimizer
 from tests.resume.comparing import contents
 from tests.virtual_card.scenario import TinyRuns
 

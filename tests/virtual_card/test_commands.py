@@ -4,7 +4,7 @@ import pytest
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-COMMAND = "from tests.virtual_card import card; from rlhfkit.cli import main; main()"
+COMMAND = "from tests.virtual_card import card; from rlhfkit.commands.main import main; main()"
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlhfkit import hookimpl
-from rlhfkit.checks import require_above_zero, require_not_negative
-from rlhfkit.component import Component
+from rlhfkit.component import Command, Component
+from rlhfkit.validators import require_above_zero, require_not_negative
 
 
 @dataclass
@@ -13,6 +13,7 @@ class BrevityConfig:
     """1 for an answer of up to `words` words, and `words / n` for one of n words."""
 
     words: int = 12
+    """Most words of an answer that costs nothing."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -24,7 +25,10 @@ class HalvingConfig:
     """A coefficient that starts at `start` and halves every `episodes`."""
 
     start: float = 0.1
+    """Coefficient in the first batch."""
+
     episodes: int = 128
+    """Episodes after which it is half of what it was."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -40,6 +44,13 @@ def reward_functions() -> Sequence[Component]:
 @hookimpl
 def kl_controllers() -> Sequence[Component]:
     return [Component("halving", HalvingConfig, "rlhfkit_brevity.kl:HalvingKL")]
+
+
+@hookimpl
+def commands() -> Sequence[Command]:
+    return [
+        Command("brevity", "score a file of answers, one a line", "rlhfkit_brevity.command:score")
+    ]
 
 
 @hookimpl

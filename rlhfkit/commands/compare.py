@@ -1,0 +1,137 @@
+"""Evaluated runs that differ in an option, as one table and one plot: the end of every sweep.
+
+Writes beside the runs, in `comparison/`: comparison.md, comparison.csv (a row per run, policy and
+metric), comparison.png where the one option that differs is a number.
+"""
+
+import csv
+import os
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from rlhfkit.console import console
+from rlhfkit.errors import UserError
+from rlhfkit.figures.comparison import Point, common_sft, draw
+from rlhfkit.figures.paper_curves import PAPER
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.reporting import read_metrics, shown
+from rlhfkit.stages.registry import STAGES
+from rlhfkit.storage.run_dir import RunDir, runs_in
+from rlhfkit.types import Metric
+
+ABOUT = (
+    "Brackets and bars are 95 % intervals; win rates are against each run's SFT model, by its own "
+    "labelers, which may be simulated."
+)
+
+
+def compare_runs(arguments: list[str], plugins: Plugins) -> None:
+    """`rlhfkit compare RUN...`."""
+    compare([Path(word) for word in arguments])
+
+
+def compare(directories: list[Path]) -> None:
+    """Print the table and write everything; each directory is a run's or holds runs.
+
+    Raises `UserError` where there are not two evaluated runs with different settings.
+    """
+    points = _points([run for place in directories for run in _runs(place)])
+    target = Path(os.path.commonpath([point.run.root.absolute() for point in points]))
+    target = Path(os.path.relpath(target)) / "comparison"
+    target.mkdir(exist_ok=True)
+    console.print(_table(points))
+    lines = [*_markdown(points), "", ABOUT, *_findings(points)]
+    picture = target / "comparison.png"
+    if draw(points, picture):
+        lines += ["", f"![comparison]({picture.name})"]
+    (target / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write_csv(points, target / "comparison.csv")
+    console.print("\n".join([ABOUT, *_findings(points), f"  comparison: {target}"]), markup=False)
+
+
+def _runs(place: Path) -> list[RunDir]:
+    runs = runs_in(place) if place.is_dir() else []
+    if not runs:
+        raise UserError(f"compare {place}: neither a run's directory nor one that holds runs")
+    return runs
+
+
+def _points(runs: list[RunDir]) -> list[Point]:
+    """The runs with what they differ in, by its values."""
+    if len(runs) < 2:
+        raise UserError("compare: say at least two runs, as in rlhfkit compare runs/a runs/b")
+    settings = [_settings(run) for run in runs]
+    shared = set(settings[0]).intersection(*settings)
+    swept = [key for key in settings[0] if key in shared and _differs(key, settings)]
+    if not swept:
+        raise UserError(f"compare: {runs[0].root} and the others have the same settings")
+    points = [
+        Point(run, {key: own[key] for key in swept}, read_metrics(run))
+        for run, own in zip(runs, settings, strict=True)
+    ]
+    return sorted(points, key=lambda point: [_order(value) for value in point.options.values()])
+
+
+def _differs(key: str, settings: list[dict[str, Any]]) -> bool:
+    return any(own[key] != settings[0][key] for own in settings)
+
+
+def _order(value: Any) -> tuple[bool, Any]:
+    """Numbers by size, then everything else by its text."""
+    return (False, value) if isinstance(value, int | float) else (True, str(value))
+
+
+def _settings(run: RunDir) -> dict[str, Any]:
+    """All options of a run, from the records of its stages."""
+    if run.record("evaluate") is None:
+        raise UserError(f"compare {run.root}: the stage evaluate has not finished")
+    records = (run.record(stage.name) for stage in STAGES)
+    return {key: value for record in records if record for key, value in record.settings.items()}
+
+
+def _cells(points: list[Point]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: the SFT model where it is one, then every run's policy."""
+    swept = list(points[0].options)
+    names = list(dict.fromkeys(name for point in points for name in point.metrics.get("rl", {})))
+
+    def row(labels: list[str], found: dict[str, Metric]) -> list[str]:
+        return [*labels, *(shown(found.get(name)) for name in names)]
+
+    sft = common_sft(points)
+    reference = [row(["SFT", *[""] * (len(swept) - 1)], sft)] if sft else []
+    policies = [
+        row([str(value) for value in point.options.values()], point.metrics.get("rl", {}))
+        for point in points
+    ]
+    return [*swept, *names], [*reference, *policies]
+
+
+def _table(points: list[Point]) -> Table:
+    head, rows = _cells(points)
+    table = Table(*head, title="Sweep: policies on held-out prompts", title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _markdown(points: list[Point]) -> list[str]:
+    head, rows = _cells(points)
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _findings(points: list[Point]) -> list[str]:
+    """What the paper found for the options that were varied."""
+    return [PAPER[option].finding for option in points[0].options if option in PAPER]
+
+
+def _write_csv(points: list[Point], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*points[0].options, "policy", "metric", "value", "low", "high", "count"])
+        for point in points:
+            for policy, found in point.metrics.items():
+                for name, metric in found.items():
+                    writer.writerow([*point.options.values(), policy, name, *astuple(metric)])

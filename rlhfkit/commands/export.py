@@ -1,0 +1,123 @@
+"""`rlhfkit export`: a finished model as PEFT and transformers read it, without rlhfkit.
+
+What the stage was made with counts, not what the command line says of the model; only precision
+and trust are the exporter's own.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from peft import PeftModel
+
+from rlhfkit.config.run import RunConfig
+from rlhfkit.console import console
+from rlhfkit.context import Context
+from rlhfkit.data.text_format import load_text_format
+from rlhfkit.errors import UserError
+from rlhfkit.models.loading import is_adapter, load_causal_lm
+from rlhfkit.models.scalar_model import HEAD_FILE
+from rlhfkit.models.trust import adapter_weights
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.stages.registry import STAGES, find_stage
+from rlhfkit.storage.run_dir import RECORD, RunDir, StageRecord
+
+_AS_TRAINED = ("path", "revision", "chat", "chat_template")
+_FOUR_BITS = "loader.bnb_4bit_quant_type"
+"""Only loaders with a 4-bit base have this option."""
+
+
+def export(config: RunConfig, plugins: Plugins) -> Path:
+    """Write the model of `export.stage` to `export.to`; gives the directory.
+
+    Raises `UserError` when the stage has no finished model or the directory is in use.
+    """
+    run_dir = RunDir(config.run_dir)
+    record = _record(run_dir, config.export.stage)
+    source = run_dir.stage_dir(record.stage) / "model"
+    context = Context(_as_trained(config, record), plugins, run_dir, "export")
+    target = _target(config)
+    try:
+        _place(context, source, target)
+    except OSError as error:
+        raise UserError(f"export.to={target}: cannot be written ({error.strerror})") from error
+    _report(context, record, source, target)
+    return target
+
+
+def _record(run_dir: RunDir, name: str) -> StageRecord:
+    """The record of the stage to export."""
+    stage = find_stage(name)
+    record = run_dir.record(stage.name)
+    if record is not None and (run_dir.stage_dir(stage.name) / "model").is_dir():
+        return record
+    having = [item.name for item in STAGES if (run_dir.stage_dir(item.name) / "model").is_dir()]
+    finished = [item for item in having if run_dir.record(item) is not None]
+    raise UserError(
+        f"export.stage={name}: no finished model in {run_dir.stage_dir(name)}; "
+        f"choices: {', '.join(finished) or 'none, let the stage run first'}"
+    )
+
+
+def _as_trained(config: RunConfig, record: StageRecord) -> RunConfig:
+    missing = [name for name in _AS_TRAINED if f"model.{name}" not in record.settings]
+    if missing:
+        raise UserError(
+            f"{RunDir(config.run_dir).stage_dir(record.stage) / RECORD}: corrupt record (no "
+            f"model.{missing[0]}); run again with force_from={record.stage}"
+        )
+    options = {name: record.settings[f"model.{name}"] for name in _AS_TRAINED}
+    return replace(config, model=replace(config.model, **options))
+
+
+def _target(config: RunConfig) -> Path:
+    """Where to write: a directory that is empty or not there yet."""
+    name = config.export.stage + ("-merged" if config.export.merged else "")
+    target = Path(config.export.to or Path(config.run_dir) / "export" / name)
+    if target.is_dir() and not any(target.iterdir()):
+        return target
+    if target.exists():
+        raise UserError(f"export.to={target}: is there already; choose another or remove it")
+    return target
+
+
+def _place(context: Context, source: Path, target: Path) -> None:
+    """Write aside, then rename: the directory is either whole or not there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as aside:
+        _write(context, source, Path(aside) / "model")
+        if target.exists():
+            target.rmdir()
+        (Path(aside) / "model").replace(target)
+
+
+def _write(context: Context, source: Path, target: Path) -> None:
+    """The model, a reward model's head, and the tokenizer with its chat template."""
+    if context.config.export.merged and is_adapter(str(source)):
+        _merged(context, source).save_pretrained(target)
+        if (source / HEAD_FILE).exists():
+            shutil.copy(source / HEAD_FILE, target)
+    else:
+        shutil.copytree(source, target)
+    load_text_format(context).tokenizer.save_pretrained(target)
+
+
+def _merged(context: Context, adapter: Path) -> Any:
+    """The base model, unquantised whatever the loader, with the adapter added to its weights."""
+    base = load_causal_lm(context)
+    adapter_weights(str(adapter))
+    return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+
+
+def _report(context: Context, record: StageRecord, source: Path, target: Path) -> None:
+    adapter, merged = is_adapter(str(source)), context.config.export.merged
+    kind = f"an adapter for {context.config.model.path}" if adapter and not merged else "a model"
+    console.print(f"{record.stage}: written to {target}, {kind}", markup=False, soft_wrap=True)
+    if adapter and merged and _FOUR_BITS in record.settings:
+        console.print(
+            "the adapter was trained on the 4-bit base; the merged model's outputs differ from "
+            "the trained one's by the quantisation error",
+            soft_wrap=True,
+        )

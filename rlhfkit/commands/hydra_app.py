@@ -1,0 +1,88 @@
+"""The Hydra application behind `rlhfkit run`, `plan`, `stages` and `export`."""
+
+import sys
+from importlib import import_module
+from tempfile import TemporaryDirectory
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from rlhfkit.commands.error_lines import composing
+from rlhfkit.commands.hydra_store import register_configs
+from rlhfkit.commands.sweep import SweepDirectory, compare_points, finished_points, record_point
+from rlhfkit.commands.untrusted_config import guard_configs
+from rlhfkit.console import quiet_libraries
+from rlhfkit.distributed import processes
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.runner.preflight import check_options
+from rlhfkit.runner.runner import Runner
+
+_LEAVE_NO_TRACE = (
+    "hydra.output_subdir=null",
+    "hydra.run.dir=.",
+    "hydra/job_logging=disabled",
+    "hydra.job_logging.root=null",
+)
+"""What changes no stage, Hydra is not to record among the invocations; nor twice what several
+processes run."""
+
+
+def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
+    """Compose the configuration from the arguments; then run, plan, export or show its stages."""
+    guard_configs()
+    register_configs(plugins)
+    failures: list[Exception] = []
+    SweepDirectory.place = None
+
+    @hydra.main(version_base="1.3", config_path="pkg://rlhfkit_conf", config_name="config")
+    def task(config: DictConfig) -> None:
+        quiet_libraries()  # this may be another process
+        config, failure = _own_directory(config), None
+        try:
+            _perform(command, Runner(config, plugins))
+        except Exception as error:  # Hydra would print it; the command line words errors itself
+            failure = error
+            failures.append(error)
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            record_point(config.run_dir, failure)
+
+    with TemporaryDirectory() as nowhere:
+        no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
+        recorded = command == "run" and processes.is_main()
+        sys.argv = ["rlhfkit", *arguments, *([] if recorded else no_trace)]
+        with composing(arguments):
+            task()
+        if failures:
+            raise failures[0]
+        points = finished_points()
+    if command == "run" and len(points) > 1:
+        processes.on_main_process(compare_points, points)
+    processes.shutdown()
+
+
+def _perform(command: str, runner: Runner) -> None:
+    if command == "stages":
+        from rlhfkit.commands.listing import show_stages
+
+        show_stages(runner)
+    elif command == "export":
+        from rlhfkit.commands.export import export
+
+        export(runner.config, runner.plugins)
+    elif command == "plan":
+        check_options(runner.config)
+        import_module("rlhfkit.planning.command").show_plan(runner.context("plan"))
+    else:
+        runner.run()
+
+
+def _own_directory(config: DictConfig) -> DictConfig:
+    """In a sweep every job gets a run directory of its own, named by its overrides."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode is RunMode.MULTIRUN:
+        with open_dict(config):
+            config.reuse = config.reuse  # resolved: it may name what all points stand in
+            config.run_dir = f"{config.run_dir}/{hydra_config.job.override_dirname}"
+    return config

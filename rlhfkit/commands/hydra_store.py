@@ -1,0 +1,37 @@
+"""How the run's schema and every component become Hydra options."""
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins as HydraPlugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from rlhfkit.component import GROUPS
+from rlhfkit.config.run import RunConfig
+from rlhfkit.plugin_manager import Plugins
+
+
+class _RecipeSearchPath(SearchPathPlugin):
+    """Adds the recipes and every plugin's own YAML to Hydra's search path."""
+
+    packages: tuple[str, ...] = ()
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for package in self.packages:
+            search_path.append(provider=package, path=f"pkg://{package}")
+
+
+def register_configs(plugins: Plugins) -> None:
+    """Store the schema and every component with Hydra; to be called before composing."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=RunConfig, provider="rlhfkit")
+    for group in GROUPS:
+        for name, provided in plugins.components[group.name].items():
+            store.store(
+                group=group.name,
+                name=name,
+                node=group.schema(provided.component),
+                package=f"{group.name}.{name}" if group.many else group.name,
+                provider=str(provided.provider),
+            )
+    _RecipeSearchPath.packages = ("rlhfkit_recipes", *plugins.config_packages())
+    HydraPlugins.instance().register(_RecipeSearchPath)

@@ -1,0 +1,153 @@
+"""The `rlhfkit` command: a Hydra application, and commands of their own words. No torch here."""
+
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from rlhfkit.commands.error_lines import one_line
+from rlhfkit.component import Command
+from rlhfkit.console import quiet_libraries
+from rlhfkit.distributed.processes import first_to_fail, world_size
+from rlhfkit.errors import Stopped, UserError, nearest
+
+if TYPE_CHECKING:
+    from rlhfkit.plugin_manager import Plugins
+
+COMPOSED = {
+    "run": "run the stages of a recipe, skipping what is finished (the default)",
+    "plan": "memory and time of every phase, from the model's configuration alone",
+    "stages": "what the run directory holds and what would run next",
+    "export": "write a finished model as an adapter or a whole model for PEFT and transformers",
+}
+"""Commands whose words are the options of a run, with a line each for the help."""
+
+OTHERS = (
+    Command(
+        "options",
+        "what can be set and what it means: rlhfkit options kl, or stage.sft",
+        "rlhfkit.commands.options:show_options",
+    ),
+    Command(
+        "plugins",
+        "what is installed: distributions, their hooks and components",
+        "rlhfkit.commands.listing:show_plugins",
+    ),
+    Command(
+        "compare",
+        "table and plot of evaluated runs: rlhfkit compare RUN... or a directory that holds them",
+        "rlhfkit.commands.compare:compare_runs",
+    ),
+)
+"""Commands with words of their own, as plugins add them."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; exit status 2 is a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
+    quiet_libraries()
+    _let_memory_grow()
+    try:
+        _dispatch(arguments)
+    except KeyboardInterrupt as interrupt:
+        said = "stopped, and what was done is saved" if str(interrupt) else "interrupted"
+        status = 128 + getattr(interrupt, "number", signal.SIGINT)
+        _leave_it_to_another(status)
+        _stop(f"{said}; go on with: {_command_line(arguments)}", status)
+    except Exception as error:
+        _report(error, arguments)
+
+
+def _let_memory_grow() -> None:
+    """Before torch is imported: the KV cache grows with every token, and in segments of fixed size
+    each new length would leave a gap on the card that nothing else fits into."""
+    names = {f"PYTORCH_{kind}ALLOC_CONF" for kind in ("", "CUDA_", "HIP_")}
+    if not names & set(os.environ) and sys.platform == "linux":  # PyTorch has them there alone
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments:
+        raise UserError("say what to run, as in `rlhfkit recipe=quickstart`, or see rlhfkit --help")
+    from rlhfkit.plugin_manager import load_plugins
+
+    plugins = load_plugins()
+    others = _others(plugins)
+    command, rest = _split_command(arguments, [*COMPOSED, *others])
+    if command != "run" and world_size() > 1:
+        raise UserError(f"rlhfkit {command}: one process does it, without accelerate launch")
+    if "--help" in rest or "-h" in rest:
+        from rlhfkit.commands.help import show_help
+
+        lines = COMPOSED | {name: item.help for name, item in others.items()}
+        show_help(plugins, lines)
+        return
+    if command in others:
+        others[command].function(rest, plugins)
+        return
+    from rlhfkit.commands.hydra_app import run_application
+
+    _hide_verb_from_completion()
+    run_application(command, rest, plugins)
+
+
+def _others(plugins: "Plugins") -> dict[str, Command]:
+    """The commands with words of their own; a plugin's must not hide one of these."""
+    own = {item.name: item for item in OTHERS}
+    for name in plugins.commands:
+        if name in own or name in COMPOSED:
+            raise UserError(f"rlhfkit {name}: a plugin claims a command of rlhfkit's own")
+    return own | plugins.commands
+
+
+def _split_command(arguments: list[str], known: list[str]) -> tuple[str, list[str]]:
+    """The verb and Hydra's own arguments; a bare first word is always meant as a verb."""
+    if not arguments or arguments[0].startswith(("-", "+", "~")) or "=" in arguments[0]:
+        return "run", arguments
+    if arguments[0] not in known:
+        raise UserError(f"no command '{arguments[0]}'; {nearest(arguments[0], known)}")
+    return arguments[0], arguments[1:]
+
+
+def _hide_verb_from_completion() -> None:
+    """The shell's line as Hydra, which completes options, expects it: without our verb."""
+    program, _, rest = os.environ.get("COMP_LINE", "").partition(" ")
+    verb, blank, options = rest.partition(" ")
+    if blank and verb in COMPOSED:
+        os.environ["COMP_LINE"] = f"{program} {options}"
+        os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) - len(f"{verb} "))
+
+
+def _report(error: Exception, arguments: list[str]) -> None:
+    from rlhfkit.runner.runner import StageFailed
+
+    message = one_line(error)
+    _leave_it_to_another(1 if message is None else 2)
+    if message is not None:
+        resumable = isinstance(error, StageFailed | Stopped)
+        resume = f"; resume with: {_command_line(arguments)}" if resumable else ""
+        _stop(f"rlhfkit: {message}{resume}", 2)
+    traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
+    if isinstance(error, StageFailed):
+        _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)
+    sys.exit(1)
+
+
+def _leave_it_to_another(status: int) -> None:
+    """Several processes say once what has ended them all."""
+    if not first_to_fail():
+        sys.exit(status)
+
+
+def _command_line(arguments: list[str]) -> str:
+    """The command that goes on from here: as typed, without what would throw results away."""
+    from shlex import join
+
+    return join(["rlhfkit", *(word for word in arguments if not word.startswith("force_from="))])
+
+
+def _stop(message: str, status: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,92 @@
+"""The points of a sweep, told from files: a launcher may run them in other processes.
+
+A point leaves `point.json` in Hydra's own directory of it, `runs/sweeps/<time>/<overrides>/`, which
+is on a disk that all machines of a cluster share.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from traceback import format_exception
+from typing import Any, ClassVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from rlhfkit.commands.error_lines import one_line
+from rlhfkit.errors import UserError
+from rlhfkit.runner.runner import StageFailed
+from rlhfkit.storage.run_dir import RunDir, write_json
+
+POINT = "point.json"
+
+
+class PointFailed(Exception):
+    """An unexpected error in another process, with the traceback from there."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One job of a sweep."""
+
+    run_dir: str
+    mistake: str | None = None
+    """One line, where it failed by a mistake of the user's."""
+
+    traceback: str | None = None
+    """Where it failed by one of ours."""
+
+    stage: str | None = None
+    """In which stage that was."""
+
+    def require_success(self) -> None:
+        """Raise what the point failed with."""
+        if self.mistake is not None:
+            raise UserError(self.mistake)
+        if self.traceback is not None:
+            failure = PointFailed(self.traceback)
+            if self.stage is None:
+                raise failure
+            raise StageFailed(self.stage) from failure
+
+
+class SweepDirectory(Callback):
+    """Hydra's callback in the process that launches a sweep: keeps where its points write."""
+
+    place: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Called once, before any point runs."""
+        SweepDirectory.place = Path(config.hydra.sweep.dir)
+        for old in SweepDirectory.place.rglob(POINT):
+            old.unlink()
+
+
+def record_point(run_dir: str, error: Exception | None) -> None:
+    """Leave word of a job's end."""
+    mistake = one_line(error) if error else None
+    trace = stage = None
+    if error is not None and mistake is None:
+        stage = getattr(error, "stage", None)
+        trace = "".join(format_exception(error.__cause__ if stage else error))
+    point = Point(run_dir, mistake, trace, stage)
+    write_json(Path(HydraConfig.get().runtime.output_dir) / POINT, asdict(point))
+
+
+def finished_points() -> list[RunDir]:
+    """The run directories of a sweep, none where no sweep ran; raises what a point failed with."""
+    if SweepDirectory.place is None:
+        return []
+    files = sorted(SweepDirectory.place.rglob(POINT))
+    points = [Point(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    for point in points:
+        point.require_success()
+    return [RunDir(point.run_dir) for point in points]
+
+
+def compare_points(points: list[RunDir]) -> None:
+    """The end of a sweep whose points were all evaluated."""
+    if all(point.record("evaluate") for point in points):
+        import_module("rlhfkit.commands.compare").compare([point.root for point in points])

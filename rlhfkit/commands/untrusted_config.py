@@ -1,0 +1,74 @@
+"""What no config may say, wherever it is from: recipes are passed on, and read by few.
+
+Hydra calls whatever its own callbacks and loggers name. And code that comes with a model is run for
+those only who ask for it on the command line.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra._internal import hydra as hydra_internals
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import DictConfig, OmegaConf
+
+from rlhfkit.errors import UserError
+
+_CALLABLES = ("_target_", "()", "class")
+_HARMLESS = re.compile(
+    r"rlhfkit\.commands\.sweep\.SweepDirectory|(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
+    r"|logging\.(handlers\.)?\w+Handler|colorlog\.ColoredFormatter"
+    r"|rlhfkit\.commands\.sweep\.SweepDirectory"
+)
+_MAKES_NODES = re.compile(r"\$\{\s*oc\.(create|decode)")
+"""Resolvers that could hide such a key in a text."""
+
+
+class GuardedConfigLoader(ConfigLoaderImpl):
+    """Looks at every configuration that Hydra composes, before Hydra itself acts on it."""
+
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **more: Any
+    ) -> DictConfig:
+        config = super().load_configuration(config_name, overrides, *args, **more)
+        refuse_dangerous(config, overrides)
+        return config
+
+
+def guard_configs() -> None:
+    """Let Hydra compose with the loader above: a subclass, which launchers take with them into
+    other processes."""
+    hydra_internals.ConfigLoaderImpl = GuardedConfigLoader  # type: ignore[attr-defined]
+
+
+def refuse_dangerous(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Raise `UserError` for a config that names a callable, and for `trust_remote_code=true` that
+    is not one of the overrides."""
+    for option, value in _leaves("", OmegaConf.to_container(config, resolve=False)):
+        key, is_hydras = option.rpartition(".")[2], option.startswith("hydra.")
+        names_code = key in _CALLABLES and not _HARMLESS.fullmatch(str(value))
+        if names_code or (is_hydras and _MAKES_NODES.search(str(value))):
+            raise UserError(
+                f"{option}={value}: a config cannot name code to run; components are chosen by "
+                f"name, as in optimizer=ppo, and come from plugins"
+            )
+        if key == "trust_remote_code" and value and not _by_hand(option, overrides):
+            raise UserError(
+                f"{option}=true: not from a file; read the code that comes with the model, then "
+                f"say it on the command line"
+            )
+
+
+def _by_hand(option: str, overrides: Sequence[str]) -> bool:
+    return any(word.lstrip("+").partition("=")[0] == option for word in overrides)
+
+
+def _leaves(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """Options by their full names, lists' items by their places."""
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in items:
+        option = f"{prefix}.{key}".lstrip(".")
+        if isinstance(value, dict | list):
+            yield from _leaves(option, value)
+        else:
+            yield option, value

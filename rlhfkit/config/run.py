@@ -1,0 +1,196 @@
+"""The run's typed schema, and how it and every component become Hydra options.
+
+No torch here: this module is imported by `rlhfkit --help`.
+"""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from rlhfkit.component import GROUPS
+from rlhfkit.config.stages import StageConfigs
+from rlhfkit.errors import UserError, nearest
+from rlhfkit.validators import require_above_zero, require_below, require_finite, require_one_of
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass
+class ModelConfig:
+    """The language model that everything starts from."""
+
+    path: str = MISSING
+    """A local directory or a name on the Hugging Face hub."""
+
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+
+    chat: bool = True
+    """Use the tokenizer's chat template; false for base models and completion-style prompts."""
+
+    chat_template: str | None = None
+    """A Jinja chat template in place of the tokenizer's own."""
+
+    max_prompt_length: int = 512
+    """Longest prompt in tokens, template included; longer ones are dropped and counted."""
+
+    dtype: str = "auto"
+    """Weights of frozen models: auto (bfloat16 on GPUs that have it, float32 on CPU), float32,
+    bfloat16 or float16."""
+
+    share_prompts: bool = True
+    """Compute a prompt once for all of its completions in a batch, where that is less work; the
+    numbers are the same."""
+
+    trust_remote_code: bool = False
+    """Run code that comes with this model, and with no other. Never set by a recipe."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "max_prompt_length")
+        require_one_of(name, self, ("auto", *DTYPES), "dtype")
+
+
+@dataclass
+class ExportConfig:
+    """What `rlhfkit export` writes; no stage depends on it."""
+
+    stage: str = "rl"
+    """Whose model: sft, reward_model or rl."""
+
+    merged: bool = False
+    """Add the adapter to the base's weights and write a whole model; else the adapter alone."""
+
+    to: str | None = None
+    """An empty or new directory; null is export/<stage> or export/<stage>-merged in the run's."""
+
+
+@dataclass
+class CheckpointConfig:
+    """How often a stage saves what it could go on from; no result depends on it."""
+
+    save_minutes: float | None = 10.0
+    """At the first step this long after the last checkpoint; null never."""
+
+    save_steps: int | None = None
+    """After every so many steps of the stage as well; null never."""
+
+    save_total_limit: int = 2
+    """How many checkpoints of a stage are kept while it runs."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "save_minutes", "save_steps", "save_total_limit")
+
+
+@dataclass
+class RunConfig:
+    """One run: what `rlhfkit --cfg job` prints."""
+
+    run_name: str = MISSING
+    """Name of the run, as in run_name=mine."""
+
+    run_dir: str = MISSING
+    """Directory of the run; runs/<run_name> unless told."""
+
+    seed: int = 0
+    """Seed of everything that is drawn at random."""
+
+    stages: list[str] = MISSING
+    """Which stages run, in this order; the others keep what they have."""
+
+    force_from: str | None = None
+    """Set the results of this stage and of all after it aside, and run them again."""
+
+    reuse: str | None = None
+    """Another run's directory, or one that runs' directories stand in: stages that this run lacks
+    and that are finished there, with the same settings and inputs, are taken over."""
+
+    eval_fraction: float = 0.1
+    """Share of the prompts held out for evaluation when the data has no `eval_prompts`."""
+
+    pretraining_eval_fraction: float = 0.0
+    """Share of the pretraining texts that nothing is trained on, for evaluator=pretraining_loss."""
+
+    report_to: list[str] = field(default_factory=list)
+    """Trackers beside metrics.jsonl: tensorboard, wandb, trackio (transformers' names)."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: dict[str, Any] = field(default_factory=dict)
+    loader: Any = MISSING
+    sampler: Any = MISSING
+    labeler: Any = MISSING
+    reward: dict[str, Any] = field(default_factory=dict)
+    optimizer: Any = MISSING
+    kl: Any = MISSING
+    evaluator: dict[str, Any] = field(default_factory=dict)
+    stage: StageConfigs = field(default_factory=StageConfigs)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    gpu: str | None = None
+    """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
+
+    deterministic: bool = False
+    """Ask PyTorch for kernels that add in the same order every time, where it has them: slower on a
+    GPU; a CPU computes that way as it is."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
+        require_below(name, self, 1, "eval_fraction", "pretraining_eval_fraction")
+        require_below(name, self, 2**32, "seed")  # what NumPy takes
+        for option in ("run_name", "run_dir"):
+            if not getattr(self, option).strip():
+                raise UserError(f"{option}: is empty; a run needs a name, as in run_name=mine")
+        if "pretraining_loss" in self.evaluator and not self.pretraining_eval_fraction:
+            raise UserError(
+                "evaluator=pretraining_loss needs texts that nothing is trained on: add "
+                "pretraining_eval_fraction=0.1"
+            )
+        for reward, entry in self.reward.items():
+            require_finite(f"reward.{reward}", entry, "weight")  # the group's, no component's
+
+
+def check_entries(config: RunConfig) -> None:
+    """Refuse what Hydra takes in silence: a key beside the entries of a many-valued group, options
+    that `+` adds to a component or stage, and lists in a list of names."""
+    check_options_known("", config)
+    for group in GROUPS:
+        if not group.many:
+            _check_name(group.name, getattr(config, group.name))
+            continue
+        for key, entry in getattr(config, group.name).items():
+            if hasattr(entry, "name"):
+                _check_name(f"{group.name}.{key}", entry)
+            else:
+                raise UserError(
+                    f"{group.name}.{key}: no component of this name is chosen; options stand under "
+                    f"the component, as in {group.name}.<component>.<option>=..."
+                )
+
+
+def _check_name(group: str, entry: Any) -> None:
+    """The name tells which component's options these are."""
+    chosen = next(item.default for item in fields(entry) if item.name == "name")
+    if entry.name != chosen:
+        raise UserError(f"{group}.name={entry.name}: choose it with {group}={entry.name}")
+
+
+def check_options_known(prefix: str, config: Any) -> None:
+    """`UserError` for an attribute that is no field of a dataclass or of one within it, and for a
+    list of names that holds something else."""
+    known = {item.name: item.type for item in fields(config)}
+    for name, value in vars(config).items():
+        option = f"{prefix}{name}"
+        if name not in known:
+            raise UserError(f"{option}: no such option; {nearest(name, known)}")
+        if "list[str]" in str(known[name]) and not all(isinstance(x, str) for x in value or ()):
+            raise UserError(f"{option}={value}: must be a list of names")
+        parts = value if isinstance(value, dict) else {}
+        for place, part in {
+            option: value,
+            **{f"{option}.{k}": v for k, v in parts.items()},
+        }.items():
+            if is_dataclass(part):
+                check_options_known(f"{place}.", part)

@@ -1,0 +1,1 @@
+"""What stages read: sources, rows, splits, texts as tokens, what stages wrote for later ones."""

@@ -1,0 +1,214 @@
+"""What stages read: rows of the chosen data sources, checked and in one form.
+
+Rows that cannot be used are dropped and counted; a split without usable rows is an error.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rlhfkit.console import console
+from rlhfkit.context import Context
+from rlhfkit.data import prepared
+from rlhfkit.data.row_parsing import CONVERT, Row, Unusable, check_columns
+from rlhfkit.data.split_keys import Key, keys, place_of, position
+from rlhfkit.data.text_format import TextFormat, plain_text
+from rlhfkit.errors import UserError
+from rlhfkit.types import Demonstration, Messages, Ranking, Split
+
+LABELS = ("user", "source", "instruction")
+"""Columns that rows of any split may have: who wrote the prompt, where it is from (the paper's
+labelers and customers), and the instruction that several demonstrations have in common."""
+
+
+def demonstrations(context: Context) -> list[Demonstration]:
+    """The demonstrations, or none when no source has them; not those of held-out prompts."""
+    return _not_held_out(context, "demonstrations")
+
+
+def validation_demonstrations(context: Context) -> list[Demonstration]:
+    """Those that the stage prepare set aside by user; none where it did not."""
+    rows = prepared.rows(context, prepared.VALIDATION, "demonstrations")
+    return [CONVERT["demonstrations"](row) for row in rows]
+
+
+def pretraining_texts(context: Context) -> list[str]:
+    """The texts of the pretraining mix, or none when no source has them; not the held-out ones."""
+    share = context.config.pretraining_eval_fraction
+    return [text for _, text in _read(context, "pretraining") if place_of(text) >= share]
+
+
+def held_out_texts(context: Context) -> list[str]:
+    """The pretraining texts that `pretraining_eval_fraction` holds out, in every stage the same.
+
+    Raises `UserError` when it holds out none, or all.
+    """
+    share = context.config.pretraining_eval_fraction
+    texts = [text for _, text in _read(context, "pretraining")]
+    held_out = [text for text in texts if place_of(text) < share]
+    if len(held_out) in (0, len(texts)):
+        raise UserError(
+            f"pretraining_eval_fraction={share}: holds out {len(held_out)} of the {len(texts)} "
+            f"pretraining texts; give more texts, or another share"
+        )
+    return held_out
+
+
+def rankings(context: Context) -> list[Ranking]:
+    """Rankings that came with the data; pairs are the case K = 2. Not those of held-out prompts."""
+    return _not_held_out(context, "rankings")
+
+
+def training_prompts(context: Context, text: TextFormat) -> list[Messages]:
+    """Prompts for sampling and RL that fit the model; the held-out ones are not among them."""
+    found: list[tuple[Row, Messages]] = _read(context, "prompts")
+    if not found:
+        found = [(row, item.prompt) for row, item in _read(context, "demonstrations")]
+    held_out = _held_out_keys(context, found)
+    prompts = [prompt for row, prompt in found if not keys(row, prompt) & held_out]
+    return _fitting(context, "prompts", prompts, text)
+
+
+def validation_prompts(context: Context, text: TextFormat) -> list[Messages]:
+    """Prompts that the stage prepare set aside by user and that fit the model, for the reward
+    model's validation; none where it did not."""
+    rows = prepared.rows(context, prepared.VALIDATION, "prompts")
+    return _fitting(context, "prompts", [row["prompt"] for row in rows], text) if rows else []
+
+
+def validation_texts(context: Context) -> set[str]:
+    """All prompts that validate the reward model, those of `rankings` too, as plain texts."""
+    rows = [
+        row
+        for kind in ("prompts", "rankings")
+        for row in prepared.rows(context, prepared.VALIDATION, kind)
+    ]
+    return {plain_text(row["prompt"]) for row in rows}
+
+
+def held_out_prompts(context: Context, text: TextFormat) -> list[Messages]:
+    """Prompts for evaluation: the `eval_prompts` split, or a fixed share of the prompts."""
+    prompts = [prompt for _, prompt in _read(context, "eval_prompts")]
+    if not prompts:
+        everything = _read(context, "prompts")
+        prompts = [prompt for row, prompt in everything if _held_out(context, row, prompt)]
+    return _fitting(context, "eval_prompts", prompts, text)
+
+
+def rows_of(context: Context, split: Split) -> list[dict[str, Any]]:
+    """A split's usable rows in one form: `prompt` as messages, the columns of its kind, and the
+    labels that they have."""
+    return [_plain(row, item) for row, item in _read(context, split)]
+
+
+def keys_of(context: Context, split: Split) -> set[Key]:
+    """Prompts and users of a split, by which a leak is told."""
+    found = _read(context, split, quiet=True)
+    return set[Key]().union(*(keys(row, getattr(item, "prompt", item)) for row, item in found))
+
+
+def option_of(context: Context, split: Split) -> str | None:
+    """What gives a split, as in `data.files.prompts`; None when nothing does."""
+    if prepared.exists(context):
+        return f"{split} of the stage prepare" if prepared.training_rows(context, split) else None
+    source = _source(context, split)
+    return f"data.{source[0]}.{split}" if source else None
+
+
+def report_drops(context: Context, what: str, drops: Counter[str], total: int) -> None:
+    """Tell the user what was left out and why; silent when nothing was."""
+    if drops:
+        reasons = ", ".join(f"{count} ({reason})" for reason, count in drops.most_common())
+        console.print(f"  [yellow]{what}: dropped {reasons} of {total}[/yellow]")
+
+
+def _plain(row: Row, item: Any) -> dict[str, Any]:
+    columns = {"prompt": item} if isinstance(item, list) else asdict(item)
+    return columns | {name: str(row[name]) for name in LABELS if row.get(name) is not None}
+
+
+def _read(context: Context, split: Split, quiet: bool = False) -> list[tuple[Row, Any]]:
+    """The usable rows of a split, each with what it was converted to."""
+    loaded = _load(context, split)
+    if loaded is None:
+        return []
+    name, rows = loaded
+    kept, drops = [], Counter[str]()
+    for row in rows:
+        try:
+            kept.append((row, CONVERT[split](row)))
+        except Unusable as error:
+            drops[str(error)] += 1
+    if not quiet:
+        report_drops(context, split, drops, len(rows))
+    if not kept:
+        raise UserError(f"data {name}: no usable row in {split} ({len(rows)} rows read)")
+    return kept
+
+
+def _load(context: Context, split: Split) -> tuple[str, Sequence[Row]] | None:
+    """Where a split's rows come from, and the rows: of the stage prepare when it has run."""
+    if split != "pretraining" and prepared.exists(context):
+        rows = prepared.training_rows(context, split)
+        return ("prepare", rows) if rows else None
+    source = _source(context, split)
+    if source is None:
+        return None
+    name, loader = source
+    dataset = loader.load(split)
+    check_columns(name, split, dataset.column_names)
+    return name, dataset
+
+
+def _not_held_out(context: Context, split: Split) -> list[Any]:
+    """Items of rows that share neither prompt nor user with a held-out prompt."""
+    found, held_out = _read(context, split), _held_out_keys(context)
+    kept = [item for row, item in found if not keys(row, item.prompt) & held_out]
+    drops = Counter({"prompt or user held out by eval_fraction": len(found) - len(kept)})
+    report_drops(context, split, +drops, len(found))
+    if found and not kept:
+        raise UserError(f"eval_fraction={context.config.eval_fraction}: holds out all of {split}")
+    return kept
+
+
+def _held_out_keys(context: Context, prompts: list[tuple[Row, Messages]] | None = None) -> set[Key]:
+    """The prompts that `eval_fraction` holds out; none when `eval_prompts` are given."""
+    if option_of(context, "eval_prompts") is not None:
+        return set()
+    prompts = _read(context, "prompts", quiet=True) if prompts is None else prompts
+    held_out = (keys(row, prompt) for row, prompt in prompts if _held_out(context, row, prompt))
+    return set[Key]().union(*held_out)
+
+
+def _held_out(context: Context, row: Row, prompt: Messages) -> bool:
+    """A fixed pseudo-random share, the same in every stage and run."""
+    return position(row, prompt) < context.config.eval_fraction
+
+
+def _source(context: Context, split: Split) -> tuple[str, Any] | None:
+    """The one chosen source that has a split."""
+    having = [
+        (name, source)
+        for name, source in context.build_all("data").items()
+        if split in source.splits()
+    ]
+    if len(having) > 1:
+        names = " and ".join(name for name, _ in having)
+        raise UserError(f"data: {names} both give {split}; leave it out of one of them")
+    return having[0] if having else None
+
+
+def _fitting(
+    context: Context, split: str, prompts: list[Messages], text: TextFormat
+) -> list[Messages]:
+    limit = context.config.model.max_prompt_length
+    kept = [prompt for prompt in prompts if len(text.prompt_ids(prompt)) <= limit]
+    drops = Counter({f"longer than model.max_prompt_length={limit}": len(prompts) - len(kept)})
+    report_drops(context, split, +drops, len(prompts))
+    if not kept:
+        raise UserError(
+            f"no usable prompt in {split}: give data.<source>.{split}, or raise "
+            f"model.max_prompt_length ({len(prompts)} prompts read)"
+        )
+    return kept

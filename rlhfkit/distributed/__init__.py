@@ -1,0 +1,1 @@
+"""Several processes: what they share, and models in shares."""

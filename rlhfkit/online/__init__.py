@@ -1,0 +1,1 @@
+"""The loop that online policy optimizers share: rollouts, scores, KL, metrics."""

@@ -1,0 +1,46 @@
+"""Labelers asked, and their answers checked: a plugin's labeler may give anything."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rlhfkit.distributed import processes
+from rlhfkit.errors import UserError
+from rlhfkit.protocols import Labeler
+from rlhfkit.types import Judgement, Messages
+from rlhfkit.validators import is_ranking
+
+
+def judgements_of(
+    labeler: Labeler, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]
+) -> list[list[Judgement]]:
+    """For every prompt at least one judgement of its completions; of several processes each asks
+    for its share.
+
+    Raises `UserError` for a labeler that does not give one whole rank per completion.
+    """
+
+    def some(rows: Sequence[int]) -> list[list[Judgement]]:
+        return _asked(labeler, [prompts[row] for row in rows], [completions[row] for row in rows])
+
+    return processes.map_sharded(some, range(len(prompts)))
+
+
+def _asked(
+    labeler: Labeler, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]
+) -> list[list[Judgement]]:
+    name = type(labeler).__name__
+    found: Any = labeler.rank(prompts, completions)
+    if not isinstance(found, list) or len(found) != len(prompts):
+        count = len(found) if isinstance(found, list) else f"{found!r:.80} for"
+        raise UserError(f"labeler {name}: ranked {count} of {len(prompts)} prompts")
+    for place, (pool, texts) in enumerate(zip(found, completions, strict=True), start=1):
+        if not isinstance(pool, list) or not pool:
+            raise UserError(f"labeler {name}: gave no judgement of prompt {place}")
+        for judged in pool:
+            if not is_ranking(getattr(judged, "ranks", None), len(texts)):
+                raise UserError(
+                    f"labeler {name}: gave {judged!r:.80} for the {len(texts)} completions of "
+                    f"prompt {place}; one whole number each is needed"
+                )
+    checked: list[list[Judgement]] = found
+    return checked

@@ -1,0 +1,1 @@
+"""Which stage runs, is skipped or refused, and what is checked before."""

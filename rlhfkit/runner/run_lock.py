@@ -1,0 +1,60 @@
+"""One process at a time works in a run directory."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rlhfkit.distributed import processes
+from rlhfkit.errors import UserError
+
+LOCK = ".lock"
+HOLDER = ".lock.holder"
+"""Who has the lock, for the message to a second process; beside the lock, for on some systems a
+locked file cannot be read."""
+
+
+@contextmanager
+def run_lock(root: Path) -> Iterator[None]:
+    """Have a run directory to oneself; raises `UserError` naming the process that has it already.
+
+    The lock is the kernel's and ends with its process, however that ends. Of processes that were
+    launched together the first has it for all.
+    """
+    if not processes.is_main():
+        yield
+        return
+    lock = _acquired(root)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(root: Path) -> FileLock:
+    lock = FileLock(root / LOCK)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        (root / HOLDER).write_text(holder, encoding="utf-8")
+    except Timeout:
+        raise UserError(
+            f"{root}: {_holder(root)} is at work in this run directory; wait for it, end it, or "
+            f"choose another run_name"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{root}: cannot be written ({error.strerror}); choose another place with run_dir=..."
+        ) from error
+    return lock
+
+
+def _holder(root: Path) -> str:
+    try:
+        return (root / HOLDER).read_text(encoding="utf-8")
+    except OSError:  # it has only just started
+        return "another process"

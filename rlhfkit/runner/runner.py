@@ -1,0 +1,291 @@
+"""for stage in stages: skip, run or refuse."""
+
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rlhfkit.component import GROUPS
+from rlhfkit.config.run import RunConfig, check_entries
+from rlhfkit.console import console
+from rlhfkit.context import Context
+from rlhfkit.distributed import processes
+from rlhfkit.errors import UserError
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.runner.launcher_checks import check_launcher, plannable_stages
+from rlhfkit.runner.preflight import check_options, check_pretraining, check_start
+from rlhfkit.runner.reuse import Lenders, take_over
+from rlhfkit.runner.run_lock import run_lock
+from rlhfkit.stages.registry import STAGES, Stage, find_stage
+from rlhfkit.storage.run_dir import RunDir, StageRecord
+from rlhfkit.storage.stop_signals import stop_at_next_step, stop_if_requested
+
+
+class State(Enum):
+    """What a run directory says of a stage."""
+
+    FINISHED = "finished"
+    STALE = "made with other settings"
+    INTERRUPTED = "interrupted"
+    UNFINISHED = "started, not finished"
+    ABSENT = "not run"
+    LENT = "finished in another run"
+
+    @property
+    def next_step(self) -> str:
+        """What the next `run` does with such a stage."""
+        steps = {
+            State.FINISHED: "skip",
+            State.STALE: "refuse",
+            State.LENT: "take over",
+            State.INTERRUPTED: "go on",
+        }
+        return steps.get(self, "run")
+
+
+class StageFailed(Exception):
+    """An unexpected error inside a stage; the cause keeps its traceback."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+
+@dataclass(frozen=True)
+class Status:
+    """A stage of a run: its state now, and its record when there is one."""
+
+    stage: Stage
+    state: State
+    record: StageRecord | None
+    """Record of a stage that is complete, or of one that has a checkpoint."""
+
+    wanted: StageRecord
+    lender: RunDir | None = None
+    """The other run that has what this one lacks."""
+
+
+class Runner:
+    """Runs the stages of one configuration in one run directory."""
+
+    def __init__(self, raw: DictConfig, plugins: Plugins) -> None:
+        config = OmegaConf.to_object(raw)
+        assert isinstance(config, RunConfig)
+        check_entries(config)
+        self.config = config
+        self.raw = raw
+        self.plugins = plugins
+        self.run_dir = RunDir(config.run_dir)
+        self.chosen = [find_stage(name) for name in config.stages]
+        self._lenders = Lenders(config.reuse, self.run_dir)
+        self._lent: dict[str, StageRecord | None] = {}
+        self._check_order()
+        if config.force_from is not None:
+            find_stage(config.force_from)
+
+    def run(self) -> None:
+        """Every chosen stage in turn; what is finished with the same settings is skipped."""
+        with stop_at_next_step():
+            self._run()
+
+    def _run(self) -> None:
+        check_launcher(self.config)
+        check_options(self.config)
+        check_start(self.config)
+        with run_lock(self.run_dir.root):
+            self._run_chosen()
+
+    def _run_chosen(self) -> None:
+        # 1. what is to be made again
+        processes.on_main_process(self._set_aside)
+        # 2. checks of the stages that wait, before the first of them loads anything
+        waiting = self._waiting()
+        check_pretraining(self.context("checks"), waiting)
+        counted = plannable_stages(waiting)
+        with processes.single_process():
+            self._check_memory(counted)
+        self._check_leaks(waiting)
+        self._prepare_device(waiting)
+        # 3. skip, refuse, take over or run
+        for stage in self.chosen:
+            stop_if_requested()
+            status = self.status(stage)
+            if status.state is State.FINISHED:
+                processes.on_main_process(self.run_dir.tidy, stage.name)
+                console.print(f"[dim]{stage.name}: finished before, skipped[/dim]")
+                continue
+            if status.state is State.STALE:
+                raise UserError(self._refusal(status))
+            if status.lender is not None:
+                processes.on_main_process(take_over, stage.name, status.lender, self.run_dir)
+                console.print(
+                    f"{stage.name}: taken over from {status.lender.root}", style="dim", markup=False
+                )
+                continue
+            self._run_stage(stage, status.wanted)
+
+    def status(self, stage: Stage) -> Status:
+        """The state of a stage, measured against the present configuration and data."""
+        wanted = StageRecord(stage.name, self._settings(stage), self._inputs(stage))
+        record = self.run_dir.record(stage.name)
+        interrupted = self.run_dir.interrupted(stage.name)
+        found = record or interrupted
+        if found is not None and found.differences(wanted):
+            return Status(stage, State.STALE, found, wanted)
+        if record is not None:
+            return Status(stage, State.FINISHED, record, wanted)
+        lender = self._lenders.find(wanted) if self._may_borrow(stage) else None
+        if lender is not None:
+            return Status(stage, State.LENT, None, wanted, lender)
+        started = self.run_dir.stage_dir(stage.name).exists()
+        empty = State.UNFINISHED if started else State.ABSENT
+        return Status(stage, State.INTERRUPTED if interrupted else empty, interrupted, wanted)
+
+    def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
+        context = self.context(stage.name)
+        processes.on_main_process(self.run_dir.start, wanted)
+        console.rule(f"[bold]{stage.name}", align="left")
+        checkpoints = context.checkpoints
+        if processes.is_main():
+            self.plugins.hook.stage_started(stage=stage.name, context=context)
+        try:
+            if stage.main_process_only:
+                processes.on_main_process(stage.run, context)
+            else:
+                stage.run(context)
+        except BaseException as error:
+            self.plugins.hook.stage_failed(stage=stage.name, context=context, error=error)
+            if isinstance(error, UserError) or not isinstance(error, Exception):
+                raise
+            raise StageFailed(stage.name) from error
+        self._refuse_changed_inputs(stage, wanted)
+        seconds = checkpoints.seconds
+        record = StageRecord(stage.name, wanted.settings, wanted.inputs, round(seconds, 1))
+        processes.on_main_process(self.run_dir.complete, record)
+        if processes.is_main():
+            self.plugins.hook.stage_finished(stage=stage.name, context=context, seconds=seconds)
+        console.print(f"{stage.name}: done in {seconds:.0f} s")
+
+    def context(self, stage: str) -> Context:
+        """What a stage of this run is given."""
+        return Context(self.config, self.plugins, self.run_dir, stage)
+
+    def _waiting(self) -> list[str]:
+        """The chosen stages that are not finished, here or in a run to take them over from."""
+        there = (State.FINISHED, State.LENT)
+        return [stage.name for stage in self.chosen if self.status(stage).state not in there]
+
+    def _check_memory(self, waiting: list[str]) -> None:
+        """Refuse what will not fit the card, before anything is loaded or downloaded."""
+        card = import_module("rlhfkit.planning.card").card_of(self.config) if waiting else None
+        if card is not None:  # the planner imports all of the stages' libraries
+            planning = import_module("rlhfkit.planning.command")
+            planning.refuse_misfit(self.context("plan"), card, waiting)
+
+    def _prepare_device(self, waiting: list[str]) -> None:
+        """Where a model will compute: say on what and in what precision, and choose kernels."""
+        if not any("loader" in find_stage(name).option_groups for name in waiting):
+            return
+        if self.config.deterministic:  # these two import torch, which a skipped run does not need
+            import_module("rlhfkit.storage.random_state").use_deterministic_kernels()
+        context = self.context("precision")
+        name = import_module("rlhfkit.precision").device_name(context.device)
+        console.print(f"computing on {name} in {context.precision}", style="dim", markup=False)
+
+    def _check_leaks(self, waiting: list[str]) -> None:
+        """Refuse held-out data that is trained on, before anything is trained."""
+        if any(find_stage(name).splits for name in waiting):  # reading imports stages' libraries
+            import_module("rlhfkit.data.leakage").refuse_leaks(self.context("check"))
+
+    def _settings(self, stage: Stage) -> dict[str, Any]:
+        """Every option the stage depends on, flattened, with the providers of its components."""
+        settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
+        _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
+        groups = stage.groups_with(getattr(self.config.stage, stage.name))
+        for name in groups:
+            _flatten(name, self.raw[name], settings)
+        for group in GROUPS:
+            if group.name in groups:
+                chosen = getattr(self.config, group.name)
+                for config in chosen.values() if group.many else [chosen]:
+                    provider = self.plugins.find(group, config.name).provider
+                    settings[f"provider of {group.name}={config.name}"] = str(provider)
+        return settings
+
+    def _inputs(self, stage: Stage) -> dict[str, str]:
+        """Digests of the stage's data and of the finished stages it reads."""
+        inputs = {}
+        for earlier in stage.reads:
+            record = self.run_dir.record(earlier) or self._lent_record(earlier)
+            if record is not None:
+                inputs[f"result of {earlier}"] = record.digest
+        if stage.splits:
+            for name, source in self.context(stage.name).build_all("data").items():
+                for split in stage.splits:
+                    if split in source.splits():
+                        inputs[f"data {name}.{split}"] = source.fingerprint(split)
+        return inputs
+
+    def _refuse_changed_inputs(self, stage: Stage, wanted: StageRecord) -> None:
+        """Refuse results of data that changed meanwhile: who knows which of its rows were read."""
+        now = StageRecord(stage.name, wanted.settings, self._inputs(stage))
+        if changed := wanted.differences(now):
+            raise UserError(
+                f"stage {stage.name}: {', '.join(changed)} changed while it ran, so it does not "
+                f"count as finished; leave the data alone and add force_from={stage.name} to make "
+                f"the stage again"
+            )
+
+    def _may_borrow(self, stage: Stage) -> bool:
+        """Only what would run here, and not what is to be made again."""
+        forced = self.config.force_from
+        again = forced is not None and STAGES.index(stage) >= STAGES.index(find_stage(forced))
+        return self.config.reuse is not None and stage in self.chosen and not again
+
+    def _lent_record(self, name: str) -> StageRecord | None:
+        """What the record of a stage will be once it is taken over; None when it is not to be."""
+        stage = find_stage(name)
+        if name not in self._lent and self._may_borrow(stage):
+            status = self.status(stage)
+            self._lent[name] = status.wanted if status.lender else None
+        return self._lent.get(name)
+
+    def _set_aside(self) -> None:
+        if self.config.force_from is None:
+            return
+        first = STAGES.index(find_stage(self.config.force_from))
+        moved = self.run_dir.set_aside([stage.name for stage in STAGES[first:]])
+        if moved:
+            console.print(f"set aside: earlier results are in {moved}", markup=False)
+
+    def _check_order(self) -> None:
+        order = [STAGES.index(stage) for stage in self.chosen]
+        if order != sorted(set(order)):
+            known = ",".join(stage.name for stage in STAGES)
+            raise UserError(f"stages={self.config.stages}: each once, in the order [{known}]")
+
+    def _refusal(self, status: Status) -> str:
+        assert status.record is not None
+        made = "made" if status.record.finished_at else "started"
+        changes = [
+            f"{key}: {old!r} -> {new!r}"
+            for key, (old, new) in status.record.differences(status.wanted).items()
+        ]
+        return (
+            f"stage {status.stage.name} in {self.run_dir.root} was {made} with other settings "
+            f"({'; '.join(changes)}); add force_from={status.stage.name} to make it again, "
+            f"or choose another run_name"
+        )
+
+
+def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:
+    """Nested options as dotted names."""
+    if isinstance(value, DictConfig):
+        for key, item in value.items():
+            _flatten(f"{prefix}.{key!s}", item, into)
+    else:
+        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        into[prefix] = plain

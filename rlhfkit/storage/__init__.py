@@ -1,0 +1,1 @@
+"""The run on disk: its directory, checkpoints, states, and how it stops."""

@@ -1,0 +1,1 @@
+"""SFT and reward training on transformers' and TRL's trainers."""

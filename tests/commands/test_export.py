@@ -1,0 +1,198 @@
+"""An exported model gives the policy's numbers with peft and transformers alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlhfkit.commands.error_lines import one_line
+from rlhfkit.commands.export import export
+from rlhfkit.errors import UserError
+from rlhfkit.models.batch import make_batch
+from rlhfkit.models.scalar_model import HEAD_FILE
+from rlhfkit.runner.runner import Runner
+from rlhfkit.stages.registry import find_stage
+from tests import tiny
+from tests.plugins.loaders import separate
+from tests.plugins.loaders.conftest import perturb
+
+RLHFKIT = Path(sys.executable).with_name("rlhfkit")
+PROMPT, RESPONSE = [5, 6, 7], [10, 11, 2]
+BATCH = make_batch([PROMPT], [RESPONSE])
+EXACT = {"rtol": 1e-5, "atol": 1e-5}
+ROUNDED = {"rtol": 1e-4, "atol": 1e-4}  # the adapter is added to the weights
+TEMPLATE = tiny.TEMPLATE + "{# another #}"
+
+
+@pytest.fixture
+def finished(plugins, make_raw, make_context, tiny_files):
+    """`finished("lora")`: a run whose stages rl and reward_model have the models of `roles`, and
+    `export(...)` of it with overrides."""
+
+    def make(loader):
+        base = str(tiny_files["model"])
+        overrides = [f"loader={loader}", f"model.path={base}", f"model.chat_template='{TEMPLATE}'"]
+        roles = make_context(*overrides).build("loader").roles(None, None)
+        perturb(roles.policy.trainable_parameters(), 3)
+        perturb(roles.value.trainable_parameters(), 4)
+        runner = Runner(make_raw(*overrides), plugins)
+        for stage, model in (("rl", roles.policy), ("reward_model", roles.value)):
+            wanted = runner.status(find_stage(stage)).wanted
+            model.save(runner.run_dir.begin(stage) / "model")
+            runner.run_dir.complete(wanted)
+
+        def export_with(*options):
+            # neither loader nor model is said again: what the stage was made with counts
+            return export(Runner(make_raw(*options), plugins).config, plugins)
+
+        return SimpleNamespace(base=base, roles=roles, root=runner.run_dir.root, export=export_with)
+
+    return make
+
+
+@torch.no_grad()
+def plain_logprobs(model):
+    logits = model(input_ids=torch.tensor([PROMPT + RESPONSE])).logits[0]
+    logprobs = torch.log_softmax(logits.float(), -1)[len(PROMPT) - 1 : -1]
+    return logprobs.gather(1, torch.tensor(RESPONSE)[:, None])[:, 0]
+
+
+def policy_logprobs(run):
+    return run.roles.policy.response_logprobs(BATCH)[0][0].detach()
+
+
+@torch.no_grad()
+def plain_score(body, folder):
+    """By the body's last hidden state and the stored head."""
+    head = load_file(folder / HEAD_FILE)
+    hidden = body(input_ids=torch.tensor([PROMPT + RESPONSE])).last_hidden_state[0, -1]
+    return hidden @ head["weight"][0] + head["bias"][0]
+
+
+@pytest.mark.parametrize("loader", ["lora", "qlora"])
+def test_an_adapter_is_the_policy(finished, loader):
+    run = finished(loader)
+    folder = run.export()
+    assert folder == run.root / "export" / "rl"
+    base = separate.base_model(run.base, loader)
+    without = plain_logprobs(base)
+    found = plain_logprobs(PeftModel.from_pretrained(base, folder))
+    torch.testing.assert_close(found, policy_logprobs(run), **EXACT)
+    assert (found - without).abs().max() > 0.01
+    assert AutoTokenizer.from_pretrained(folder).chat_template == TEMPLATE
+
+
+def test_a_merged_model_is_the_policy(finished, capsys):
+    run = finished("lora")
+    folder = run.export("export.merged=true")
+    assert folder == run.root / "export" / "rl-merged"
+    assert not (folder / "adapter_config.json").exists()
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    torch.testing.assert_close(plain_logprobs(model), policy_logprobs(run), **ROUNDED)
+    assert AutoTokenizer.from_pretrained(folder).chat_template == TEMPLATE
+    assert "4-bit" not in capsys.readouterr().out
+
+
+def test_a_merged_model_of_a_4_bit_run_is_unquantised_and_says_so(finished, capsys):
+    run = finished("qlora")
+    folder = run.export("export.merged=true", "model.dtype=bfloat16")
+    said = capsys.readouterr().out
+    assert "trained on the 4-bit base; the merged model's outputs differ" in said
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    plain = separate.adapted(run.base, run.root / "rl" / "model", "lora")
+    torch.testing.assert_close(plain_logprobs(model), plain_logprobs(plain), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_full_models(finished, merged):
+    run = finished("full")
+    folder = run.export(f"export.merged={merged}")
+    found = plain_logprobs(AutoModelForCausalLM.from_pretrained(folder))
+    torch.testing.assert_close(found, policy_logprobs(run), **EXACT)
+    assert AutoTokenizer.from_pretrained(folder).chat_template == TEMPLATE
+
+
+@pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
+@pytest.mark.parametrize("merged", [False, True])
+def test_reward_models_keep_their_head(finished, loader, merged):
+    run = finished(loader)
+    folder = run.export("export.stage=reward_model", f"export.merged={merged}")
+    if loader != "full" and not merged:
+        body = PeftModel.from_pretrained(separate.base_model(run.base, loader), folder)
+        body = body.base_model.model.model
+    else:
+        body = AutoModelForCausalLM.from_pretrained(folder).model
+    if (loader, merged) == ("qlora", True):
+        reference = separate.adapted(run.base, run.root / "reward_model" / "model", "lora")
+        expected = plain_score(reference.base_model.model.model, folder)
+    else:
+        expected = run.roles.value.scores(BATCH)[0].detach()
+    torch.testing.assert_close(plain_score(body, folder), expected, **ROUNDED)
+
+
+def test_another_place(finished, tmp_path):
+    run = finished("lora")
+    (tmp_path / "there").mkdir()
+    folder = run.export(f"export.to={tmp_path / 'there'}")
+    assert folder == tmp_path / "there"
+    assert (folder / "adapter_model.safetensors").exists()
+    assert not (run.root / "export").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["export.stage=sft"], r"no finished model in .*run/sft; choices: reward_model, rl"),
+        (["export.stage=report"], r"no finished model in .*run/report; choices: reward_model, rl"),
+        (["export.stage=rll"], r"no stage 'rll'; did you mean 'rl'"),
+        (["export.to={used}"], r"export.to=.*used: is there already"),
+        (["export.to={used}/file"], r"export.to=.*file: is there already"),
+        (["export.to={used}/file/x"], r"export.to=.*x: cannot be written"),
+    ],
+)
+def test_mistakes(finished, tmp_path, options, says):
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "file").write_text("mine")
+    run = finished("lora")
+    with pytest.raises(UserError, match=says) as error:
+        run.export(*(option.format(used=used) for option in options))
+    assert "\n" not in str(error.value)
+    assert (used / "file").read_text() == "mine"
+
+
+def test_no_disk_space_leaves_nothing_behind(finished, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+    run = finished("lora")
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
+    with pytest.raises(RuntimeError) as error:
+        run.export("export.merged=true")
+    assert one_line(error.value).startswith("no disk space left (while writing a model)")
+    assert list((run.root / "export").iterdir()) == []
+
+
+def test_nothing_to_export(make_raw, plugins):
+    runner = Runner(make_raw(), plugins)
+    with pytest.raises(UserError, match=r"=rl: no finished model in .*run/rl; choices: none"):
+        export(runner.config, plugins)
+
+
+def test_the_command(finished, tmp_path):
+    run = finished("lora")
+    done = subprocess.run(
+        [str(RLHFKIT), "export", "run_name=test", f"run_dir={run.root}", "export.merged=true"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"rl: written to {run.root}/export/rl-merged, a model"
+    assert (run.root / "export" / "rl-merged" / "model.safetensors").exists()
+    assert not (run.root / "invocations").exists()

@@ -1,0 +1,202 @@
+"""A sweep as a user runs it: common stages once, one table and one plot at the end."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from rlhfkit.commands.compare import compare
+from rlhfkit.errors import UserError
+from rlhfkit.figures.paper_curves import PAPER
+from rlhfkit.storage.run_dir import RunDir, StageRecord, write_json
+from rlhfkit.types import Metric
+from tests.tiny import WORDS
+
+RLHFKIT = Path(sys.executable).with_name("rlhfkit")
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+SHORT = ("sft", "rl", "evaluate")
+SMALL = (f"stages=[{','.join(SHORT)}]", "optimizer=rloo", "reward=[length]")
+COMMON = ("sft", "sample", "label", "reward_model")
+
+
+def rlhfkit(*arguments, cwd):
+    done = subprocess.run(
+        [str(RLHFKIT), *arguments], cwd=cwd, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def tiny_sweep(tmp_path, tiny_overrides):
+    """recipe=tiny: two points of ablate_ptx on the tiny model; the recipe's own data is files."""
+    config = OmegaConf.create()
+    texts = "".join(f'{{"text": "{one} and {other}"}}\n' for one in WORDS for other in WORDS)
+    (tmp_path / "texts.jsonl").write_text(texts)
+    own = [f"data.files.pretraining={tmp_path / 'texts.jsonl'}", "stage.evaluate.num_prompts=6"]
+    for override in [*tiny_overrides, *own]:
+        name, value = override.split("=", 1)
+        if name != "data":
+            OmegaConf.update(config, name, OmegaConf.create({"value": value}).value)
+    text = OmegaConf.to_yaml(config)
+    text += "hydra:\n  sweeper:\n    params:\n      optimizer.ptx_coef: 0,20\n"
+    head = "# @package _global_\ndefaults:\n  - ablate_ptx\n  - override /data: [files]\n"
+    recipe = tmp_path / "mine" / "recipe" / "tiny.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text(f"{head}  - override /loader: lora\n  - _self_\n{text}")
+    return ("--config-dir", str(tmp_path / "mine"), "recipe=tiny")
+
+
+def test_a_sweep_ends_in_table_and_plot_and_runs_common_stages_once(tmp_path, tiny_sweep):
+    said = rlhfkit(*tiny_sweep, cwd=tmp_path)
+    root = tmp_path / "runs" / "tiny"
+    first, second = (root / f"optimizer.ptx_coef={value},recipe=tiny" for value in (0, 20))
+    for stage in COMMON:
+        assert said.count(f"{stage}: done in") == 1
+        assert f"{stage}: taken over from" in said
+        files = [path for path in (first / stage).rglob("*") if path.is_file()]
+        assert len(files) > 1
+        for file in files:
+            other = second / file.relative_to(first)
+            assert other.read_bytes() == file.read_bytes()
+            assert file.name == "stage.json" or other.samefile(file), file
+    assert said.count("rl: done in") == said.count("evaluate: done in") == 2
+    _check_comparison(root / "comparison", [first, second])
+    state = rlhfkit("stages", *tiny_sweep, cwd=tmp_path)
+    assert state.count("finished in another run") == 0
+    assert state.count("skip") == 14
+
+
+def test_joblib_runs_points_side_by_side_and_ends_in_the_table(tmp_path, tiny_sweep):
+    said = rlhfkit(*tiny_sweep, *SMALL, *JOBLIB, cwd=tmp_path)
+    root = tmp_path / "runs" / "tiny"
+    table = (root / "comparison" / "comparison.md").read_text().splitlines()
+    assert [row.split("|")[1].strip() for row in table[2:5]] == ["SFT", "0.0", "20.0"]
+    assert "Sweep: policies" in said
+    for place in (path for path in root.iterdir() if path.name != "comparison"):
+        assert {file.parent.name for file in place.glob("*/stage.json")} == set(SHORT)
+    # side by side: neither had anything yet for the other to take over
+    assert said.count("sft: done in") == 2
+
+
+def _check_comparison(folder, runs):
+    with (folder / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for run, value in zip(runs, ("0.0", "20.0"), strict=True):
+        stored = json.loads((run / "evaluate" / "metrics.json").read_text())
+        assert {"win_rate", "pretraining_loss", "kl"} <= set(stored["rl"])
+        found = {
+            (row["policy"], row["metric"]): {
+                key: float(row[key]) for key in ("value", "low", "high", "count")
+            }
+            for row in rows
+            if row["optimizer.ptx_coef"] == value
+        }
+        assert found == {
+            (policy, name): metric
+            for policy, metrics in stored.items()
+            for name, metric in metrics.items()
+        }
+    page = (folder / "comparison.md").read_text()
+    for start in ("| optimizer.ptx_coef |", "| SFT |", "| 0.0 |", "| 20.0 |"):
+        assert f"\n{start}" in f"\n{page}"
+    assert "gamma of 20 or more" in page
+    assert (folder / "comparison.png").stat().st_size > 5000
+
+
+def evaluated(root, settings, **policies):
+    """A run directory with an evaluation by hand."""
+    run = RunDir(root)
+    run.begin("rl")
+    run.complete(StageRecord("rl", settings, {}))
+    metrics = {
+        policy: {name: asdict(Metric(*numbers, 6)) for name, numbers in found.items()}
+        for policy, found in policies.items()
+    }
+    write_json(run.begin("evaluate") / "metrics.json", metrics)
+    run.complete(StageRecord("evaluate", {"seed": 0}, {}))
+    return root
+
+
+def sweep(tmp_path, values, option="kl.kl_coef"):
+    for index, value in enumerate(values):
+        evaluated(
+            tmp_path / f"point{index}",
+            {option: value, "kl.name": "fixed"},
+            sft={"kl": (0.0, 0.0, 0.0)},
+            rl={"kl": (2.5, 2, 3), "win_rate": (0.5 + index / 8, 0.5, 0.875)},
+        )
+    return tmp_path
+
+
+def test_points_are_in_order_with_their_intervals(tmp_path, capsys):
+    compare([sweep(tmp_path, [0.14, 0.0, 0.02])])
+    assert (tmp_path / "comparison" / "comparison.md").read_text().splitlines()[:6] == [
+        "| kl.kl_coef | kl | win_rate |",
+        "| --- | --- | --- |",
+        "| SFT | 0 [0, 0] | - |",
+        "| 0.0 | 2.5 [2, 3] | 0.625 [0.5, 0.875] |",
+        "| 0.02 | 2.5 [2, 3] | 0.75 [0.5, 0.875] |",
+        "| 0.14 | 2.5 [2, 3] | 0.5 [0.5, 0.875] |",
+    ]
+    assert "the best beta is 0.01 to 0.02" in capsys.readouterr().out
+
+
+def drawn(tmp_path, monkeypatch):
+    """The axes of the plot of a sweep's runs, by what their y axis shows."""
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(plt, "close", lambda figure: None)
+    compare([tmp_path])
+    return {axes.get_ylabel(): axes for axes in plt.gcf().axes}
+
+
+def test_the_plot_shows_every_point_and_the_papers_on_its_own_axis(tmp_path, monkeypatch):
+    axes = drawn(sweep(tmp_path, [0.0, 0.02, 2.0]), monkeypatch)
+    here = axes["win rate against SFT"]
+    assert here.get_xscale() == "symlog"
+    assert here.get_lines()[0].get_xydata().tolist() == [[0, 0.5], [0.02, 0.625], [2, 0.75]]
+    paper = axes["Likert score (1 to 7) in the paper, 1.3B"].get_lines()[0]
+    points = dict(paper.get_xydata().tolist())
+    assert points == PAPER["kl.kl_coef"].points
+    assert max(points, key=points.get) == 0.01
+    assert set(axes) - {"KL to SFT (nats per completion)"} == {
+        "win rate against SFT", "Likert score (1 to 7) in the paper, 1.3B"
+    }  # fmt: skip
+
+
+def test_the_papers_gamma_is_a_line(tmp_path, monkeypatch):
+    axes = drawn(sweep(tmp_path, [2.0, 20.0], "optimizer.ptx_coef"), monkeypatch)
+    for panel in axes.values():
+        assert [20, 20] in [list(line.get_xdata()) for line in panel.get_lines()]
+
+
+def test_what_is_no_number_has_a_table_and_no_plot(tmp_path):
+    compare([sweep(tmp_path, ["a", "b"], "model.path")])
+    assert not (tmp_path / "comparison" / "comparison.png").exists()
+    assert "| a |" in (tmp_path / "comparison" / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("places", "says"),
+    [
+        ([], "say at least two runs"),
+        (["."], "the same settings"),
+        (["point0"], "say at least two runs"),
+        (["point0", "nothing"], "nothing: neither a run's directory nor one that holds runs"),
+        (["point0", "started"], "started: the stage evaluate has not finished"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, places, says):
+    sweep(tmp_path, [0.1, 0.1])
+    if "started" in places:
+        run = RunDir(tmp_path / "started")
+        run.begin("rl")
+        run.complete(StageRecord("rl", {}, {}))
+    with pytest.raises(UserError, match=says):
+        compare([tmp_path / place for place in places])

@@ -1,0 +1,1 @@
+"""Tests of the options and what users are told of them."""

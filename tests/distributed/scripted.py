@@ -1,0 +1,59 @@
+"""A plugin with sampler=scripted: what it answers depends on the prompt and on how many samplers
+there were before, so that one process and several train on the same completions. With STOP_AFTER
+in the environment a run is asked to stop."""
+
+import itertools
+import os
+import random
+import signal
+import sys
+from dataclasses import dataclass
+
+from rlhfkit import hookimpl
+from rlhfkit.component import Component
+from rlhfkit.distributed.fsdp import sharded_parts
+from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.online.rollout import teacher_forced_logprobs
+from rlhfkit.types import Response
+from rlhfkit_plugins.samplers import BatchedConfig
+
+
+@dataclass
+class ScriptedConfig(BatchedConfig):
+    """Answers of one to `response_length` tokens, every other one ended."""
+
+
+class ScriptedSampler:
+    made = itertools.count()
+
+    def __init__(self, config, context=None):
+        self.temperature, self._longest = config.temperature, config.response_length
+        self._number = next(self.made)
+
+    def sample(self, model, prompts, eos_token_id, generator):
+        print(f"shares of {len(sharded_parts(model.module))} parts", file=sys.stderr)
+        drawn = [self._answer(tuple(prompt), eos_token_id) for prompt in prompts]
+        logprobs = teacher_forced_logprobs(
+            model, prompts, drawn, self.temperature, AdaptiveBatchSize("scripted", 4)
+        )
+        return [
+            Response(ids, row.tolist(), finished=ids[-1] == eos_token_id)
+            for ids, row in zip(drawn, logprobs, strict=True)
+        ]
+
+    def _answer(self, prompt, eos_token_id):
+        chance = random.Random(repr((self._number, prompt)))
+        words = [chance.randrange(5, 20) for _ in range(chance.randint(1, self._longest))]
+        return [*words[:-1], eos_token_id] if chance.random() < 0.5 else words
+
+
+@hookimpl
+def metrics_logged(stage, step, metrics):
+    """Called in the main process alone: it gets the signal, and all stop."""
+    if f"{stage} {step}" == os.environ.get("STOP_AFTER"):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@hookimpl
+def samplers():
+    return [Component("scripted", ScriptedConfig, "tests.distributed.scripted:ScriptedSampler")]

@@ -1,0 +1,1 @@
+"""Tests of which stages run, and of what is refused before."""

@@ -1,0 +1,1 @@
+"""Tests of training, its optimizers and how it resumes."""
