@@ -1,12 +1,12 @@
-"""Labelers asked, and their answers checked: a plugin's labeler may give anything."""
+"""Labelers and evaluators asked, and their answers checked: a plugin may give anything."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
-from rlhfkit.protocols import Labeler
-from rlhfkit.types import Judgement, Messages
+from rlhfkit.protocols import Evaluator, Labeler
+from rlhfkit.types import Evaluation, Judgement, Messages, PolicySamples
 from rlhfkit.validators import is_ranking
 
 
@@ -44,3 +44,13 @@ def _asked(
                 )
     checked: list[list[Judgement]] = found
     return checked
+
+
+def evaluation_of(
+    name: str, evaluator: Evaluator, samples: Mapping[str, PolicySamples]
+) -> Evaluation:
+    """What an evaluator finds; `UserError` for one that gives something else."""
+    found: Any = evaluator.evaluate(samples)
+    if not isinstance(found, Evaluation):
+        raise UserError(f"evaluator {name}: gave {found!r:.80}; rlhfkit.types.Evaluation is needed")
+    return found

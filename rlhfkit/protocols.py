@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rlhfkit.types import Judgement, Messages, Metric, PolicySamples, Response, Split
+from rlhfkit.types import Evaluation, Judgement, Messages, PolicySamples, Response, Split
 
 if TYPE_CHECKING:
     import torch
@@ -128,5 +128,6 @@ class KLController(Protocol):
 class Evaluator(Protocol):
     """Turns the policies' samples into numbers."""
 
-    def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
-        """Metrics by policy and name, each with a 95 % interval. `samples` always has `sft`."""
+    def evaluate(self, samples: Mapping[str, PolicySamples]) -> Evaluation:
+        """Metrics by policy and name, each with its interval, and the rows they are taken over.
+        `samples` always has `sft`."""

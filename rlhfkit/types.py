@@ -115,5 +115,17 @@ class Metric:
     """How many independent items (prompts) it is taken over."""
 
 
-RewardColumns = Mapping[str, Sequence[Any]]
-"""What reward functions get beside texts: `prompt_ids`, `completion_ids`, `finished`."""
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluator found.
+
+    Example: Evaluation({"rl": {"win_rate": Metric(0.5, 0.4, 0.6, 80)}}, [{"policy": "rl", "prompt":
+    [...], "win_rate": 1.0}, ...]).
+    """
+
+    metrics: Mapping[str, Mapping[str, Metric]]
+    """By policy and name."""
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    """What the metrics are taken over, an item a row, of values that JSON knows; stored as
+    `evaluate/rows/<evaluator>.jsonl`."""

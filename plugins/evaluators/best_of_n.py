@@ -9,9 +9,9 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.figures.overoptimization import best_of_n_kl, best_of_n_mean
 from rlhfkit.online.scoring import ask
-from rlhfkit.types import Metric, PolicySamples
+from rlhfkit.types import Evaluation, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import BestOfNConfig
-from rlhfkit_plugins.evaluators.intervals import interval
+from rlhfkit_plugins.evaluators.intervals import interval, item_rows
 from rlhfkit_plugins.evaluators.statistics import chosen_rewards, reward_columns
 
 
@@ -28,7 +28,7 @@ class BestOfN:
                 f"to choose from; 2 or more"
             )
 
-    def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
+    def evaluate(self, samples: Mapping[str, PolicySamples]) -> Evaluation:
         """By `best-of-<n>`, for powers of two: every reward, and the KL in nats, which needs no
         measuring."""
         sft = samples["sft"]
@@ -37,7 +37,7 @@ class BestOfN:
         proxy = np.sum([entries[name].weight * row for name, row in scores.items()], axis=0)
         prompts = _indices_by_prompt(sft)
         powers = [2**power for power in range(1, self._most.bit_length())]
-        return {
+        metrics = {
             f"best-of-{n}": _exactly(best_of_n_kl(n), len(prompts))
             | {
                 f"reward/{name}": self._metric(
@@ -47,6 +47,7 @@ class BestOfN:
             }
             for n in powers
         }
+        return Evaluation(metrics, item_rows(sft, proxy=proxy.tolist()))
 
     def _scores(self, samples: PolicySamples) -> dict[str, np.ndarray]:
         columns = reward_columns(self._context, samples)

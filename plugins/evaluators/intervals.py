@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap
@@ -18,6 +19,21 @@ def by_prompt(samples: PolicySamples, values: Sequence[float]) -> list[float]:
     for prompt, value in zip(samples.prompts, values, strict=True):
         found[repr(prompt)].append(value)
     return [sum(group) / len(group) for group in found.values()]
+
+
+def item_rows(samples: PolicySamples, **columns: Sequence[Any]) -> list[dict[str, Any]]:
+    """A row an answer, with the numbers of it in columns."""
+    return [
+        {
+            "policy": samples.policy,
+            "prompt": prompt,
+            "completion": completion,
+            **dict(zip(columns, values, strict=True)),
+        }
+        for prompt, completion, *values in zip(
+            samples.prompts, samples.completions, *columns.values(), strict=True
+        )
+    ]
 
 
 def interval(values: Sequence[float], level: float, resamples: int, seed: int) -> Metric:

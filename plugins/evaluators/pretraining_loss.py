@@ -9,7 +9,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.online.rollout import teacher_forced_logprobs
 from rlhfkit.stages.sample import load_policy
-from rlhfkit.types import Metric, PolicySamples
+from rlhfkit.types import Evaluation, PolicySamples
 from rlhfkit_plugins.evaluators import PretrainingLossConfig
 from rlhfkit_plugins.evaluators.intervals import interval
 
@@ -25,18 +25,26 @@ class PretrainingLoss:
         if not self._rows:
             raise UserError("data.<source>.pretraining: no held-out text is longer than a token")
 
-    def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
+    def evaluate(self, samples: Mapping[str, PolicySamples]) -> Evaluation:
         """One policy in memory at a time; none with another tokenizer, whose tokens are others."""
         config, seed = self._config, self._context.config.seed
-        return {
-            policy: {
-                "pretraining_loss": interval(
-                    self._losses(policy), config.confidence_level, config.resamples, seed
-                )
-            }
+        losses = {
+            policy: self._losses(policy)
             for policy, own in samples.items()
             if own.reference_kl is not None
         }
+        metrics = {
+            policy: {
+                "pretraining_loss": interval(found, config.confidence_level, config.resamples, seed)
+            }
+            for policy, found in losses.items()
+        }
+        rows = [
+            {"policy": policy, "text": index, "pretraining_loss": loss}
+            for policy, found in losses.items()
+            for index, loss in enumerate(found)
+        ]
+        return Evaluation(metrics, rows)
 
     def _losses(self, policy: str) -> list[float]:
         """Nats per token of each text, its first token given."""

@@ -9,9 +9,9 @@ from rlhfkit.context import Context
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.online.scoring import ask
 from rlhfkit.protocols import RewardFunction
-from rlhfkit.types import Metric, PolicySamples
+from rlhfkit.types import Evaluation, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig
-from rlhfkit_plugins.evaluators.intervals import by_prompt, interval
+from rlhfkit_plugins.evaluators.intervals import by_prompt, interval, item_rows
 
 
 class PolicyStatistics:
@@ -21,16 +21,17 @@ class PolicyStatistics:
         self._config, self._context = config, context
         self._rewards = chosen_rewards(context)
 
-    def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
+    def evaluate(self, samples: Mapping[str, PolicySamples]) -> Evaluation:
         """Means over the prompts; `kl` only where it is defined."""
         scores = self._scores(samples)
-        return {
-            policy: {
-                name: self._metric(by_prompt(own, values))
-                for name, values in (_values(own) | scores[policy]).items()
+        metrics, rows = {}, []
+        for policy, own in samples.items():
+            values = _values(own) | scores[policy]
+            metrics[policy] = {
+                name: self._metric(by_prompt(own, numbers)) for name, numbers in values.items()
             }
-            for policy, own in samples.items()
-        }
+            rows += item_rows(own, **values)
+        return Evaluation(metrics, rows)
 
     def _scores(
         self, samples: Mapping[str, PolicySamples]

@@ -6,9 +6,9 @@ from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.plugin_calls import judgements_of
 from rlhfkit.protocols import Labeler
-from rlhfkit.types import Judgement, Metric, PolicySamples
+from rlhfkit.types import Evaluation, Judgement, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import WinRateConfig
-from rlhfkit_plugins.evaluators.intervals import by_prompt, interval
+from rlhfkit_plugins.evaluators.intervals import by_prompt, interval, item_rows
 
 
 class WinRate:
@@ -18,7 +18,7 @@ class WinRate:
         self._config, self._seed = config, context.config.seed
         self._labeler: Labeler = context.build("labeler")
 
-    def evaluate(self, samples: Mapping[str, PolicySamples]) -> dict[str, dict[str, Metric]]:
+    def evaluate(self, samples: Mapping[str, PolicySamples]) -> Evaluation:
         """`win_rate` of every policy but `sft`; its independent items are the prompts.
 
         Nothing when the rankings were imported: nobody is there to judge new completions.
@@ -29,14 +29,14 @@ class WinRate:
                 "labeler=simulated (or reward_model) stages=[evaluate,report] force_from=evaluate",
                 markup=False,
             )
-            return {}
-        return {
-            policy: {
-                "win_rate": self._metric(by_prompt(own, self.preferences(own, samples["sft"])))
-            }
-            for policy, own in samples.items()
-            if policy != "sft"
-        }
+            return Evaluation({})
+        metrics, rows = {}, []
+        for policy, own in samples.items():
+            if policy != "sft":
+                shares = self.preferences(own, samples["sft"])
+                metrics[policy] = {"win_rate": self._metric(by_prompt(own, shares))}
+                rows += item_rows(own, win_rate=shares, sft=samples["sft"].completions)
+        return Evaluation(metrics, rows)
 
     def preferences(self, policy: PolicySamples, sft: PolicySamples) -> list[float]:
         """Per answer the share of labelers that prefer the policy's completion, ties as one half.

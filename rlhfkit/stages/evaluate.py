@@ -5,8 +5,9 @@ With `stage.evaluate.few_shot` the base model answers once more, as `prompted`.
 1. choose prompts  2. let every policy answer them  3. measure each one's KL to the SFT model
 4. let the evaluators judge  5. write samples and numbers
 
-Writes: samples.jsonl, metrics.json (every number with its 95 % interval), metrics.jsonl. Source:
-InstructGPT, sections 3.6 and 4.1 (win rate against the SFT model).
+Writes: samples.jsonl, metrics.json (every number with its interval), rows/ (what the numbers are
+taken over, a file an evaluator), metrics.jsonl. Source: InstructGPT, sections 3.6 and 4.1 (win rate
+against the SFT model).
 """
 
 import random
@@ -26,11 +27,15 @@ from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_forma
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.online.rollout import teacher_forced_logprobs
+from rlhfkit.plugin_calls import evaluation_of
 from rlhfkit.reporting import Metrics, Reporter, shown
 from rlhfkit.stages.completions import CompletionSampler
 from rlhfkit.stages.sample import load_policy
 from rlhfkit.storage.run_dir import write_json, write_jsonl
 from rlhfkit.types import Messages, PolicySamples
+
+ROWS = "rows"
+"""The folder of what metrics are taken over, a file an evaluator."""
 
 _OF_THIS_RUN = ("base", "rl")
 """Policies that read what the SFT model reads, so that a KL exists; opponents may have another
@@ -61,11 +66,15 @@ def run(context: Context) -> None:
 
 
 def _judge(context: Context, samples: dict[str, PolicySamples]) -> Metrics:
-    """What the evaluators find, by policy and name."""
+    """What the evaluators find, by policy and name; their rows are written at once."""
     metrics: Metrics = {name: {} for name in samples}
-    for evaluator in context.build_all("evaluator").values():
-        for name, found in evaluator.evaluate(samples).items():
-            metrics[name] = metrics.get(name, {}) | found
+    for evaluator, built in context.build_all("evaluator").items():
+        found = evaluation_of(evaluator, built, samples)
+        for policy, numbers in found.metrics.items():
+            metrics[policy] = metrics.get(policy, {}) | {**numbers}
+        if found.rows:
+            (context.stage_dir / ROWS).mkdir(exist_ok=True)
+            write_jsonl(context.stage_dir / ROWS / f"{evaluator}.jsonl", found.rows)
     return metrics
 
 

@@ -13,7 +13,7 @@ from rlhfkit.context import Context
 from rlhfkit.data.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
 from rlhfkit.figures import gold_curves, headline
 from rlhfkit.reporting import Metrics, read_metrics, shown
-from rlhfkit.stages.evaluate import metrics_table
+from rlhfkit.stages.evaluate import ROWS, metrics_table
 from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
 from rlhfkit.types import SPLITS, Metric
 
@@ -155,9 +155,11 @@ def _rl(path: Path) -> str:
 
 def _evaluate(path: Path) -> str:
     metrics = read_json(path / "metrics.json")
+    files = ", ".join(f"`{file.name}`" for file in sorted((path / ROWS).glob("*.jsonl")))
+    rows = f"; answer by answer in evaluate/{ROWS}: {files}" if files else ""
     if "win_rate" not in metrics.get("rl", {}):
-        return "measured"
-    return f"policy preferred to SFT: {shown(Metric(**metrics['rl']['win_rate']))}"
+        return f"measured{rows}"
+    return f"policy preferred to SFT: {shown(Metric(**metrics['rl']['win_rate']))}{rows}"
 
 
 _USES = {TRAIN: "train on", VALIDATION: "validate on", TEST: "test on"}

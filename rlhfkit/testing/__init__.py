@@ -6,16 +6,17 @@
         def make(self):
             return LinearKL(LinearConfig(), context=None)
 
-Data sources, rewards, KL controllers and labelers have one; what a contract asks is what
-the core relies on.
+Data sources, rewards, KL controllers, labelers and evaluators have one; what a contract asks is
+what the core relies on.
 """
 
+import json
 from abc import ABC, abstractmethod
 
 import pytest
 
-from rlhfkit.protocols import DataSource, KLController, Labeler, RewardFunction
-from rlhfkit.types import SPLITS, Messages
+from rlhfkit.protocols import DataSource, Evaluator, KLController, Labeler, RewardFunction
+from rlhfkit.types import SPLITS, Evaluation, Messages, Metric, PolicySamples, Response
 
 PROMPTS: list[Messages] = [
     [{"role": "user", "content": "Name a fruit."}],
@@ -117,3 +118,25 @@ class LabelerContract(ABC):
         forward = labeler.rank(PROMPTS, self.COMPLETIONS)
         backward = labeler.rank(PROMPTS[::-1], self.COMPLETIONS[::-1])
         assert forward == backward[::-1]
+
+
+class EvaluatorContract(ABC):
+    """What the core relies on in an `Evaluator`."""
+
+    @abstractmethod
+    def make(self) -> Evaluator:
+        """An evaluator that needs the policies' texts alone."""
+
+    def test_metrics_of_known_policies_and_rows_that_json_knows(self) -> None:
+        texts = {"sft": ["An apple.", "Hi!"], "rl": ["A pear.", "Hello, my friend!"]}
+        found = self.make().evaluate({name: _samples(name, texts[name]) for name in texts})
+        assert isinstance(found, Evaluation)
+        for numbers in found.metrics.values():
+            assert all(isinstance(metric, Metric) for metric in numbers.values())
+            assert all(item.low <= item.value <= item.high for item in numbers.values())
+        json.dumps(list(found.rows))
+
+
+def _samples(policy: str, texts: list[str]) -> PolicySamples:
+    responses = [Response([1, 2], [-1.0, -1.0], finished=True) for _ in texts]
+    return PolicySamples(policy, PROMPTS, texts, responses, [[1], [1]], reference_kl=[0.0, 0.0])

@@ -11,6 +11,7 @@ from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.stages import evaluate
 from rlhfkit.storage.run_dir import read_jsonl
+from rlhfkit_plugins.evaluators.win_rate import WinRate
 
 
 def test_no_model_is_loaded_before_the_last_one_is_gone(run_tiny, monkeypatch):
@@ -40,6 +41,25 @@ def test_several_answers_to_each_prompt(run_tiny):
     assert set(asked.values()) == {2}
     metrics = json.loads((folder / "metrics.json").read_text())
     assert {item["count"] for found in metrics.values() for item in found.values()} == {3}
+
+
+def test_the_rows_behind_the_numbers(run_tiny):
+    runner = run_tiny("stages=[sft,rl,evaluate,report]", "reward=[length]")
+    folder = runner.run_dir.stage_dir("evaluate")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for evaluator, name in (("win_rate", "win_rate"), ("policy_statistics", "length")):
+        rows = read_jsonl(folder / f"rows/{evaluator}.jsonl")
+        own = [row[name] for row in rows if row["policy"] == "rl"]
+        assert sum(own) / len(own) == pytest.approx(metrics["rl"][name]["value"])
+        assert all(row["prompt"][-1]["content"] and row["completion"] for row in rows)
+    report = (runner.run_dir.stage_dir("report") / "report.md").read_text("utf-8")
+    assert "evaluate/rows: `policy_statistics.jsonl`, `win_rate.jsonl`" in report
+
+
+def test_an_evaluator_that_gives_something_else_is_one_line(run_tiny, monkeypatch):
+    monkeypatch.setattr(WinRate, "evaluate", lambda self, samples: {"rl": {"win_rate": 1.0}})
+    with pytest.raises(UserError, match=r"evaluator win_rate: gave {'rl'.*Evaluation is needed"):
+        run_tiny("stages=[sft,evaluate]")
 
 
 def test_no_answer_is_refused(run_tiny):

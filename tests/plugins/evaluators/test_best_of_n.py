@@ -25,7 +25,7 @@ def evaluator(make_context):
 
 def test_the_longest_is_best_and_the_other_reward_is_only_measured(evaluator):
     """length gives 3/4, 1/2, 1/4, 0 and weighs -1; format likes the third alone."""
-    found = evaluator.evaluate({"sft": samples("sft", FOUR, [0.0] * 4, ["a"] * 4)})
+    found = evaluator.evaluate({"sft": samples("sft", FOUR, [0.0] * 4, ["a"] * 4)}).metrics
     assert list(found) == ["best-of-2", "best-of-4"]
     assert found["best-of-4"] == {
         "kl": Metric(*[pytest.approx(math.log(4) - 3 / 4)] * 3, 1),
@@ -42,7 +42,9 @@ def test_the_longest_is_best_and_the_other_reward_is_only_measured(evaluator):
 def test_the_best_is_that_of_its_own_prompt(evaluator):
     asked = ["a", "b"] * 4
     texts = [text for pair in zip(FOUR, ["one"] * 4, strict=True) for text in pair]
-    found = evaluator.evaluate({"sft": samples("sft", texts, [0.0] * 8, asked)})["best-of-4"]
+    found = evaluator.evaluate({"sft": samples("sft", texts, [0.0] * 8, asked)}).metrics[
+        "best-of-4"
+    ]
     assert found["reward/length"].value == pytest.approx((0 + 3 / 4) / 2)
     assert found["reward/length"].count == 2
 

@@ -63,7 +63,7 @@ def test_it_is_transformers_loss_per_policy(make, tmp_path, length):
         str(tmp_path / "sft"): samples("other", ["red"], kl=[0.0]),
         "foreign": samples("foreign", ["red"]),  # another tokenizer
     }
-    found = context.build_all("evaluator")["pretraining_loss"].evaluate(drawn)
+    found = context.build_all("evaluator")["pretraining_loss"].evaluate(drawn).metrics
     assert set(found) == {"sft", str(tmp_path / "sft")}
     texts = sources.held_out_texts(context)
     for policy, path in (("sft", tmp_path / "base"), (str(tmp_path / "sft"), tmp_path / "sft")):

@@ -27,7 +27,7 @@ def statistics(context, drawn):
     evaluator = context.build_all("evaluator")["policy_statistics"]
     return {
         policy: {name: metric.value for name, metric in found.items()}
-        for policy, found in evaluator.evaluate(drawn).items()
+        for policy, found in evaluator.evaluate(drawn).metrics.items()
     }
 
 
@@ -61,7 +61,7 @@ def test_literal_numbers(make):
 
 def test_intervals_are_over_prompts(make):
     evaluator = make("reward=[format]").build_all("evaluator")["policy_statistics"]
-    found = evaluator.evaluate({"sft": samples("sft", TEXTS, kl=[0.0] * 3)})["sft"]
+    found = evaluator.evaluate({"sft": samples("sft", TEXTS, kl=[0.0] * 3)}).metrics["sft"]
     assert {metric.count for metric in found.values()} == {3}
     assert found["length"].low < 2 < found["length"].high
     assert found["kl"].low == found["kl"].high == 0

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlhfkit.types import Judgement, Metric
+from rlhfkit.types import Evaluation, Judgement, Metric
 from rlhfkit_plugins.evaluators import WinRateConfig
 from rlhfkit_plugins.evaluators.win_rate import WinRate
 
@@ -67,7 +67,7 @@ def test_every_policy_but_sft(win_rate):
         "rl": samples("rl", ["aaa", "aaa"]),
         "base": samples("base", ["a", "aaa"]),
     }
-    found = win_rate.evaluate(drawn)
+    found = win_rate.evaluate(drawn).metrics
     assert set(found) == {"rl", "base"}
     assert found["rl"] == {"win_rate": Metric(*[pytest.approx(5 / 6)] * 3, 2)}
     base = found["base"]["win_rate"]
@@ -76,7 +76,7 @@ def test_every_policy_but_sft(win_rate):
 
 def test_nobody_is_asked_about_identical_completions(win_rate, labeler):
     same = samples("rl", ["a", "b", "c"])
-    found = win_rate.evaluate({"sft": same, "rl": same})
+    found = win_rate.evaluate({"sft": same, "rl": same}).metrics
     assert found == {"rl": {"win_rate": Metric(0.5, 0.5, 0.5, 3)}}
     assert labeler.asked == []
 
@@ -95,12 +95,12 @@ def test_swapping_the_sides_mirrors_the_rate(make_context):
 def test_the_configuration_builds_it(make_context):
     evaluator = make_context("evaluator=[win_rate]").build_all("evaluator")["win_rate"]
     drawn = {"sft": samples("sft", ["A"] * 9), "rl": samples("rl", [GOOD] * 9)}
-    assert evaluator.evaluate(drawn) == {"rl": {"win_rate": Metric(1, 1, 1, 9)}}
+    assert evaluator.evaluate(drawn).metrics == {"rl": {"win_rate": Metric(1, 1, 1, 9)}}
 
 
 def test_imported_rankings_cannot_judge(make_context, capsys):
     evaluator = make_context("labeler=imported").build_all("evaluator")["win_rate"]
-    assert evaluator.evaluate({}) == {}
+    assert evaluator.evaluate({}) == Evaluation({})
     said = " ".join(capsys.readouterr().out.split())
     assert "no win rate: imported rankings cannot judge new completions" in said
     assert "stages=[evaluate,report] force_from=evaluate" in said
@@ -112,7 +112,7 @@ def test_answers_to_one_prompt_are_one_item(win_rate):
         "sft": samples("sft", ["aa", "aa", "aa", "aa"], prompts=asked),
         "rl": samples("rl", ["aaa", "aaa", "aaa", "a"], prompts=asked),
     }
-    found = win_rate.evaluate(drawn)["rl"]["win_rate"]
+    found = win_rate.evaluate(drawn).metrics["rl"]["win_rate"]
     one, two = 5 / 6, (5 / 6 + 1 / 6) / 2
     assert (found.value, found.low, found.high) == pytest.approx(((one + two) / 2, two, one))
     assert found.count == 2
