@@ -3,13 +3,23 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from rlhfkit.component import GROUPS
 from rlhfkit.config.run import RunConfig
 from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
+from rlhfkit.protocols import (
+    DataSource,
+    Evaluator,
+    KLController,
+    Labeler,
+    ModelLoader,
+    PolicyOptimizer,
+    RewardFunction,
+    Sampler,
+)
 from rlhfkit.storage.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -108,10 +118,26 @@ class Context:
             unset_hf_deepspeed_config()
         return accelerator
 
+    @overload
+    def build(self, group: Literal["loader"]) -> ModelLoader: ...
+    @overload
+    def build(self, group: Literal["sampler"]) -> Sampler: ...
+    @overload
+    def build(self, group: Literal["labeler"]) -> Labeler: ...
+    @overload
+    def build(self, group: Literal["optimizer"]) -> PolicyOptimizer: ...
+    @overload
+    def build(self, group: Literal["kl"]) -> KLController: ...
     def build(self, group: str) -> Any:
         """The chosen component of a group: `context.build("kl")`."""
         return self._make(group, getattr(self.config, group))
 
+    @overload
+    def build_all(self, group: Literal["data"]) -> dict[str, DataSource]: ...
+    @overload
+    def build_all(self, group: Literal["reward"]) -> dict[str, RewardFunction]: ...
+    @overload
+    def build_all(self, group: Literal["evaluator"]) -> dict[str, Evaluator]: ...
     def build_all(self, group: str) -> dict[str, Any]:
         """The chosen components of a group that takes several, by name."""
         chosen = getattr(self.config, group)
