@@ -40,6 +40,12 @@ def test_component_hook_has_built_ins(plugins, group):
     assert set(names) == set(plugins.components[group.name])
 
 
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.hook)
+def test_every_factory_can_be_imported(plugins, group):
+    for provided in plugins.components[group.name].values():
+        assert callable(provided.component.factory)
+
+
 def test_config_packages_join_the_search_path(plugins):
     extra = SimpleNamespace(config_packages=hookimpl(lambda: ["somewhere.conf"]))
     name = plugins.manager.register(extra)

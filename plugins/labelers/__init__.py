@@ -78,6 +78,8 @@ def labelers() -> Sequence[Component]:
     package = "rlhfkit_plugins.labelers"
     return (
         Component("simulated", SimulatedConfig, f"{package}.simulated:SimulatedLabelers"),
-        Component("reward_model", RewardModelLabelerConfig, f"{package}.gold:RewardModelLabeler"),
+        Component(
+            "reward_model", RewardModelLabelerConfig, f"{package}.reward_model:RewardModelLabeler"
+        ),
         Component("imported", ImportedConfig, f"{package}.imported:ImportedRankings"),
     )
