@@ -81,8 +81,8 @@ def keys(rows):
 @given(prompts=PEOPLE, demonstrations=PEOPLE, share=st.floats(0.05, 0.95))
 @ONE_FOLDER
 def test_nobody_trains_on_what_is_held_out(context, tmp_path, prompts, demonstrations, share):
-    sources = by_file(tmp_path, prompts=prompts, demonstrations=demonstrations)
-    made = context(sources, eval_fraction=share)
+    files = by_file(tmp_path, prompts=prompts, demonstrations=demonstrations)
+    made = context(files, eval_fraction=share)
     try:
         held_out = sources.held_out_prompts(made, TEXT)
         training = sources.training_prompts(made, TEXT)

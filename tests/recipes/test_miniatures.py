@@ -111,7 +111,7 @@ def test_the_largest_is_planned(make_context, tmp_path):
     context = make_context(
         "recipe=instructgpt_175b", f"model.path={tmp_path / 'bloom'}", stage="plan"
     )
-    object.__setattr__(context, "planned", DryRun("cuda"))
+    object.__setattr__(context, "dry_run", DryRun("cuda"))
     plan = plan_run(context, Rates(2e13, 2e11), ["rl_sft"])
     weights = 176e9 * 4
     assert plan["rl_sft"].parts["base"] == pytest.approx(weights, rel=0.01)
