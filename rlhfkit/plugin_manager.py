@@ -1,9 +1,12 @@
 """Finds plugins by their entry points, checks them, and answers which component a name means."""
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import pluggy
@@ -57,6 +60,21 @@ class Plugins:
         if name not in known:
             raise UserError(f"{group.name}={name}: no such component; {nearest(name, known)}")
         return known[name]
+
+    def provider_of(self, error: BaseException) -> Provider | None:
+        """Who wrote the code that an error was raised in, or called; None where it is rlhfkit's
+        alone. Of several plugins the one that was called last."""
+        raised_in = [Path(frame.f_code.co_filename) for frame, _ in walk_tb(error.__traceback__)]
+        places = {
+            _place(self.manager.get_plugin(name)): provider
+            for name, provider in self.providers.items()
+            if provider.distribution != "rlhfkit"
+        }
+        for file in reversed(raised_in):
+            for place, provider in places.items():
+                if place is not None and file.is_relative_to(place):
+                    return provider
+        return None
 
     def config_packages(self) -> list[str]:
         """The packages that plugins add to Hydra's search path."""
@@ -140,3 +158,12 @@ def _collect_commands(plugins: Plugins) -> dict[str, Command]:
                 )
             collected[command.name], providers[command.name] = command, provider
     return collected
+
+
+def _place(plugin: Any) -> Path | None:
+    """The folder of a plugin's outermost package, or its file where it has no package."""
+    outermost = sys.modules[plugin.__name__.partition(".")[0]]
+    file = getattr(outermost, "__file__", None)
+    if file is None:
+        return None
+    return Path(file).parent if hasattr(outermost, "__path__") else Path(file)

@@ -80,6 +80,29 @@ def test_a_plugin_cannot_hide_a_command(plugin):
         _others(load_plugins([entry]))
 
 
+@pytest.mark.parametrize("package", [True, False], ids=["a package", "a file"])
+def test_whose_code_an_error_was_raised_in(tmp_path, monkeypatch, package):
+    """Also where it went through another library on its way."""
+    file = tmp_path / ("their_package/inside.py" if package else "their_file.py")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("import json\ndef fail(): json.loads('{')\n")
+    if package:
+        (file.parent / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "their_package.inside" if package else "their_file"
+    entry = EntryPoint("mine", name, "rlhfkit")._for(FakeDistribution("rlhfkit-mine"))
+    loaded = load_plugins([entry])
+    with pytest.raises(ValueError, match="Expecting property name") as raised:
+        sys.modules[name].fail()
+    assert str(loaded.provider_of(raised.value)) == "rlhfkit-mine 3.2.1 (plugin 'mine')"
+
+
+def test_an_error_of_nobodys_plugin(plugin):
+    with pytest.raises(ZeroDivisionError) as raised:
+        _ = 1 / 0
+    assert load_plugins([]).provider_of(raised.value) is None
+
+
 def test_a_misspelt_hook(plugin):
     with pytest.raises(UserError) as error:
         load_plugins([plugin("mine", reward_function=lambda: [])])

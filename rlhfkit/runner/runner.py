@@ -160,6 +160,8 @@ class Runner:
             self.plugins.hook.stage_failed(stage=stage.name, context=context, error=error)
             if isinstance(error, UserError) or not isinstance(error, Exception):
                 raise
+            if (provider := self.plugins.provider_of(error)) is not None:
+                error.add_note(f"(raised in {provider})")
             raise StageFailed(stage.name) from error
         self._refuse_changed_inputs(stage, wanted)
         seconds = checkpoints.seconds
