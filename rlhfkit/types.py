@@ -84,6 +84,11 @@ class Response:
     finished: bool
     """Whether the last id is EOS."""
 
+    @classmethod
+    def from_ids(cls, ids: list[int], logprobs: list[float], eos_token_id: int) -> "Response":
+        """A response that was drawn as these ids: the one rule for what has ended by itself."""
+        return cls(ids, logprobs, finished=ids[-1] == eos_token_id)
+
 
 @dataclass(frozen=True)
 class PolicySamples:

@@ -30,7 +30,7 @@ class Rewards:
         own = slice(*(len(messages) * place for place in (processes.rank(), processes.rank() + 1)))
         completion_ids, messages = processes.gather(completion_ids), processes.gather(messages)
         eos = self._text.eos_token_id
-        responses = [Response(ids, [], finished=ids[-1] == eos) for ids in completion_ids]
+        responses = [Response.from_ids(ids, [], eos) for ids in completion_ids]
         scores, raw = self._score(
             messages,
             [self._text.decode(ids) for ids in completion_ids],

@@ -61,7 +61,7 @@ class CachedSampler(BatchedSampler):
                     break
                 state.advance(model)
         return [
-            Response(ids, logprobs, finished=ids[-1] == eos_token_id)
+            Response.from_ids(ids, logprobs, eos_token_id)
             for ids, logprobs in zip(state.ids, state.logprobs, strict=True)
         ]
 

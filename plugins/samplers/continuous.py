@@ -69,7 +69,7 @@ class ContinuousSampler:
     ) -> list[Response]:
         rows = teacher_forced_logprobs(model, prompts, ids, self.temperature, self._score_size)
         return [
-            Response(row, values.tolist(), finished=row[-1] == eos_token_id)
+            Response.from_ids(row, values.tolist(), eos_token_id)
             for row, values in zip(ids, rows, strict=True)
         ]
 

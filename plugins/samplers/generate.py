@@ -41,7 +41,7 @@ class GenerateSampler(BatchedSampler):
         ids = [_until_eos(row, eos_token_id) for row in output[:, longest:].tolist()]
         logprobs, _ = model.response_logprobs(model.batch(prompts, ids), self.temperature)
         return [
-            Response(row, values[: len(row)], finished=row[-1] == eos_token_id)
+            Response.from_ids(row, values[: len(row)], eos_token_id)
             for row, values in zip(ids, logprobs.tolist(), strict=True)
         ]
 

@@ -61,4 +61,4 @@ def _response(choice: Mapping[str, Any], eos_token_id: int) -> Response:
     logprobs = [float(value) for value in choice["logprobs"]["token_logprobs"]]
     if not ids or len(ids) != len(logprobs):
         raise ValueError
-    return Response(ids, logprobs, finished=ids[-1] == eos_token_id)
+    return Response.from_ids(ids, logprobs, eos_token_id)
