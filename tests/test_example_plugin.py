@@ -1,5 +1,6 @@
 """The example distribution: installed for real, listed, run with, uninstalled."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -50,12 +51,21 @@ def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
     done = rlhfkit(
         "recipe=brevity", *SETTINGS, *data, f"model.path={tiny_files['model']}",
         "model.chat_template=null", "optimizer.num_mini_batches=1", "optimizer.critic_warmup=0",
-        "loader.lora_last_layers=null", "kl.episodes=16", cwd=tmp_path,
+        "loader.lora_last_layers=null", "kl.episodes=16",
+        "evaluator=[win_rate,policy_statistics,words]", "evaluator.words.words=3", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = read_jsonl(tmp_path / "runs" / "brevity" / "rl" / "metrics.jsonl")
     assert [round(row["objective/kl_coef"], 6) for row in rows] == [0.1, 0.070711]
     assert all(0 < row["reward/brevity"] <= 1 for row in rows)
+
+    folder = tmp_path / "runs" / "brevity" / "evaluate"
+    answers = read_jsonl(folder / "rows" / "words.jsonl")
+    assert all(row["words"] == len(row["completion"].split()) for row in answers)
+    assert {row["short"] for row in answers} <= {0.0, 1.0}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    own = [row["words"] for row in answers if row["policy"] == "rl"]
+    assert metrics["rl"]["words"]["value"] == pytest.approx(sum(own) / len(own))
 
     (tmp_path / "answers.txt").write_text("short enough\none two three four\n", "utf-8")
     scored = rlhfkit("brevity", "answers.txt", "2", cwd=tmp_path)

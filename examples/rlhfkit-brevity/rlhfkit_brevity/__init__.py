@@ -36,6 +36,21 @@ class HalvingConfig:
         require_above_zero(name, self, "episodes")
 
 
+@dataclass
+class WordsConfig:
+    """How many words the answers have, and the share of answers of up to `words`."""
+
+    words: int = 12
+    """Most words of a short answer."""
+
+    resamples: int = 2000
+    """Bootstrap resamples of the intervals."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "words", "resamples")
+
+
 @hookimpl
 def reward_functions() -> Sequence[Component]:
     return [Component("brevity", BrevityConfig, "rlhfkit_brevity.reward:BrevityReward")]
@@ -44,6 +59,11 @@ def reward_functions() -> Sequence[Component]:
 @hookimpl
 def kl_controllers() -> Sequence[Component]:
     return [Component("halving", HalvingConfig, "rlhfkit_brevity.kl:HalvingKL")]
+
+
+@hookimpl
+def evaluators() -> Sequence[Component]:
+    return [Component("words", WordsConfig, "rlhfkit_brevity.evaluator:Words")]
 
 
 @hookimpl
