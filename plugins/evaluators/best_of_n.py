@@ -41,7 +41,10 @@ class BestOfN:
             f"best-of-{n}": _exactly(best_of_n_kl(n), len(prompts))
             | {
                 f"reward/{name}": self._metric(
-                    [best_of_n_mean(proxy[rows], values[rows], n) for rows in prompts]
+                    [
+                        best_of_n_mean(proxy[rows].tolist(), values[rows].tolist(), n)
+                        for rows in prompts
+                    ]
                 )
                 for name, values in scores.items()
             }

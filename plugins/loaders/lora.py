@@ -203,6 +203,7 @@ def _keep_inputs(model: nn.Module) -> None:
 def _keep_differentiable(model: nn.Module) -> None:
     """On some CPUs bitsandbytes repacks weights in the first pass without gradients, for a kernel
     that has no backward: later training passes would lose gradients in silence."""
+    module: Any
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False

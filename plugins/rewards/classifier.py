@@ -88,7 +88,7 @@ def load_classifier(
 ) -> ClassifierReward:
     """The classifier of a directory or hub name; `UserError` unless it gives one number and its
     head is stored with it."""
-    shared = {"what": "reward model", "trust": trust_remote_code}
+    shared: dict[str, Any] = {"what": "reward model", "trust": trust_remote_code}
     tokenizer = load_pretrained(AutoTokenizer, context, path, **shared)
     model, info = load_pretrained(
         AutoModelForSequenceClassification,

@@ -1,5 +1,7 @@
 """reward=gold: the score that the labelers rank by, which a reward model only stands for."""
 
+from typing import Any
+
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.types import Messages
@@ -10,7 +12,7 @@ class GoldReward:
     """Asks the run's labelers; those who have no numbers, as people, cannot be asked."""
 
     def __init__(self, config: GoldConfig, context: Context) -> None:
-        self._labeler = context.build("labeler")
+        self._labeler: Any = context.build("labeler")
         if not hasattr(self._labeler, "score"):
             raise UserError(
                 f"reward=gold: labeler={context.config.labeler.name} has no score to give; choose "

@@ -81,7 +81,9 @@ def draw(
     rows = max(1, CHUNK_LOGITS // model.head.out_features)
     drawn = [
         _draw(model.logits(part).div_(temperature), part_uniform)
-        for part, part_uniform in zip(hidden.split(rows), uniform.split(rows), strict=True)
+        for part, part_uniform in zip(
+            torch.split(hidden, rows), torch.split(uniform, rows), strict=True
+        )
     ]
     tokens, logprobs = zip(*drawn, strict=True)
     return torch.cat(tokens), torch.cat(logprobs)
