@@ -9,8 +9,9 @@ from torch import Tensor
 
 from rlhfkit.context import Context
 from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.forward import by_micro_batch, pad_rows
 from rlhfkit.online.loop import OnlineOptimizer
-from rlhfkit.online.rollout import Rollout, by_micro_batch, pad_rows
+from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.advantages import gae
 from rlhfkit.rl.kl import penalised_rewards
 from rlhfkit.rl.losses import clipped_value_loss, ppo_policy_loss

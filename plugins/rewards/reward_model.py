@@ -8,9 +8,9 @@ import torch
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
 from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.forward import by_micro_batch
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel
-from rlhfkit.online.rollout import by_micro_batch
 from rlhfkit.protocols import RewardFunction
 from rlhfkit.types import Messages
 from rlhfkit_plugins.rewards import RewardModelRewardConfig

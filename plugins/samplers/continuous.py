@@ -12,8 +12,8 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.autocast_forward import autocast_forward
 from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.online.rollout import teacher_forced_logprobs
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import ContinuousConfig
 from rlhfkit_plugins.samplers.plain_sampling import plain_sampling

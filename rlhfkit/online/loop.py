@@ -27,6 +27,7 @@ from rlhfkit.distributed.launch import wants_sharding
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.batch_size import AdaptiveBatchSize, advise_when_full
+from rlhfkit.models.forward import lower_rows, pad_rows, teacher_forced_logprobs
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.online.checks import check_loop
@@ -37,7 +38,7 @@ from rlhfkit.online.loop_checkpoint import resume_loop, save_loop
 from rlhfkit.online.lr_schedule import set_rates
 from rlhfkit.online.metrics import rollout_metrics, shown_metrics
 from rlhfkit.online.prompt_batches import PromptBatches
-from rlhfkit.online.rollout import Rollout, lower_rows, pad_rows, teacher_forced_logprobs
+from rlhfkit.online.rollout import Rollout
 from rlhfkit.online.scoring import Scorer
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss

@@ -21,12 +21,13 @@ from rlhfkit.config.stages import SftConfig
 from rlhfkit.config.trainer import TrainingConfig
 from rlhfkit.context import Context
 from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.forward import by_micro_batch, lower_rows, teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.online.loop import OnlineOptimizer
-from rlhfkit.online.rollout import Rollout, by_micro_batch, lower_rows, teacher_forced_logprobs
+from rlhfkit.online.rollout import Rollout
 from rlhfkit.planning.meter import Meter
 from rlhfkit.stages.reward_model import Element, ranking_loss
 from rlhfkit.stages.sft import completion_loss

@@ -25,8 +25,8 @@ from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
 from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.online.rollout import teacher_forced_logprobs
 from rlhfkit.plugin_calls import evaluation_of
 from rlhfkit.reporting import Metrics, Reporter, shown
 from rlhfkit.stages.completions import CompletionSampler

@@ -29,8 +29,8 @@ from rlhfkit.distributed import processes
 from rlhfkit.distributed.fsdp import as_forward_pass, unsharded
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.forward import by_micro_batch
 from rlhfkit.models.scalar_model import ScalarModel
-from rlhfkit.online.rollout import by_micro_batch
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
 from rlhfkit.stages.label import RANKINGS_FILE
 from rlhfkit.storage.run_dir import write_json

@@ -13,7 +13,7 @@ from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.distributed.fsdp import sharded_parts
 from rlhfkit.models.batch_size import AdaptiveBatchSize
-from rlhfkit.online.rollout import teacher_forced_logprobs
+from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.types import Response
 from rlhfkit_plugins.samplers import BatchedConfig
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.batch_size import how_many_fit
-from rlhfkit.online.rollout import by_length
+from rlhfkit.models.forward import by_length
 from rlhfkit.rl import losses, masking
 
 IDS = st.lists(st.integers(0, 9), min_size=1, max_size=6)

@@ -9,8 +9,8 @@ from rlhfkit.commands import main
 from rlhfkit.commands.error_lines import one_line
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch_size import AdaptiveBatchSize, DoesNotFit, how_many_fit, is_out_of_memory
+from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.online.rollout import teacher_forced_logprobs
 from rlhfkit.runner.runner import StageFailed
 from rlhfkit_plugins.rewards.classifier import ClassifierReward
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig

@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM
 
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.forward import by_length, lower_rows, teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.models.shared_prompt import worth_sharing
-from rlhfkit.online.rollout import by_length, lower_rows, teacher_forced_logprobs
 from rlhfkit.stages.reward_model import Element, ranking_loss
 from tests import architectures
 from tests.memory import limit_rows

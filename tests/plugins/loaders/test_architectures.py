@@ -7,7 +7,7 @@ import torch
 
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.batch_size import AdaptiveBatchSize
-from rlhfkit.online.rollout import teacher_forced_logprobs
+from rlhfkit.models.forward import teacher_forced_logprobs
 from tests import architectures
 from tests.plugins.loaders import separate
 from tests.plugins.loaders.conftest import perturb

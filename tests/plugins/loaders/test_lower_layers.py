@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.forward import lower_rows
 from rlhfkit.models.lower_layers import LowerRows, depth_below_adapters
-from rlhfkit.online.rollout import lower_rows
 from rlhfkit_plugins.optimizers import PpoConfig, RlooConfig
 from rlhfkit_plugins.optimizers.ppo import PPO
 from rlhfkit_plugins.optimizers.rloo import RLOO
