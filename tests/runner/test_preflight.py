@@ -8,11 +8,11 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from rlhfkit.commands.hydra_app import _perform
 from rlhfkit.component import GROUPS
 from rlhfkit.config.online import KL_ESTIMATORS
 from rlhfkit.config.run import DTYPES, RunConfig
 from rlhfkit.errors import UserError
-from rlhfkit.planning.command import show_plan
 from rlhfkit.plugin_manager import load_plugins
 from rlhfkit.rl.kl import ESTIMATORS
 from rlhfkit.runner.preflight import check_options
@@ -82,9 +82,10 @@ def test_nothing_is_trained_before_it_is_told(plugins, make_raw, tiny_overrides,
     assert not list(runner.run_dir.root.glob("[!.]*"))
 
 
-def test_nothing_is_planned_before_it_is_told(make_context, tiny_overrides):
+def test_nothing_is_planned_before_it_is_told(make_raw, plugins, tiny_overrides):
+    runner = Runner(make_raw(*tiny_overrides, "sampler.batch_size=0"), plugins)
     with pytest.raises(UserError, match=r"sampler\.batch_size=0: must be"):
-        show_plan(make_context(*tiny_overrides, "sampler.batch_size=0", stage="plan"))
+        _perform("plan", runner)
 
 
 def configs():
