@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from rlhfkit.component import Command, Component
+from rlhfkit.stage import Stage
 
 if TYPE_CHECKING:
     from rlhfkit.context import Context
@@ -67,6 +68,19 @@ def kl_controllers() -> Sequence[Component]:  # type: ignore[empty-body]
 @hookspec
 def evaluators() -> Sequence[Component]:  # type: ignore[empty-body]
     """Choices of `evaluator=`: build gives a `rlhfkit.protocols.Evaluator`."""
+
+
+# ---------------------------------------------------------------------------------------------
+# Stages
+# ---------------------------------------------------------------------------------------------
+
+
+@hookspec
+def stages() -> Sequence[Stage]:  # type: ignore[empty-body]
+    """Stages beside the built-in ones: `stages=[...,NAME]`, with options under `stage.NAME`.
+
+    Called once at start-up. A name that is taken is an error.
+    """
 
 
 # ---------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -14,6 +14,7 @@ import pluggy
 from rlhfkit import hookspecs
 from rlhfkit.component import GROUPS, Command, Component, Group
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.stage import Stage
 
 ENTRY_POINT_GROUP = "rlhfkit"
 RESTRICT_VARIABLE = "RLHFKIT_PLUGINS"
@@ -48,6 +49,8 @@ class Plugins:
     providers: dict[str, Provider] = field(default_factory=dict)
     components: dict[str, dict[str, Provided]] = field(default_factory=dict)
     commands: dict[str, Command] = field(default_factory=dict)
+    stages: dict[str, Stage] = field(default_factory=dict)
+    """Those of plugins; `rlhfkit.stages.registry.stages_of` has all of them in order."""
 
     @property
     def hook(self) -> Any:
@@ -89,8 +92,12 @@ def load_plugins(found: Iterable[EntryPoint] | None = None) -> Plugins:
         if _selected(entry_point.name):
             _register(plugins, entry_point)
     for group in GROUPS:
-        plugins.components[group.name] = _collect(plugins, group)
-    plugins.commands = _collect_commands(plugins)
+        plugins.components[group.name] = {
+            component.name: Provided(component, provider)
+            for component, provider in _collect(plugins, group.hook, f"{group.name}=")
+        }
+    plugins.commands = {item.name: item for item, _ in _collect(plugins, "commands", "rlhfkit ")}
+    plugins.stages = {item.name: item for item, _ in _collect(plugins, "stages", "stage ")}
     return plugins
 
 
@@ -130,34 +137,19 @@ def _check_hooks(plugins: Plugins, module: Any, provider: Provider) -> None:
         raise UserError(f"{provider}: unknown hook '{wrong}'; {nearest(wrong, known)}") from error
 
 
-def _collect(plugins: Plugins, group: Group) -> dict[str, Provided]:
-    collected: dict[str, Provided] = {}
-    for implementation in getattr(plugins.hook, group.hook).get_hookimpls():
-        provider = plugins.providers[implementation.plugin_name]
-        components: Sequence[Component] = implementation.function()
-        for component in components:
-            if component.name in collected:
-                raise UserError(
-                    f"{group.name}={component.name} is claimed by {provider} and by "
-                    f"{collected[component.name].provider}; uninstall one"
-                )
-            collected[component.name] = Provided(component, provider)
-    return collected
-
-
-def _collect_commands(plugins: Plugins) -> dict[str, Command]:
-    collected: dict[str, Command] = {}
+def _collect(plugins: Plugins, hook: str, prefix: str) -> Iterator[tuple[Any, Provider]]:
+    """What all plugins return for a hook, and which of them did. prefix: what messages say before
+    the name of such a thing."""
     providers: dict[str, Provider] = {}
-    for implementation in plugins.hook.commands.get_hookimpls():
+    for implementation in getattr(plugins.hook, hook).get_hookimpls():
         provider = plugins.providers[implementation.plugin_name]
-        for command in implementation.function():
-            if command.name in collected:
-                other = providers[command.name]
+        for item in implementation.function():
+            if (other := providers.get(item.name)) is not None:
                 raise UserError(
-                    f"rlhfkit {command.name} is claimed by {provider} and by {other}; uninstall one"
+                    f"{prefix}{item.name} is claimed by {provider} and by {other}; uninstall one"
                 )
-            collected[command.name], providers[command.name] = command, provider
-    return collected
+            providers[item.name] = provider
+            yield item, provider
 
 
 def _place(plugin: Any) -> Path | None:

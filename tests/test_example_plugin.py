@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -52,6 +53,7 @@ def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
         "recipe=brevity", *SETTINGS, *data, f"model.path={tiny_files['model']}",
         "model.chat_template=null", "optimizer.num_mini_batches=1", "optimizer.critic_warmup=0",
         "loader.lora_last_layers=null", "kl.episodes=16",
+        "stages=[sft,sample,word_counts,rl,evaluate,report]", "stage.word_counts.most=100",
         "evaluator=[win_rate,policy_statistics,words]", "evaluator.words.words=3", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -67,6 +69,17 @@ def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
     own = [row["words"] for row in answers if row["policy"] == "rl"]
     assert metrics["rl"]["words"]["value"] == pytest.approx(sum(own) / len(own))
 
+    run = tmp_path / "runs" / "brevity"
+    counted = [
+        len(text.split())
+        for row in read_jsonl(run / "sample" / "completions.jsonl")
+        for text in row["completions"]
+    ]
+    spread = json.loads((run / "word_counts" / "word_counts.json").read_text())
+    assert spread == {"sft": [min(counted), median(counted), max(counted)]}
+    line = f"sft: {min(counted)} to {max(counted)} words an answer, median {median(counted):g}"
+    assert line in (run / "report" / "report.md").read_text()
+
     (tmp_path / "answers.txt").write_text("short enough\none two three four\n", "utf-8")
     scored = rlhfkit("brevity", "answers.txt", "2", cwd=tmp_path)
     assert scored.stdout.splitlines() == [
@@ -74,6 +87,9 @@ def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
     ]  # fmt: skip
     assert "  brevity   score a file of answers" in rlhfkit("--help", cwd=tmp_path).stdout
     assert rlhfkit("brevity", cwd=tmp_path).returncode == 2
+
+    listed = rlhfkit("options", "stage.word_counts", cwd=tmp_path)
+    assert "stage.word_counts.most=null" in listed.stdout
 
     pip("uninstall", "--yes", "rlhfkit-brevity")
     gone = rlhfkit("recipe=brevity", cwd=tmp_path)

@@ -19,7 +19,7 @@ LIFECYCLE = ("stage_started", "metrics_logged", "stage_finished", "stage_failed"
 
 def test_there_are_the_hooks_this_file_tests():
     component_hooks = [group.hook for group in GROUPS]
-    others = ("commands", "config_packages", "resolve_model")
+    others = ("commands", "config_packages", "resolve_model", "stages")
     assert sorted([*component_hooks, *LIFECYCLE, *others]) == HOOKS
 
 
@@ -27,6 +27,7 @@ def test_there_are_the_hooks_this_file_tests():
 def test_documented_with_its_exact_signature(hook):
     signature = str(inspect.signature(getattr(hookspecs, hook)))
     plain = signature.replace("collections.abc.", "").replace("rlhfkit.component.", "")
+    plain = plain.replace("rlhfkit.stage.", "")
     written = f"`{hook}{plain}`"
     assert written in DOCS.read_text().replace("\\|", "|"), written
     assert inspect.getdoc(getattr(hookspecs, hook))
@@ -104,7 +105,7 @@ def test_lifecycle_of_a_stage(plugins, recorder, make_raw, monkeypatch):
         with Reporter(context) as reporter:
             reporter.log(3, {"loss": 0.5})
 
-    monkeypatch.setattr("rlhfkit.stages.registry.Stage.run", run)
+    monkeypatch.setattr("rlhfkit.stage.Stage.start", run)
     Runner(make_raw("stages=[report]"), plugins).run()
     assert recorder.calls == [
         ("stage_started", "report", "report"),
@@ -117,7 +118,7 @@ def test_lifecycle_of_a_failure(plugins, recorder, make_raw, monkeypatch):
     def run(stage, context):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("rlhfkit.stages.registry.Stage.run", run)
+    monkeypatch.setattr("rlhfkit.stage.Stage.start", run)
     with pytest.raises(StageFailed):
         Runner(make_raw("stages=[report]"), plugins).run()
     assert recorder.calls[-1] == ("stage_failed", "report", "boom")

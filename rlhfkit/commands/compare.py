@@ -18,7 +18,6 @@ from rlhfkit.figures.comparison import Point, common_sft, draw
 from rlhfkit.figures.paper_curves import PAPER
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reporting import read_metrics, shown
-from rlhfkit.stages.registry import STAGES
 from rlhfkit.storage.run_dir import RunDir, runs_in
 from rlhfkit.types import Metric
 
@@ -88,8 +87,7 @@ def _settings(run: RunDir) -> dict[str, Any]:
     """All options of a run, from the records of its stages."""
     if run.record("evaluate") is None:
         raise UserError(f"compare {run.root}: the stage evaluate has not finished")
-    records = (run.record(stage.name) for stage in STAGES)
-    return {key: value for record in records if record for key, value in record.settings.items()}
+    return {key: value for record in run.records() for key, value in record.settings.items()}
 
 
 def _cells(points: list[Point]) -> tuple[list[str], list[list[str]]]:

@@ -5,6 +5,7 @@ and trust are the exporter's own.
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,8 @@ from rlhfkit.models.loading import is_adapter, load_causal_lm
 from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.models.trust import adapter_weights
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.stages.registry import STAGES, find_stage
+from rlhfkit.stage import Stage
+from rlhfkit.stages.registry import find_stage, stages_of
 from rlhfkit.storage.run_dir import RECORD, RunDir, StageRecord
 
 _AS_TRAINED = ("path", "revision", "chat", "chat_template")
@@ -35,7 +37,7 @@ def export(config: RunConfig, plugins: Plugins) -> Path:
     Raises `UserError` when the stage has no finished model or the directory is in use.
     """
     run_dir = RunDir(config.run_dir)
-    record = _record(run_dir, config.export.stage)
+    record = _record(run_dir, config.export.stage, stages_of(plugins))
     source = run_dir.stage_dir(record.stage) / "model"
     context = Context(_as_trained(config, record), plugins, run_dir, "export")
     target = _target(config)
@@ -47,13 +49,13 @@ def export(config: RunConfig, plugins: Plugins) -> Path:
     return target
 
 
-def _record(run_dir: RunDir, name: str) -> StageRecord:
+def _record(run_dir: RunDir, name: str, stages: Sequence[Stage]) -> StageRecord:
     """The record of the stage to export."""
-    stage = find_stage(name)
+    stage = find_stage(name, stages)
     record = run_dir.record(stage.name)
     if record is not None and (run_dir.stage_dir(stage.name) / "model").is_dir():
         return record
-    having = [item.name for item in STAGES if (run_dir.stage_dir(item.name) / "model").is_dir()]
+    having = [item.name for item in stages if (run_dir.stage_dir(item.name) / "model").is_dir()]
     finished = [item for item in having if run_dir.record(item) is not None]
     raise UserError(
         f"export.stage={name}: no finished model in {run_dir.stage_dir(name)}; "

@@ -6,7 +6,7 @@ from hydra.core.plugins import Plugins as HydraPlugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from rlhfkit.component import GROUPS
-from rlhfkit.config.run import RunConfig
+from rlhfkit.config.run import run_schema
 from rlhfkit.plugin_manager import Plugins
 
 
@@ -23,7 +23,7 @@ class _RecipeSearchPath(SearchPathPlugin):
 def register_configs(plugins: Plugins) -> None:
     """Store the schema and every component with Hydra; to be called before composing."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=RunConfig, provider="rlhfkit")
+    store.store(name="schema", node=run_schema(plugins.stages), provider="rlhfkit")
     for group in GROUPS:
         for name, provided in plugins.components[group.name].items():
             store.store(

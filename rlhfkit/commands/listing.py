@@ -10,7 +10,6 @@ from rlhfkit.component import GROUPS
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.stages.registry import STAGES
 
 if TYPE_CHECKING:  # it brings Hydra, which takes as long as all the rest of `rlhfkit plugins`
     from rlhfkit.runner.runner import Runner
@@ -58,7 +57,7 @@ def show_stages(runner: "Runner") -> None:
         "stage", "state", "finished at", "seconds", "next", title=escape(str(runner.run_dir.root)),
         title_justify="left",
     )  # fmt: skip
-    for stage in STAGES:
+    for stage in runner.stages:
         status = runner.status(stage)
         record = status.record
         table.add_row(

@@ -4,7 +4,7 @@ from rich.padding import Padding
 
 from rlhfkit.component import GROUPS
 from rlhfkit.config.docs import options_of, parts_of
-from rlhfkit.config.run import RunConfig
+from rlhfkit.config.run import run_schema
 from rlhfkit.console import console
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
@@ -27,8 +27,9 @@ def show_options(words: list[str], plugins: Plugins) -> None:
 
 def known_options(plugins: Plugins) -> dict[str, type]:
     """Every dataclass of options by what it is called: `run`, `stage.sft`, `kl=adaptive`."""
-    known: dict[str, type] = {"run": RunConfig}
-    waiting: list[tuple[str, type]] = [("", RunConfig)]
+    run = run_schema(plugins.stages)
+    known: dict[str, type] = {"run": run}
+    waiting: list[tuple[str, type]] = [("", run)]
     for prefix, config in waiting:
         for name, part in parts_of(config):
             known[f"{prefix}{name}"] = part

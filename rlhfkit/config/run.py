@@ -3,14 +3,16 @@
 No torch here: this module is imported by `rlhfkit --help`.
 """
 
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from typing import Any, cast
 
 from omegaconf import MISSING
 
 from rlhfkit.component import GROUPS
 from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.stage import Stage
 from rlhfkit.validators import require_above_zero, require_below, require_finite, require_one_of
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -150,6 +152,20 @@ class RunConfig:
             )
         for reward, entry in self.reward.items():
             require_finite(f"reward.{reward}", entry, "weight")  # the group's, no component's
+
+
+def run_schema(added: Mapping[str, Stage]) -> type[RunConfig]:
+    """`RunConfig` with the options of the stages that plugins add, each under `stage.<name>`."""
+    if not added:
+        return RunConfig
+    options = [
+        (name, item.config, field(default_factory=item.config)) for name, item in added.items()
+    ]
+    stages = make_dataclass("StageConfigs", options, bases=(StageConfigs,))
+    part = ("stage", stages, field(default_factory=stages))
+    schema = make_dataclass("RunConfig", [part], bases=(RunConfig,))
+    stages.__doc__, schema.__doc__ = StageConfigs.__doc__, RunConfig.__doc__
+    return cast(type[RunConfig], schema)
 
 
 def check_entries(config: RunConfig) -> None:

@@ -15,6 +15,8 @@ from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
 from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
 from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
 from rlhfkit.planning.worst_case import fake_tensors
+from rlhfkit.stage import Stage
+from rlhfkit.stages.registry import find_stage, stages_of
 from rlhfkit.trainers.optim import UNPAGED
 
 _SAMPLERS = next(group for group in GROUPS if group.name == "sampler")
@@ -53,12 +55,25 @@ class PhasePlan:
 def plan_run(context: Context, rates: Rates, stages: Iterable[str]) -> dict[str, PhasePlan]:
     """Every phase of the chosen stages. context: one with `dry_run`."""
     found: dict[str, PhasePlan] = {}
-    for stage in stages:
-        if stage == "evaluate" and "sample" in found:
-            found[stage] = _as_evaluate(context.config, found["sample"])
-        elif stage in STAGE_PHASES:
-            found |= _plan_stage(context, rates, stage)
+    known = stages_of(context.plugins)
+    for name in stages:
+        stage = find_stage(name, known)
+        if stage.name == "evaluate" and "sample" in found:
+            found[stage.name] = _as_evaluate(context.config, found["sample"])
+        elif stage.planned_as is not None:
+            phases = _plan_stage(context, rates, stage.planned_as)
+            found |= _named_by(stage, phases)
     return found
+
+
+def _named_by(stage: Stage, phases: dict[str, PhasePlan]) -> dict[str, PhasePlan]:
+    """The phases of a stage that is planned as another one bear its own name before theirs."""
+    if stage.name == stage.planned_as:
+        return phases
+    return {
+        stage.name if len(phases) == 1 else f"{stage.name} {phase}": replace(plan, stage=stage.name)
+        for phase, plan in phases.items()
+    }
 
 
 def _as_evaluate(config: RunConfig, sample: PhasePlan) -> PhasePlan:

@@ -1,18 +1,14 @@
 """What `accelerate launch` is asked for beyond plain processes, and what of it works. No torch."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rlhfkit.config.online import OnlineConfig
 from rlhfkit.config.run import RunConfig
 from rlhfkit.distributed import processes
 from rlhfkit.distributed.launch import OURS, wants_sharding
 from rlhfkit.errors import UserError
-
-_TRAINERS = ("sft", "rl_sft", "reward_model")
-
-SHARDED = (*_TRAINERS, "rl")
-"""Stages whose models `rlhfkit.distributed.fsdp` shards."""
+from rlhfkit.stage import Stage
 
 _FSDP = {
     "FSDP_VERSION": ("2",),
@@ -34,23 +30,23 @@ _OPTIMS = ("adamw_torch", "adamw_torch_fused")
 _PLAIN = "launch with conf/accelerate/ddp_2gpu.yaml"
 
 
-def plannable_stages(stages: list[str]) -> list[str]:
+def plannable_stages(stages: Sequence[Stage]) -> list[str]:
     """The stages whose memory the planner knows: it counts whole models."""
-    return [stage for stage in stages if stage not in SHARDED or not wants_sharding()]
+    return [stage.name for stage in stages if not (stage.shardable and wants_sharding())]
 
 
-def check_launcher(config: RunConfig) -> None:
+def check_launcher(config: RunConfig, chosen: Sequence[Stage]) -> None:
     """Take sharding over from accelerate. Raises `UserError` for what would not work, before
     anything is loaded."""
     if _is_set("ACCELERATE_USE_FSDP"):
         _take_over("FSDP", _FSDP)
     if processes.under_deepspeed():
         if "rl" in config.stages and not isinstance(config.optimizer, OnlineConfig):
-            _check_deepspeed(config)
+            _check_deepspeed(config, chosen)
         else:
             _take_over("DEEPSPEED", _DEEPSPEED)
     if wants_sharding():
-        _check_sharding(config)
+        _check_sharding(config, chosen)
 
 
 def _take_over(engine: str, options: Mapping[str, tuple[str, ...]]) -> None:
@@ -65,12 +61,12 @@ def _take_over(engine: str, options: Mapping[str, tuple[str, ...]]) -> None:
     os.environ[OURS] = engine
 
 
-def _check_sharding(config: RunConfig) -> None:
+def _check_sharding(config: RunConfig, chosen: Sequence[Stage]) -> None:
     if config.loader.name == "qlora":
         raise UserError(f"sharding: loader=qlora is not sharded; {_PLAIN}, or take loader=lora")
     if "rl" in config.stages:
         _check_rl(config)
-    for stage in (stage for stage in SHARDED if stage in config.stages):
+    for stage in (stage.name for stage in chosen if stage.shardable):
         in_rl = stage == "rl"
         option = "optimizer.optim" if in_rl else f"stage.{stage}.optim"
         optim = config.optimizer.optim if in_rl else getattr(config.stage, stage).optim
@@ -109,14 +105,14 @@ def _check_rl(config: RunConfig) -> None:
             )
 
 
-def _check_deepspeed(config: RunConfig) -> None:
+def _check_deepspeed(config: RunConfig, chosen: Sequence[Stage]) -> None:
     """DeepSpeed itself, for TRL's own trainers."""
     if _is_set("ACCELERATE_USE_CPU"):
         raise UserError(
             "DeepSpeed: with ACCELERATE_USE_CPU=true accelerate leaves it out without a word; "
             "CUDA_VISIBLE_DEVICES= keeps it off the GPUs"
         )
-    before = [stage for stage in config.stages if stage in _TRAINERS]
+    before = [stage.name for stage in chosen if stage.shardable and stage.name != "rl"]
     if before:
         raise UserError(
             f"DeepSpeed: optimizer={config.optimizer.name} runs under it, stage {before[0]} before "

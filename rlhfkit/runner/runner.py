@@ -19,7 +19,8 @@ from rlhfkit.runner.launcher_checks import check_launcher, plannable_stages
 from rlhfkit.runner.preflight import check_options, check_pretraining, check_start
 from rlhfkit.runner.reuse import Lenders, take_over
 from rlhfkit.runner.run_lock import run_lock
-from rlhfkit.stages.registry import STAGES, Stage, find_stage
+from rlhfkit.stage import Stage
+from rlhfkit.stages.registry import find_stage, stages_of
 from rlhfkit.storage.run_dir import RunDir, StageRecord
 from rlhfkit.storage.stop_signals import stop_at_next_step, stop_if_requested
 
@@ -79,12 +80,17 @@ class Runner:
         self.raw = raw
         self.plugins = plugins
         self.run_dir = RunDir(config.run_dir)
-        self.chosen = [find_stage(name) for name in config.stages]
+        self.stages = stages_of(plugins)
+        self.chosen = [self.find(name) for name in config.stages]
         self._lenders = Lenders(config.reuse, self.run_dir)
         self._lent: dict[str, StageRecord | None] = {}
         self._check_order()
         if config.force_from is not None:
-            find_stage(config.force_from)
+            self.find(config.force_from)
+
+    def find(self, name: str) -> Stage:
+        """The stage of a name."""
+        return find_stage(name, self.stages)
 
     def run(self) -> None:
         """Every chosen stage in turn; what is finished with the same settings is skipped."""
@@ -92,7 +98,7 @@ class Runner:
             self._run()
 
     def _run(self) -> None:
-        check_launcher(self.config)
+        check_launcher(self.config, self.chosen)
         check_options(self.config)
         check_start(self.config)
         with run_lock(self.run_dir.root):
@@ -104,7 +110,7 @@ class Runner:
         # 2. checks of the stages that wait, before the first of them loads anything
         waiting = self._waiting()
         check_pretraining(self.context("checks"), waiting)
-        counted = plannable_stages(waiting)
+        counted = plannable_stages([self.find(name) for name in waiting])
         with processes.single_process():
             self._check_memory(counted)
         self._check_leaks(waiting)
@@ -153,9 +159,9 @@ class Runner:
             self.plugins.hook.stage_started(stage=stage.name, context=context)
         try:
             if stage.main_process_only:
-                processes.on_main_process(stage.run, context)
+                processes.on_main_process(stage.start, context)
             else:
-                stage.run(context)
+                stage.start(context)
         except BaseException as error:
             self.plugins.hook.stage_failed(stage=stage.name, context=context, error=error)
             if isinstance(error, UserError) or not isinstance(error, Exception):
@@ -189,7 +195,7 @@ class Runner:
 
     def _prepare_device(self, waiting: list[str]) -> None:
         """Where a model will compute: say on what and in what precision, and choose kernels."""
-        if not any("loader" in find_stage(name).option_groups for name in waiting):
+        if not any("loader" in self.find(name).option_groups for name in waiting):
             return
         if self.config.deterministic:  # these two import torch, which a skipped run does not need
             import_module("rlhfkit.storage.random_state").use_deterministic_kernels()
@@ -199,7 +205,7 @@ class Runner:
 
     def _check_leaks(self, waiting: list[str]) -> None:
         """Refuse held-out data that is trained on, before anything is trained."""
-        if any(find_stage(name).splits for name in waiting):  # reading imports stages' libraries
+        if any(self.find(name).splits for name in waiting):  # reading imports stages' libraries
             import_module("rlhfkit.data.leakage").refuse_leaks(self.context("check"))
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
@@ -243,13 +249,13 @@ class Runner:
 
     def _may_borrow(self, stage: Stage) -> bool:
         """Only what would run here, and not what is to be made again."""
-        forced = self.config.force_from
-        again = forced is not None and STAGES.index(stage) >= STAGES.index(find_stage(forced))
+        order, forced = self.stages.index, self.config.force_from
+        again = forced is not None and order(stage) >= order(self.find(forced))
         return self.config.reuse is not None and stage in self.chosen and not again
 
     def _lent_record(self, name: str) -> StageRecord | None:
         """What the record of a stage will be once it is taken over; None when it is not to be."""
-        stage = find_stage(name)
+        stage = self.find(name)
         if name not in self._lent and self._may_borrow(stage):
             status = self.status(stage)
             self._lent[name] = status.wanted if status.lender else None
@@ -258,15 +264,15 @@ class Runner:
     def _set_aside(self) -> None:
         if self.config.force_from is None:
             return
-        first = STAGES.index(find_stage(self.config.force_from))
-        moved = self.run_dir.set_aside([stage.name for stage in STAGES[first:]])
+        first = self.stages.index(self.find(self.config.force_from))
+        moved = self.run_dir.set_aside([stage.name for stage in self.stages[first:]])
         if moved:
             console.print(f"set aside: earlier results are in {moved}", markup=False)
 
     def _check_order(self) -> None:
-        order = [STAGES.index(stage) for stage in self.chosen]
+        order = [self.stages.index(stage) for stage in self.chosen]
         if order != sorted(set(order)):
-            known = ",".join(stage.name for stage in STAGES)
+            known = ",".join(stage.name for stage in self.stages)
             raise UserError(f"stages={self.config.stages}: each once, in the order [{known}]")
 
     def _refusal(self, status: Status) -> str:

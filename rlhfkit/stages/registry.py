@@ -1,126 +1,124 @@
-"""The stages of a run, in order; each module has one `run(context)`, imported on first use."""
+"""The built-in stages in order, and where the stages of plugins stand among them."""
 
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from collections.abc import Sequence
 
+from rlhfkit.config import stages as options
+from rlhfkit.config.prepare import PrepareConfig
 from rlhfkit.errors import UserError, nearest
-from rlhfkit.types import Split
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What the runner must know of a stage without importing it."""
-
-    name: str
-
-    option_groups: tuple[str, ...]
-    """Top-level options its results depend on, `stage.<name>` apart."""
-
-    splits: tuple[Split, ...] = ()
-    """Data splits it reads."""
-
-    reads: tuple[str, ...] = ()
-    """Earlier stages whose results it reads, when they are part of the run."""
-
-    main_process_only: bool = False
-    """Whether of several processes the main one runs it by itself: it has no models."""
-
-    def groups_with(self, options: Any) -> tuple[str, ...]:
-        """`option_groups`, and what an SFT model is chosen by: its answers. options:
-        `stage.<name>`."""
-        by_reward = getattr(options, "select_by", None) == "reward"
-        return (*self.option_groups, "sampler", "reward") if by_reward else self.option_groups
-
-    def run(self, context: Any) -> None:
-        """Run the stage's module; every stage starts from the run's seed, whatever ran before."""
-        from accelerate.utils import set_seed
-
-        set_seed(context.config.seed)
-        import_module(f"rlhfkit.stages.{self.name}").run(context)
-
+from rlhfkit.plugin_manager import Plugins
+from rlhfkit.stage import Stage
 
 _MODELS = ("seed", "model", "loader")
+_HELD_OUT = ("eval_fraction", "pretraining_eval_fraction")
 
 STAGES = (
     Stage(
         "prepare",
-        ("seed", "model"),
-        ("demonstrations", "prompts", "eval_prompts", "rankings"),
+        PrepareConfig,
+        "rlhfkit.stages.prepare:run",
+        option_groups=("seed", "model"),
+        splits=("demonstrations", "prompts", "eval_prompts", "rankings"),
+        describe="rlhfkit.stages.summaries:prepare",
         main_process_only=True,
     ),
     Stage(
         "sft",
-        (*_MODELS, "eval_fraction", "pretraining_eval_fraction"),
-        ("demonstrations", "prompts", "pretraining"),
-        ("prepare",),
+        options.SftConfig,
+        "rlhfkit.stages.sft:run",
+        option_groups=(*_MODELS, *_HELD_OUT),
+        splits=("demonstrations", "prompts", "pretraining"),
+        reads=("prepare",),
+        describe="rlhfkit.stages.summaries:sft",
+        planned_as="sft",
+        shardable=True,
     ),
     Stage(
         "rl_sft",
-        (*_MODELS, "eval_fraction", "pretraining_eval_fraction"),
-        ("demonstrations", "prompts", "pretraining"),
-        ("prepare",),
+        options.RlSftConfig,
+        "rlhfkit.stages.rl_sft:run",
+        option_groups=(*_MODELS, *_HELD_OUT),
+        splits=("demonstrations", "prompts", "pretraining"),
+        reads=("prepare",),
+        describe="rlhfkit.stages.summaries:sft",
+        planned_as="rl_sft",
+        shardable=True,
     ),
     Stage(
         "sample",
-        (*_MODELS, "sampler", "eval_fraction"),
-        ("prompts",),
-        ("prepare", "sft", "rl_sft"),
+        options.SampleConfig,
+        "rlhfkit.stages.sample:run",
+        option_groups=(*_MODELS, "sampler", "eval_fraction"),
+        splits=("prompts",),
+        reads=("prepare", "sft", "rl_sft"),
+        describe="rlhfkit.stages.summaries:sample",
+        planned_as="sample",
     ),
     Stage(
         "label",
-        ("seed", "labeler", "eval_fraction"),
-        ("rankings", "prompts"),
-        ("prepare", "sample"),
+        options.LabelConfig,
+        "rlhfkit.stages.label:run",
+        option_groups=("seed", "labeler", "eval_fraction"),
+        splits=("rankings", "prompts"),
+        reads=("prepare", "sample"),
+        describe="rlhfkit.stages.summaries:label",
     ),
     Stage(
         "reward_model",
-        (*_MODELS, "eval_fraction"),
-        ("demonstrations", "prompts"),
-        ("prepare", "sft", "label"),
+        options.RewardModelConfig,
+        "rlhfkit.stages.reward_model:run",
+        option_groups=(*_MODELS, "eval_fraction"),
+        splits=("demonstrations", "prompts"),
+        reads=("prepare", "sft", "label"),
+        describe="rlhfkit.stages.summaries:reward_model",
+        planned_as="reward_model",
+        shardable=True,
     ),
     Stage(
         "rl",
-        (
-            *_MODELS,
-            "sampler",
-            "reward",
-            "optimizer",
-            "kl",
-            "eval_fraction",
-            "pretraining_eval_fraction",
-        ),
-        ("prompts", "pretraining"),
-        ("prepare", "sft", "rl_sft", "label", "reward_model"),
+        options.RlConfig,
+        "rlhfkit.stages.rl:run",
+        option_groups=(*_MODELS, "sampler", "reward", "optimizer", "kl", *_HELD_OUT),
+        splits=("prompts", "pretraining"),
+        reads=("prepare", "sft", "rl_sft", "label", "reward_model"),
+        describe="rlhfkit.stages.summaries:rl",
+        planned_as="rl",
+        shardable=True,
     ),
     Stage(
         "evaluate",
-        (
-            *_MODELS,
-            "sampler",
-            "labeler",
-            "evaluator",
-            "reward",
-            "eval_fraction",
-            "pretraining_eval_fraction",
-        ),
-        ("prompts", "eval_prompts", "pretraining"),
-        ("prepare", "sft", "reward_model", "rl"),
+        options.EvaluateConfig,
+        "rlhfkit.stages.evaluate:run",
+        option_groups=(*_MODELS, "sampler", "labeler", "evaluator", "reward", *_HELD_OUT),
+        splits=("prompts", "eval_prompts", "pretraining"),
+        reads=("prepare", "sft", "reward_model", "rl"),
+        describe="rlhfkit.stages.summaries:evaluate",
+        planned_as="evaluate",
     ),
     Stage(
         "report",
-        (),
-        (),
-        ("prepare", "sft", "rl_sft", "sample", "label", "reward_model", "rl", "evaluate"),
+        options.ReportConfig,
+        "rlhfkit.stages.report:run",
+        reads=("prepare", "sft", "rl_sft", "sample", "label", "reward_model", "rl", "evaluate"),
         main_process_only=True,
     ),
 )
 
-_BY_NAME = {stage.name: stage for stage in STAGES}
+
+def stages_of(plugins: Plugins) -> tuple[Stage, ...]:
+    """Every stage in the order they run. Raises `UserError` for a plugin's stage that takes a
+    built-in one's name or stands behind one that there is not."""
+    stages = list(STAGES)
+    for name, added in plugins.stages.items():
+        if name in {stage.name for stage in STAGES}:
+            raise UserError(f"stages={name}: a plugin claims a stage of rlhfkit's own")
+        where = stages.index(find_stage(added.after, stages)) + 1 if added.after else len(stages)
+        stages.insert(where, added)
+    return tuple(stages)
 
 
-def find_stage(name: str) -> Stage:
+def find_stage(name: str, stages: Sequence[Stage] = STAGES) -> Stage:
     """The stage of a name; `UserError` with the nearest names when there is none."""
-    if name not in _BY_NAME:
-        raise UserError(f"no stage '{name}'; {nearest(name, _BY_NAME)}")
-    return _BY_NAME[name]
+    by_name = {stage.name: stage for stage in stages}
+    if name not in by_name:
+        raise UserError(f"no stage '{name}'; {nearest(name, by_name)}")
+    return by_name[name]

@@ -10,12 +10,13 @@ from typing import Any
 from rlhfkit import figures
 from rlhfkit.console import console
 from rlhfkit.context import Context
-from rlhfkit.data.prepared import COUNTS_FILE, PARTS, STAGE, TEST, TRAIN, VALIDATION
+from rlhfkit.data.prepared import COUNTS_FILE, STAGE
 from rlhfkit.figures import gold_curves, headline
 from rlhfkit.reporting import Metrics, read_metrics, shown
-from rlhfkit.stages.evaluate import ROWS, metrics_table
+from rlhfkit.stages.evaluate import metrics_table
+from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
-from rlhfkit.types import SPLITS, Metric
+from rlhfkit.types import SPLITS
 
 
 def run(context: Context) -> None:
@@ -67,12 +68,14 @@ def _metrics_lines(metrics: Metrics) -> list[str]:
 def _summaries(context: Context) -> list[tuple[str, float, str]]:
     """(stage, seconds, what it did) for every finished stage."""
     found = []
-    for stage, describe in _DESCRIBE.items():
-        record = context.run_dir.record(stage)
+    for stage in stages_of(context.plugins):
+        record = context.run_dir.record(stage.name)
         if record is not None:
-            path = context.run_dir.stage_dir(stage)
+            path = context.run_dir.stage_dir(stage.name)
             with as_written(path):
-                found.append((stage, record.seconds, describe(path)))
+                line = stage.described(path)
+            if line is not None:
+                found.append((stage.name, record.seconds, line))
     return found
 
 
@@ -104,75 +107,6 @@ def _prepared(context: Context) -> list[str]:
             cells = " | ".join(str(step.get(kind, "")) for kind in kinds)
             lines.append(f"| {step['step']} | {cells} |")
     return lines
-
-
-def _prepare(path: Path) -> str:
-    parts = {part: (path / part).glob("*.jsonl") for part in PARTS}
-    counts = {part: sum(len(read_jsonl(file)) for file in files) for part, files in parts.items()}
-    return ", ".join(f"{count} rows to {_USES[part]}" for part, count in counts.items() if count)
-
-
-def _sft(path: Path) -> str:
-    losses = [row["eval_loss"] for row in read_jsonl(path / "metrics.jsonl") if "eval_loss" in row]
-    return f"validation loss {losses[-1]:.3f}" if losses else "trained"
-
-
-def _sample(path: Path) -> str:
-    rows = read_jsonl(path / "completions.jsonl")
-    count = sum(len(row["completions"]) for row in rows)
-    ended = sum(sum(row["finished"]) for row in rows)
-    return f"{count} completions of {len(rows)} prompts, {ended / count:.0%} ended by themselves"
-
-
-def _label(path: Path) -> str:
-    agreement = read_json(path / "agreement.json")
-    count = len(read_jsonl(path / "rankings.jsonl"))
-    if agreement["agreement"] is None:
-        return f"{count} rankings"
-    return f"{count} rankings, labelers agree on {agreement['agreement']:.1%} of pairs"
-
-
-def _reward_model(path: Path) -> str:
-    result = read_json(path / "result.json")
-    if result["validation_accuracy"] is None:
-        return "trained, no validation prompts"
-    return (
-        f"validation accuracy {result['validation_accuracy']:.1%} on "
-        f"{result['validation_pairs']} pairs of {result['validation_prompts']} prompts"
-    )
-
-
-def _rl(path: Path) -> str:
-    rows = [row for row in read_jsonl(path / "metrics.jsonl") if "objective/scores" in row]
-    if not rows:
-        return "trained offline"
-    first, last = rows[0], rows[-1]
-    return (
-        f"score {first['objective/scores']:.2f} to {last['objective/scores']:.2f}, "
-        f"KL {last['objective/kl']:.1f} nats after {last['episode']:.0f} episodes"
-    )
-
-
-def _evaluate(path: Path) -> str:
-    metrics = read_json(path / "metrics.json")
-    files = ", ".join(f"`{file.name}`" for file in sorted((path / ROWS).glob("*.jsonl")))
-    rows = f"; answer by answer in evaluate/{ROWS}: {files}" if files else ""
-    if "win_rate" not in metrics.get("rl", {}):
-        return f"measured{rows}"
-    return f"policy preferred to SFT: {shown(Metric(**metrics['rl']['win_rate']))}{rows}"
-
-
-_USES = {TRAIN: "train on", VALIDATION: "validate on", TEST: "test on"}
-_DESCRIBE = {
-    "prepare": _prepare,
-    "sft": _sft,
-    "rl_sft": _sft,
-    "sample": _sample,
-    "label": _label,
-    "reward_model": _reward_model,
-    "rl": _rl,
-    "evaluate": _evaluate,
-}
 
 
 def _plot(context: Context) -> dict[Path, str]:

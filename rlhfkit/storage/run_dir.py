@@ -103,6 +103,11 @@ class RunDir:
                 )
         return record
 
+    def records(self) -> list[StageRecord]:
+        """Those of all complete stages, the first finished first."""
+        found = (self.record(path.parent.name) for path in self.root.glob(f"*/{RECORD}"))
+        return sorted(filter(None, found), key=lambda record: record.finished_at or "")
+
     def interrupted(self, stage: str) -> StageRecord | None:
         """With which settings a stage was started that has a checkpoint to go on from; None for
         every other stage. Raises `UserError` for a record that cannot be read."""

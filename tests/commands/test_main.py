@@ -158,9 +158,9 @@ def test_shell_completion_knows_components_and_options(tmp_path, line, offered):
 
 def test_our_errors_keep_their_traceback_and_name_the_command_that_resumes(tmp_path):
     code = (
-        "import sys, rlhfkit.stages.registry\n"
+        "import sys, rlhfkit.stage\n"
         "def run(self, context): raise ZeroDivisionError('a bug')\n"
-        "rlhfkit.stages.registry.Stage.run = run\n"
+        "rlhfkit.stage.Stage.start = run\n"
         "from rlhfkit.commands.main import main\n"
         "main(['recipe=quickstart', 'stages=[sft]', 'run_name=my run', 'force_from=sft'])"
     )

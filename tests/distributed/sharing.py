@@ -15,7 +15,7 @@ from tests import tiny
 
 
 def main():
-    check_launcher(RunConfig(stages=[], loader=SimpleNamespace(name="full")))
+    check_launcher(RunConfig(stages=[], loader=SimpleNamespace(name="full")), [])
     processes.init_process_group()
     model = LlamaForCausalLM(tiny.config(tie_word_embeddings=True))
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}

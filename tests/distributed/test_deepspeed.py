@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from rlhfkit.errors import UserError
 from rlhfkit.runner.launcher_checks import check_launcher
+from rlhfkit.stages.registry import find_stage
 from tests.distributed.launching import ROOT, launch
 
 TOLERANCE = 1e-5
@@ -50,7 +51,7 @@ def test_what_has_accelerate_drop_deepspeed_is_refused(monkeypatch, make_context
     config = make_context("stages=[rl]", "optimizer=dpo").config
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
-    check_launcher(config)
+    check_launcher(config, [find_stage(name) for name in config.stages])
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     with pytest.raises(UserError, match="with ACCELERATE_USE_CPU=true accelerate leaves it out"):
-        check_launcher(config)
+        check_launcher(config, [find_stage(name) for name in config.stages])

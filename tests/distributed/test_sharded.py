@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 
 from rlhfkit.distributed.launch import wants_sharding
 from rlhfkit.errors import UserError
-from rlhfkit.runner.launcher_checks import check_launcher, plannable_stages
+from rlhfkit.runner import launcher_checks
+from rlhfkit.runner.launcher_checks import plannable_stages
+from rlhfkit.stages.registry import find_stage
 from rlhfkit.storage.run_dir import read_jsonl
 from tests.distributed.launching import ROOT, launch
 from tests.distributed.test_two_processes import SPEEDS
@@ -87,6 +89,10 @@ def test_each_process_keeps_half_and_gathers_the_same_weights():
     assert abs(first - second) < 0.05 * every
 
 
+def check_launcher(config):
+    launcher_checks.check_launcher(config, [find_stage(name) for name in config.stages])
+
+
 @pytest.fixture
 def two_processes(monkeypatch):
     for name, value in {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"}.items():
@@ -124,11 +130,11 @@ def test_what_fsdp_cannot_shard_is_refused(two_processes, make_context, override
 
 def test_options_of_fsdp_that_do_nothing_here_are_refused(two_processes, make_context):
     config = make_context("stages=[sft]").config
-    assert plannable_stages(["sft"]) == ["sft"]
+    assert plannable_stages([find_stage("sft")]) == ["sft"]
     two_processes.setenv("ACCELERATE_USE_FSDP", "true")
     check_launcher(config)
     assert wants_sharding()
-    assert plannable_stages(["sft", "sample", "reward_model", "rl"]) == ["sample"]
+    assert plannable_stages(map(find_stage, ["sft", "sample", "reward_model", "rl"])) == ["sample"]
     two_processes.setenv("ACCELERATE_USE_FSDP", "true")
     two_processes.setenv("FSDP_OFFLOAD_PARAMS", "true")
     with pytest.raises(UserError, match="fsdp_offload_params=true: with rlhfkit it is false"):

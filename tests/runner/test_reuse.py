@@ -7,7 +7,7 @@ import pytest
 from rlhfkit.errors import UserError
 from rlhfkit.runner.reuse import take_over
 from rlhfkit.runner.runner import Runner
-from rlhfkit.stages.registry import Stage
+from rlhfkit.stage import Stage
 from rlhfkit.storage.run_dir import RunDir
 
 CHAIN = "stages=[sft,sample,label]"
@@ -23,7 +23,7 @@ def ran(monkeypatch):
         (context.stage_dir / "model").mkdir()
         (context.stage_dir / "model" / "weights").write_text(stage.name)
 
-    monkeypatch.setattr(Stage, "run", run)
+    monkeypatch.setattr(Stage, "start", run)
     return calls
 
 

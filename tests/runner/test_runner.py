@@ -1,13 +1,16 @@
 """skip, run, refuse; force_from; failures keep what is finished."""
 
 import os
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
+from rlhfkit.commands.hydra_store import register_configs
 from rlhfkit.errors import UserError
 from rlhfkit.runner.runner import Runner, StageFailed, State
-from rlhfkit.stages.registry import STAGES, Stage, find_stage
+from rlhfkit.stage import Stage
+from rlhfkit.stages.registry import STAGES, find_stage, stages_of
 
 CHAIN = "stages=[sft,sample,label]"
 
@@ -21,7 +24,7 @@ def ran(monkeypatch):
         calls.append(stage.name)
         (context.stage_dir / "output.txt").write_text(stage.name)
 
-    monkeypatch.setattr(Stage, "run", run)
+    monkeypatch.setattr(Stage, "start", run)
     return calls
 
 
@@ -90,14 +93,14 @@ def test_force_from_sets_results_aside_and_runs_again(plugins, make_raw, ran):
 
 
 def test_a_failing_stage_keeps_what_is_finished_and_resumes(plugins, make_raw, ran, monkeypatch):
-    working = Stage.run
+    working = Stage.start
 
     def fail(stage, context):
         if stage.name == "sample":
             raise RuntimeError("boom")
         working(stage, context)
 
-    monkeypatch.setattr(Stage, "run", fail)
+    monkeypatch.setattr(Stage, "start", fail)
     runner = Runner(make_raw(CHAIN), plugins)
     with pytest.raises(StageFailed) as failed:
         runner.run()
@@ -105,7 +108,7 @@ def test_a_failing_stage_keeps_what_is_finished_and_resumes(plugins, make_raw, r
     assert isinstance(failed.value.__cause__, RuntimeError)
     assert runner.status(find_stage("sft")).state is State.FINISHED
     assert runner.status(find_stage("sample")).state is State.UNFINISHED
-    monkeypatch.setattr(Stage, "run", working)
+    monkeypatch.setattr(Stage, "start", working)
     Runner(make_raw(CHAIN), plugins).run()
     assert ran == ["sft", "sample", "label"]
 
@@ -114,7 +117,7 @@ def test_a_users_mistake_inside_a_stage_stays_one(plugins, make_raw, monkeypatch
     def fail(stage, context):
         raise UserError("mend this")
 
-    monkeypatch.setattr(Stage, "run", fail)
+    monkeypatch.setattr(Stage, "start", fail)
     with pytest.raises(UserError, match="mend this"):
         Runner(make_raw(CHAIN), plugins).run()
 
@@ -149,3 +152,54 @@ def test_deterministic_kernels_are_asked_for(run_tiny, monkeypatch):
     run_tiny("stages=[sft]", "deterministic=true", "force_from=sft")
     assert asked == [(True, True)]
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8", "the user's own stays"
+
+
+@dataclass
+class OwnConfig:
+    """Options of a plugin's stage."""
+
+    most: int = 3
+
+
+@pytest.fixture
+def with_stages(plugins):
+    """`with_stages(stage, ...)`: the plugins, and one that adds these stages."""
+
+    def add(*added: Stage):
+        extended = replace(plugins, stages={stage.name: stage for stage in added})
+        register_configs(extended)
+        return extended
+
+    yield add
+    register_configs(plugins)
+
+
+def test_stages_of_plugins_stand_where_they_ask_to(with_stages):
+    first = Stage("first", OwnConfig, "x:run", after="sample")
+    last = Stage("last", OwnConfig, "x:run")
+    names = [stage.name for stage in stages_of(with_stages(first, last))]
+    assert names == [
+        "prepare", "sft", "rl_sft", "sample", "first", "label", "reward_model", "rl", "evaluate",
+        "report", "last",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [
+        (Stage("sft", OwnConfig, "x:run"), "stages=sft: a plugin claims a stage of rlhfkit's own"),
+        (Stage("own", OwnConfig, "x:run", after="sampel"), "did you mean 'sample'"),
+    ],
+)
+def test_stages_of_plugins_that_cannot_be_placed(with_stages, stage, says):
+    with pytest.raises(UserError, match=says):
+        stages_of(with_stages(stage))
+
+
+def test_a_stage_of_a_plugin_is_made_again_when_its_options_change(with_stages, ran, make_raw):
+    plugins = with_stages(Stage("own", OwnConfig, "x:run", reads=("sample",), after="sample"))
+    Runner(make_raw("stages=[sft,sample,own,label]"), plugins).run()
+    assert ran == ["sft", "sample", "own", "label"]
+    runner = Runner(make_raw("stages=[sft,sample,own,label]", "stage.own.most=4"), plugins)
+    states = [runner.status(stage).state for stage in runner.chosen]
+    assert states == [State.FINISHED, State.FINISHED, State.STALE, State.FINISHED]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Command, Component
+from rlhfkit.stage import Stage
 from rlhfkit.validators import require_above_zero, require_not_negative
 
 
@@ -51,6 +52,18 @@ class WordsConfig:
         require_above_zero(name, self, "words", "resamples")
 
 
+@dataclass
+class WordCountsConfig:
+    """Options of stage word_counts."""
+
+    most: int | None = None
+    """Most words an answer may have before the run stops; null any number."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_above_zero(name, self, "most")
+
+
 @hookimpl
 def reward_functions() -> Sequence[Component]:
     return [Component("brevity", BrevityConfig, "rlhfkit_brevity.reward:BrevityReward")]
@@ -64,6 +77,21 @@ def kl_controllers() -> Sequence[Component]:
 @hookimpl
 def evaluators() -> Sequence[Component]:
     return [Component("words", WordsConfig, "rlhfkit_brevity.evaluator:Words")]
+
+
+@hookimpl
+def stages() -> Sequence[Stage]:
+    return [
+        Stage(
+            "word_counts",
+            WordCountsConfig,
+            "rlhfkit_brevity.stage:run",
+            reads=("sample",),
+            after="sample",
+            describe="rlhfkit_brevity.stage:describe",
+            main_process_only=True,
+        )
+    ]
 
 
 @hookimpl

@@ -1,0 +1,74 @@
+"""What each built-in stage did, in one line for the report."""
+
+from pathlib import Path
+
+from rlhfkit.data.prepared import PARTS, TEST, TRAIN, VALIDATION
+from rlhfkit.reporting import shown
+from rlhfkit.stages.evaluate import ROWS
+from rlhfkit.storage.run_dir import read_json, read_jsonl
+from rlhfkit.types import Metric
+
+_USES = {TRAIN: "train on", VALIDATION: "validate on", TEST: "test on"}
+
+
+def prepare(path: Path) -> str:
+    """Rows by what they are for."""
+    parts = {part: (path / part).glob("*.jsonl") for part in PARTS}
+    counts = {part: sum(len(read_jsonl(file)) for file in files) for part, files in parts.items()}
+    return ", ".join(f"{count} rows to {_USES[part]}" for part, count in counts.items() if count)
+
+
+def sft(path: Path) -> str:
+    """The last validation loss."""
+    losses = [row["eval_loss"] for row in read_jsonl(path / "metrics.jsonl") if "eval_loss" in row]
+    return f"validation loss {losses[-1]:.3f}" if losses else "trained"
+
+
+def sample(path: Path) -> str:
+    """How many completions there are, and how many ended by themselves."""
+    rows = read_jsonl(path / "completions.jsonl")
+    count = sum(len(row["completions"]) for row in rows)
+    ended = sum(sum(row["finished"]) for row in rows)
+    return f"{count} completions of {len(rows)} prompts, {ended / count:.0%} ended by themselves"
+
+
+def label(path: Path) -> str:
+    """How many rankings there are, and how far the labelers agree."""
+    agreement = read_json(path / "agreement.json")
+    count = len(read_jsonl(path / "rankings.jsonl"))
+    if agreement["agreement"] is None:
+        return f"{count} rankings"
+    return f"{count} rankings, labelers agree on {agreement['agreement']:.1%} of pairs"
+
+
+def reward_model(path: Path) -> str:
+    """Validation accuracy."""
+    result = read_json(path / "result.json")
+    if result["validation_accuracy"] is None:
+        return "trained, no validation prompts"
+    return (
+        f"validation accuracy {result['validation_accuracy']:.1%} on "
+        f"{result['validation_pairs']} pairs of {result['validation_prompts']} prompts"
+    )
+
+
+def rl(path: Path) -> str:
+    """Score at the start and at the end, and the KL it took."""
+    rows = [row for row in read_jsonl(path / "metrics.jsonl") if "objective/scores" in row]
+    if not rows:
+        return "trained offline"
+    first, last = rows[0], rows[-1]
+    return (
+        f"score {first['objective/scores']:.2f} to {last['objective/scores']:.2f}, "
+        f"KL {last['objective/kl']:.1f} nats after {last['episode']:.0f} episodes"
+    )
+
+
+def evaluate(path: Path) -> str:
+    """The win rate against the SFT model, and where the rows are."""
+    metrics = read_json(path / "metrics.json")
+    files = ", ".join(f"`{file.name}`" for file in sorted((path / ROWS).glob("*.jsonl")))
+    rows = f"; answer by answer in evaluate/{ROWS}: {files}" if files else ""
+    if "win_rate" not in metrics.get("rl", {}):
+        return f"measured{rows}"
+    return f"policy preferred to SFT: {shown(Metric(**metrics['rl']['win_rate']))}{rows}"
