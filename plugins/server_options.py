@@ -20,7 +20,8 @@ class ServerOptions:
     """How often a question is put again when there is no answer, or one of status 429 or 5xx."""
 
     retry_delay: float = 1.0
-    """Seconds before the first of these; twice as many before each further one, up to a minute."""
+    """Seconds before a question is put again; twice as many before each further time, up to a
+    minute."""
 
     api_key_variable: str = ""
     """The environment variable with the server's key, where it wants one."""

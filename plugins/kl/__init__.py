@@ -34,7 +34,7 @@ class AdaptiveConfig:
     """Coefficient of the KL penalty in the first batch."""
 
     target: float = 6.0
-    """Nats per completion."""
+    """KL to steer to, in nats per completion."""
 
     horizon: int = 10_000
     """Episodes over which a full deviation changes the coefficient by its size."""
@@ -55,7 +55,7 @@ class PidConfig:
     """The most KL to allow, in nats per completion."""
 
     init_kl_coef: float = 0.0
-    """Where the integral starts."""
+    """Coefficient that the integral starts from."""
 
     kp: float = 0.01
     """Gain of KL - target."""

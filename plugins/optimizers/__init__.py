@@ -47,7 +47,7 @@ class PpoConfig(OnlineConfig):
     """Mean 0 and variance 1 over the batch of episodes (Ziegler et al. 2019); false leaves them."""
 
     whiten_per_mini_batch: bool = False
-    """Over each mini-batch instead (Andrychowicz et al. 2021, section 3.3)."""
+    """Whiten advantages over each mini-batch instead (Andrychowicz et al. 2021, section 3.3)."""
 
     entropy_coef: float = 0.0
     """Weight of the entropy bonus (Schulman et al. 2017, equation 9)."""

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from rlhfkit.commands.commented_config import commented
 from rlhfkit.commands.error_lines import composing
 from rlhfkit.commands.hydra_store import register_configs
 from rlhfkit.commands.sweep import SweepDirectory, compare_points, finished_points, record_point
@@ -52,7 +53,7 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
         recorded = command == "run" and processes.is_main()
         sys.argv = ["rlhfkit", *arguments, *([] if recorded else no_trace)]
-        with composing(arguments):
+        with composing(arguments), commented(arguments, plugins):
             task()
         if failures:
             raise failures[0]

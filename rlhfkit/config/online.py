@@ -70,8 +70,8 @@ class OnlineConfig:
     """The charged KL of a token is clipped to plus or minus this, in nats; null leaves it."""
 
     ema_decay: float = 0.0
-    """Per optimizer step, of the moving average of the policy's weights that is saved in the end
-    (InstructGPT, C.4: 0.992); 0 saves the last weights."""
+    """Decay per optimizer step of the moving average of the policy's weights that is saved in the
+    end (InstructGPT, C.4: 0.992); 0 saves the last weights."""
 
     ptx_coef: float = 0.0
     """gamma of PPO-ptx: weight of the pretraining gradients (InstructGPT: 27.8); 0 is plain PPO."""

@@ -73,10 +73,10 @@ class CheckpointConfig:
     """How often a stage saves what it could go on from; no result depends on it."""
 
     save_minutes: float | None = 10.0
-    """At the first step this long after the last checkpoint; null never."""
+    """Minutes from one checkpoint to the next, at the first step behind them; null never."""
 
     save_steps: int | None = None
-    """After every so many steps of the stage as well; null never."""
+    """Steps of the stage from one checkpoint to the next, besides; null never."""
 
     save_total_limit: int = 2
     """How many checkpoints of a stage are kept while it runs."""

@@ -69,13 +69,13 @@ class SampleConfig:
     """K completions per prompt, to be ranked."""
 
     num_completions: int = 4
-    """K, between 2 and 16 (the paper: 4 to 9)."""
+    """Completions of each prompt, K: between 2 and 16 (4 to 9 in the paper)."""
 
     num_prompts: int | None = None
-    """How many training prompts; null takes all."""
+    """How many training prompts are answered; null takes all."""
 
     models: list[str] = field(default_factory=lambda: ["sft"])
-    """Whose completions: `base`, `sft`, `rl_sft`, `rl`, directories or hub names, in turns."""
+    """Which models answer, in turns: `base`, `sft`, `rl_sft`, `rl`, directories or hub names."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -118,7 +118,7 @@ class RewardModelConfig(TrainingConfig):
     """Share of the prompts, never of pairs, kept for validation accuracy."""
 
     per_device_train_batch_size: int = 4
-    """In prompts, of each process: all K completions of a prompt are one batch element."""
+    """Prompts in a batch of each process: all K completions of a prompt are one batch element."""
 
     max_completion_length: int = 256
     """Completions are cut to this many tokens: a ranking needs all of its K."""
@@ -148,7 +148,7 @@ class RlConfig:
     """Sequences per forward pass of a process; changes speed and memory, not results."""
 
     gradient_checkpointing: bool = False
-    """As in sft and reward_model; for the updates of online optimizers."""
+    """Compute layers again in the backward pass of an update: less memory, a third more time."""
 
     missing_eos_penalty: float = 1.0
     """Taken off the score of a completion that did not end by itself."""
