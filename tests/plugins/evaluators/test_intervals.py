@@ -1,4 +1,4 @@
-"""rlhfkit_plugins.evaluators.intervals against distributions that are known."""
+"""rlhfkit.intervals against distributions that are known."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from rlhfkit.errors import UserError
+from rlhfkit.intervals import interval
 from rlhfkit.types import Metric
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig, WinRateConfig
-from rlhfkit_plugins.evaluators.intervals import interval
 
 
 @pytest.mark.parametrize(("wins", "count"), [(60, 100), (5, 40), (250, 300)])
