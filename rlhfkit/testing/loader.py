@@ -137,7 +137,7 @@ def perturb(parameters: Iterable[nn.Parameter], seed: int, scale: float = 0.05) 
     with torch.no_grad():
         for parameter in parameters:
             noise = torch.randn(parameter.shape, generator=generator)
-            parameter += scale * noise.to(parameter.device)
+            parameter.add_(scale * noise.to(parameter.device))
 
 
 def batch(model: LanguageModel) -> TokenBatch:

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from rlhfkit.commands.hydra_store import register_configs
+from rlhfkit.config.run import RunConfig
 from rlhfkit.context import Context
 from rlhfkit.plugin_manager import load_plugins
 from rlhfkit.storage.run_dir import RunDir
@@ -36,7 +38,7 @@ def write_files(root: Path) -> dict[str, Path]:
     """Paths of a model and of one file per split, written into a directory."""
     # 4-bit kernels on CPU want widths that 32 divides
     tiny.language_model(root / "base", hidden_size=64, intermediate_size=64, initializer_range=0.1)
-    rows = {
+    rows: dict[str, list[dict[str, Any]]] = {
         "demonstrations": [{"prompt": text, "completion": "I like it fine"} for text in PROMPTS],
         "prompts": [{"prompt": text} for text in PROMPTS],
         "eval_prompts": [{"prompt": f"{text} and red"} for text in PROMPTS[:6]],
@@ -72,6 +74,7 @@ def tiny_context(folder: Path, *overrides: str, stage: str = "rl") -> Context:
     register_configs(plugins)
     with initialize_config_module("rlhfkit_conf", version_base="1.3"):
         config = OmegaConf.to_object(compose("config", [*chosen, *overrides]))
+    assert isinstance(config, RunConfig)
     run_dir = RunDir(folder / "run")
     run_dir.stage_dir(stage).mkdir(parents=True, exist_ok=True)
     return Context(config, plugins, run_dir, stage)
