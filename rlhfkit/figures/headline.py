@@ -9,6 +9,7 @@ from typing import Any
 from rlhfkit import figures
 from rlhfkit.config.stages import PROMPTED
 from rlhfkit.context import Context
+from rlhfkit.reporting import confidence
 from rlhfkit.types import Metric
 
 SIZES = ("1.3B", "6B", "175B")
@@ -33,7 +34,8 @@ def draw(context: Context, metrics: dict[str, dict[str, Metric]]) -> list[Path]:
         return []
     figure, (own, paper) = figures.new(columns=2)
     bars(own, rates)
-    own.set_title(f"{context.config.run_name} ({_count(rates)} held-out prompts, 95 %)")
+    level = confidence(rate for rate in rates.values() if rate)
+    own.set_title(f"{context.config.run_name} ({_count(rates)} held-out prompts, {level})")
     own.set_ylabel("preferred to this run's SFT model")
     paper_lines(paper)
     paper.set_title("Ouyang et al. 2022, figure 1 (read off)")

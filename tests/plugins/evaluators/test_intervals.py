@@ -20,7 +20,7 @@ def test_shares_have_the_binomials_quantiles(wins, count, level):
     tail = (1 - level) / 2
     expected = [binom.ppf(share, count, wins / count) / count for share in (tail, 1 - tail)]
     assert [metric.low, metric.high] == pytest.approx(expected, abs=1.01 / count)
-    assert metric.count == count
+    assert (metric.count, metric.level) == (count, level)
 
 
 def test_means_have_the_normals_quantiles():
