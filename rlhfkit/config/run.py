@@ -33,7 +33,7 @@ class ModelConfig:
     """A Jinja chat template in place of the tokenizer's own."""
 
     stop: list[str] = field(default_factory=list)
-    """Tokens or texts that end a response too, beside the model's own ends."""
+    r"""Tokens or texts that end a response beside the model's own ends; \n is a line break."""
 
     max_prompt_length: int = 512
     """Longest prompt in tokens, template included; longer ones are dropped and counted."""

@@ -24,6 +24,7 @@ def find_ends(
     eos = tokenizer.eos_token_id
     turn_end = _turn_end(tokenizer, {eos, *generation}) if chat else None
     known = tokenizer.get_added_vocab()
+    stop = [item.replace(r"\n", "\n") for item in stop]  # as a command line has it
     tokens = [known[item] for item in stop if item in known]
     ids = [eos if turn_end is None else turn_end, eos, *generation, *tokens]
     strings = tuple(item for item in stop if item not in known)

@@ -1,5 +1,6 @@
 """How transformers' `generate` is told to use a model."""
 
+from json import JSONDecodeError
 from typing import Any
 
 from transformers import CONFIG_NAME, GenerationConfig
@@ -22,8 +23,8 @@ class _File:
         try:
             return GenerationConfig.from_pretrained(name, **options)
         except OSError as error:
-            if isinstance(error.__context__, ValueError):  # it is there, but no JSON
-                raise
+            if isinstance(error.__context__, JSONDecodeError | UnicodeDecodeError):
+                raise  # it is there, and broken
         source = {"config_file_name": CONFIG_NAME, "_from_model_config": True}
         return GenerationConfig.from_pretrained(name, **source, **options)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rlhfkit.data.ends import find_ends
-from rlhfkit.data.text_format import load_text_format
+from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.types import Ends, Response
 from tests import byte_tokenizer, tiny
@@ -61,7 +61,7 @@ def test_the_chat_templates_turn_end_is_taught(template, end):
 
 def test_stops_are_tokens_where_they_can_be():
     tokenizer = byte_tokenizer.tokenizer()
-    ends = find_ends(tokenizer, False, [2, 5], ["<eot>", "\n\n", "a"])
+    ends = find_ends(tokenizer, False, [2, 5], ["<eot>", r"\n\n", "a"])
     assert (ends.ids, ends.strings) == ((2, 5, 4), ("\n\n", "a"))
 
 
@@ -87,6 +87,15 @@ def test_a_text_ends_with_the_token_that_completes_it():
     for length in range(1, len("fine\n\nHuman:")):  # as a sampler looks, token by token
         assert ends.find(ids[: length + 1], length) == (12 if length == 11 else None)
     assert Response.from_ids(ids[:12], [0.0] * 12, ends).finished
+
+
+@pytest.mark.parametrize("said", ["fine", "fine<eot>", "fine<|more|>", "fine\n\nHuman: and"])
+def test_a_response_is_read_without_its_end(said):
+    tokenizer = byte_tokenizer.tokenizer()
+    tokenizer.add_tokens(["<|more|>"])  # it is not special: decoding alone would leave it
+    ends = find_ends(tokenizer, False, (), ["<eot>", "<|more|>", r"\n\nHuman:"])
+    text = TextFormat(tokenizer, chat=False, ends=ends)
+    assert text.decode(tokenizer(said, add_special_tokens=False).input_ids) == "fine"
 
 
 @pytest.mark.parametrize(

@@ -145,16 +145,27 @@ def test_what_dpo_computes_with(case, run, monkeypatch):
 
 @pytest.mark.parametrize("optimizer", ["trl_grpo", "trl_rloo"])
 @pytest.mark.parametrize("case", [WORST, Case("chat", bos=True, eos=True)], ids=str)
-def test_what_trl_samples_from(case, run, monkeypatch, optimizer):
-    seen = []
+def test_what_trl_samples_from_and_where_it_ends(case, run, monkeypatch, optimizer):
+    seen, drawn = [], []
     generate = tiny.LlamaForCausalLM.generate
 
     def spy(model, input_ids, generation_config, **options):
         seen.append((input_ids, generation_config.eos_token_id))
         return generate(model, input_ids, generation_config=generation_config, **options)
 
+    def scores(rewards, completion_ids, **_):
+        drawn.extend(completion_ids)
+        rewards.metrics["objective/scores"] = 0.0
+        return [0.0] * len(completion_ids)
+
     monkeypatch.setattr(tiny.LlamaForCausalLM, "generate", spy)
-    run(case, f"optimizer={optimizer}", "optimizer.num_generations=4")
+    monkeypatch.setattr(trl_online.Rewards, "scores", scores)
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    options = [f"model.stop=[{','.join(letters)}]", "sampler.response_length=32"]
+    run(case, f"optimizer={optimizer}", "optimizer.num_generations=4", *options)
     (input_ids, ends), *_ = seen
     assert torch.equal(input_ids, torch.tensor([case.prompt] * 4))
     assert ends == [*dict.fromkeys([*case.end, 2])]
+    stops = {*ids(letters), *ends}
+    assert [any(token in stops for token in row[:-1]) for row in drawn] == [False] * 4
+    assert any(row[-1] in ids(letters) for row in drawn)
