@@ -34,6 +34,9 @@ class ModelConfig:
     chat_template: str | None = None
     """A Jinja chat template in place of the tokenizer's own."""
 
+    stop: list[str] = field(default_factory=list)
+    r"""Tokens or texts that end a response beside the model's own ends; \n is a line break."""
+
     max_prompt_length: int = 512
     """Longest prompt in tokens, template included; longer ones are dropped and counted."""
 
@@ -51,6 +54,8 @@ class ModelConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "max_prompt_length")
+        if "" in self.stop:
+            raise UserError(f"{name}.stop: an empty text would end every response at once")
         require_one_of(name, self, ("auto", *DTYPES), "dtype")
 
 
