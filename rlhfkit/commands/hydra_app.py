@@ -11,6 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from rlhfkit.commands.error_lines import composing
 from rlhfkit.commands.hydra_store import register_configs
+from rlhfkit.commands.own_parts import OwnParts
 from rlhfkit.commands.sweep import SweepDirectory, compare_points, finished_points, record_point
 from rlhfkit.commands.untrusted_config import guard_configs
 from rlhfkit.console import quiet_libraries
@@ -31,8 +32,10 @@ processes run."""
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
     """Compose the configuration from the arguments; then run, plan, export or show its stages."""
-    guard_configs()
+    own_parts = OwnParts(plugins)
+    guard_configs(own_parts)
     register_configs(plugins)
+    words = own_parts.in_arguments(arguments)
     failures: list[Exception] = []
     SweepDirectory.place = None
 
@@ -51,7 +54,7 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
     with TemporaryDirectory() as nowhere:
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
         recorded = command == "run" and processes.is_main()
-        sys.argv = ["rlhfkit", *arguments, *([] if recorded else no_trace)]
+        sys.argv = ["rlhfkit", *words, *([] if recorded else no_trace)]
         with composing(arguments):
             task()
         if failures:
