@@ -32,7 +32,7 @@ class TrlFunction:
     def __call__(
         self, prompts: list[Messages], completions: list[str], **columns: Any
     ) -> list[float]:
-        given = {"prompts": prompts, "completions": completions} | columns
+        given: dict[str, Any] = {"prompts": prompts, "completions": completions} | columns
         given = {name: given[name] for name in self._config.gives if name in given}
         with self._code.named_in_errors(self._group):
             function, options = self._function

@@ -5,7 +5,6 @@ def rows() -> dict[str, list[dict]]:
 """
 
 import hashlib
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -28,7 +27,7 @@ def build(config: FunctionConfig, context: Context) -> DataSource:
     """The function as a data source, or an object of the class."""
     code = config.user_code
     target = code.load()
-    if not inspect.isclass(target):
+    if not isinstance(target, type):
         return FunctionSource(config)
     with code.named_in_errors("data"):
         source: DataSource = target(**config.options)

@@ -78,8 +78,8 @@ class FunctionConfig(UserCodeConfig, IntervalConfig):
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
-        UserCodeConfig.check(self, name)
         IntervalConfig.check(self, name)
+        UserCodeConfig.check(self, name)
 
 
 @hookimpl

@@ -4,7 +4,6 @@ def words(completions, **kwargs) -> list[float]:
     return [len(text.split()) for text in completions]
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ def build(config: FunctionConfig, context: Context) -> Evaluator:
     """The function as an evaluator, or an object of the class."""
     code = config.user_code
     target = code.load()
-    if not inspect.isclass(target):
+    if not isinstance(target, type):
         return FunctionEvaluator(config, context)
     with code.named_in_errors("evaluator"):
         evaluator: Evaluator = target(**config.options)

@@ -23,7 +23,7 @@ def build(config: FunctionConfig, context: Context) -> Labeler:
     """The function as a labeler, or an object of the class."""
     code = config.user_code
     target = code.load()
-    if not inspect.isclass(target):
+    if not isinstance(target, type):
         return FunctionLabeler(config)
     with code.named_in_errors("labeler"):
         labeler: Labeler = target(**config.options)

@@ -7,6 +7,7 @@ it as under any other: `reward.score.threshold=3`.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.default_element import GroupDefault
 from hydra.plugins.config_source import ConfigResult
@@ -55,8 +56,9 @@ class OwnParts:
             group = item.group.strip("/") if isinstance(item, GroupDefault) and item.group else ""
             if not isinstance(item, GroupDefault) or group not in _GROUPS:
                 continue
-            listed = item.value if isinstance(item.value, list) else [item.value]
-            words = [str(word) for word in listed if is_word_of_code(str(word))]
+            value = item.value
+            listed = value if isinstance(value, list) else [value]
+            words = [word for word in map(str, listed) if is_word_of_code(word)]
             if words and not trusted:
                 raise UserError(
                     f"{file}: {group}={words[0]} is code, which runs only where the command line "
@@ -64,7 +66,8 @@ class OwnParts:
                 )
             self._register(group, words)
             names = [self._names.get((group, str(word)), word) for word in listed]
-            item.value = names if isinstance(item.value, list) else names[0]
+            replaced: Any = names if isinstance(value, list) else names[0]
+            item.value = replaced
 
     def _renamed(self, argument: str) -> str:
         group, value = _choice(argument)

@@ -49,7 +49,7 @@ def _require_methods(code: UserCode, base: type[UserCodeConfig], target: Any) ->
             raise UserError(f"{code.word}: is async; name a function that returns what it finds")
         return
     for method in base.methods:
-        if not callable(getattr(target, method, None)):
+        if not any(method in vars(kind) for kind in target.__mro__):  # every class can be called
             needs = ", ".join(base.methods)
             raise UserError(f"{code.word}: the class has no {method}(); it needs {needs}")
 

@@ -54,11 +54,9 @@ def try_user_code(context: Context, groups: set[str]) -> None:
     return wrongly would else be seen after hours."""
     for group in (group for group in GROUPS if group.name in groups):
         chosen = getattr(context.config, group.name)
-        parts = chosen.items() if group.many else [("", chosen)]
-        for name, config in parts:
+        for config in chosen.values() if group.many else [chosen]:
             if isinstance(config, UserCodeConfig):
-                built = context.build_all(group.name)[name] if name else context.build(group.name)
-                getattr(built, "try_out", lambda: None)()
+                getattr(context.make(group.name, config), "try_out", lambda: None)()
 
 
 def check_start(config: RunConfig) -> None:
