@@ -127,15 +127,11 @@ class UserCodeConfig:
     methods: ClassVar[tuple[str, ...]] = ()
     """What a class must have in place of a function."""
 
-    def check(self, name: str) -> None:
-        """Raise `UserError` for the component itself."""
-        if self.code is None:
-            raise UserError(f"{name}: say which function, as in {name.split('.')[0]}=mine.py:NAME")
-
     @property
     def user_code(self) -> UserCode:
-        """The code, of a component that was made of some."""
-        assert self.code is not None
+        """The code; `UserError` for the component itself, which has none."""
+        if self.code is None:
+            raise UserError(f"'{FUNCTION}' has no code: name your own, as in reward=mine.py:score")
         return self.code
 
     @property

@@ -76,11 +76,6 @@ class FunctionConfig(UserCodeConfig, IntervalConfig):
     methods: ClassVar[tuple[str, ...]] = ("evaluate",)
     resamples: int = 2_000
 
-    def check(self, name: str) -> None:
-        """Raise `UserError` for a value outside its meaning."""
-        IntervalConfig.check(self, name)
-        UserCodeConfig.check(self, name)
-
 
 @hookimpl
 def evaluators() -> Sequence[Component]:

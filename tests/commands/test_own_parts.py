@@ -223,7 +223,6 @@ def test_the_record_holds_the_digest(composed, folder):
         ("labeler=mine.py:solved", "nobody gives its 'solution'; given are completions, prompts"),
         ("data=mine.py:length", "nobody gives its 'completions'; with a default it is an option"),
         ("kl=mine.py:score", "kl=mine.py:score: only data, labeler, reward, evaluator take code"),
-        ("reward=function", "reward.function: say which function, as in reward=mine.py:NAME"),
     ],
 )
 def test_mistakes_are_one_line(context, word, says):
@@ -249,6 +248,7 @@ def test_the_way_on_from_a_file_without_its_suffix(folder):
 @pytest.mark.parametrize(
     ("word", "says"),
     [
+        ("reward=function", "'function' has no code: name your own, as in reward=mine.py:score"),
         ("reward=mine.py:nan", "reward mine.py:nan: returned nan for completion 1 of 2"),
         ("reward=mine.py:short", "reward mine.py:short: returned 1 numbers for 2 completions"),
         ("evaluator=mine.py:short", "evaluator short: returned 1 numbers for 2 completions"),
