@@ -130,7 +130,7 @@ class Context:
     def build(self, group: Literal["kl"]) -> KLController: ...
     def build(self, group: str) -> Any:
         """The chosen component of a group: `context.build("kl")`."""
-        return self._make(group, getattr(self.config, group))
+        return self.make(group, getattr(self.config, group))
 
     @overload
     def build_all(self, group: Literal["data"]) -> dict[str, DataSource]: ...
@@ -141,7 +141,7 @@ class Context:
     def build_all(self, group: str) -> dict[str, Any]:
         """The chosen components of a group that takes several, by name."""
         chosen = getattr(self.config, group)
-        return {name: self._make(group, config) for name, config in chosen.items()}
+        return {name: self.make(group, config) for name, config in chosen.items()}
 
     def output_of(self, stage: str, name: str) -> Path:
         """A file or directory that an earlier stage wrote."""
@@ -163,7 +163,8 @@ class Context:
         """The model that RL starts from and is compared with: of stage rl_sft, else of sft."""
         return self.model_of("rl_sft") or self.model_of("sft")
 
-    def _make(self, group: str, config: Any) -> Any:
+    def make(self, group: str, config: Any) -> Any:
+        """The object of one chosen component, by its options."""
         provided = self.plugins.find(_GROUPS[group], config.name)
         try:
             factory = provided.component.factory

@@ -139,6 +139,10 @@ class RunConfig:
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
 
+    trust: bool = False
+    """Run the functions that a YAML file names, as in `override /reward: [mine.py:score]`. Said on
+    the command line only; a function that is named there needs no trust."""
+
     deterministic: bool = False
     """Ask PyTorch for kernels that add in the same order every time, where it has them: slower on a
     GPU; a CPU computes that way as it is."""

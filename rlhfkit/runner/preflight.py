@@ -6,9 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rlhfkit.component import GROUPS
 from rlhfkit.config.run import RunConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.user_code import UserCodeConfig
 
 
 def check_options(config: Any, name: str = "") -> None:
@@ -45,6 +47,16 @@ def check_pretraining(context: Context, stages: list[str]) -> None:
             raise UserError(
                 f"{option}={share} needs pretraining texts: give data.<source>.pretraining"
             )
+
+
+def try_user_code(context: Context, groups: set[str]) -> None:
+    """Call the user's own functions of these groups once with a made-up example: what they raise or
+    return wrongly would else be seen after hours."""
+    for group in (group for group in GROUPS if group.name in groups):
+        chosen = getattr(context.config, group.name)
+        for config in chosen.values() if group.many else [chosen]:
+            if isinstance(config, UserCodeConfig):
+                getattr(context.make(group.name, config), "try_out", lambda: None)()
 
 
 def check_start(config: RunConfig) -> None:

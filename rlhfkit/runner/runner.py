@@ -16,7 +16,12 @@ from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.runner.launcher_checks import check_launcher, plannable_stages
-from rlhfkit.runner.preflight import check_options, check_pretraining, check_start
+from rlhfkit.runner.preflight import (
+    check_options,
+    check_pretraining,
+    check_start,
+    try_user_code,
+)
 from rlhfkit.runner.reuse import Lenders, take_over
 from rlhfkit.runner.run_lock import run_lock
 from rlhfkit.stage import Stage
@@ -114,6 +119,8 @@ class Runner:
         with processes.single_process():
             self._check_memory(counted)
         self._check_leaks(waiting)
+        groups = {name for stage in waiting for name in self._groups(find_stage(stage))}
+        processes.on_main_process(try_user_code, self.context("check"), groups)
         self._prepare_device(waiting)
         # 3. skip, refuse, take over or run
         for stage in self.chosen:
@@ -212,7 +219,7 @@ class Runner:
         """Every option the stage depends on, flattened, with the providers of its components."""
         settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
         _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
-        groups = stage.groups_with(getattr(self.config.stage, stage.name))
+        groups = self._groups(stage)
         for name in groups:
             _flatten(name, self.raw[name], settings)
         for group in GROUPS:
@@ -222,6 +229,9 @@ class Runner:
                     provider = self.plugins.find(group, config.name).provider
                     settings[f"provider of {group.name}={config.name}"] = str(provider)
         return settings
+
+    def _groups(self, stage: Stage) -> tuple[str, ...]:
+        return stage.groups_with(getattr(self.config.stage, stage.name))
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
         """Digests of the stage's data and of the finished stages it reads."""
