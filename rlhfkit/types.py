@@ -111,13 +111,16 @@ class PolicySamples:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number with its 95 % interval."""
+    """A number with its interval."""
 
     value: float
     low: float
     high: float
     count: int
     """How many independent items (prompts) it is taken over."""
+
+    level: float = 0.95
+    """Confidence level of the interval."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy as np
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.figures.overoptimization import best_of_n_kl, best_of_n_mean
+from rlhfkit.intervals import interval, item_rows
 from rlhfkit.online.scoring import ask
 from rlhfkit.types import Evaluation, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import BestOfNConfig
-from rlhfkit_plugins.evaluators.intervals import interval, item_rows
 from rlhfkit_plugins.evaluators.statistics import chosen_rewards, reward_columns
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import load_text_format
+from rlhfkit.intervals import by_prompt, interval, item_rows
 from rlhfkit.online.scoring import ask
 from rlhfkit.protocols import RewardFunction
 from rlhfkit.types import Evaluation, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig
-from rlhfkit_plugins.evaluators.intervals import by_prompt, interval, item_rows
 
 
 class PolicyStatistics:

@@ -40,6 +40,11 @@ OTHERS = (
         "table and plot of evaluated runs: rlhfkit compare RUN... or a directory that holds them",
         "rlhfkit.commands.compare:compare_runs",
     ),
+    Command(
+        "report",
+        "a page about runs, for a browser: rlhfkit report RUN...",
+        "rlhfkit.commands.report:show_report",
+    ),
 )
 """Commands with words of their own, as plugins add them."""
 

@@ -158,16 +158,16 @@ class OnlineOptimizer(ABC):
         mask = make_batch(prompt_ids, ids).response_mask.to(device)
         sampled = [torch.tensor(response.logprobs, device=device) for response in responses]
         return Rollout(
-            prompts,
-            prompt_ids,
-            completions,
-            responses,
-            mask,
-            pad_rows(sampled, mask.shape[1]),
-            pad_rows(reference, mask.shape[1]),
-            scores.to(device),
-            raw,
-            lower,
+            prompts=prompts,
+            prompt_ids=prompt_ids,
+            completions=completions,
+            responses=responses,
+            response_mask=mask,
+            logprobs=pad_rows(sampled, mask.shape[1]),
+            ref_logprobs=pad_rows(reference, mask.shape[1]),
+            scores=scores.to(device),
+            raw_scores=raw,
+            lower=lower,
         )
 
     def lower_rows(self, prompt_ids: list[list[int]], ids: list[list[int]]) -> LowerRows | None:

@@ -58,7 +58,7 @@ def test_plugins_imports_no_hydra():
         (["seed=[1"], "cannot read 'seed=[1'"),
         (["export"], "export.stage=rl: no finished model in runs/x/rl; choices: none, let"),
         (["export", "export.merge=true"], "export.merge: no such option; did you mean 'merged'?"),
-        (["exprt"], "no command 'exprt'; did you mean 'export'?"),
+        (["exprt"], "no command 'exprt'; did you mean 'export' or 'report'?"),
         (["runn"], "no command 'runn'; did you mean 'run'?"),
         (["plugins", "x"], "rlhfkit plugins takes no arguments"),
         (["stages=[sft,evalute]"], "no stage 'evalute'; did you mean 'evaluate'?"),

@@ -1,4 +1,4 @@
-"""rlhfkit_plugins.evaluators.intervals against distributions that are known."""
+"""rlhfkit.intervals against distributions that are known."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from rlhfkit.errors import UserError
+from rlhfkit.intervals import interval
 from rlhfkit.types import Metric
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig, WinRateConfig
-from rlhfkit_plugins.evaluators.intervals import interval
 
 
 @pytest.mark.parametrize(("wins", "count"), [(60, 100), (5, 40), (250, 300)])
@@ -20,7 +20,7 @@ def test_shares_have_the_binomials_quantiles(wins, count, level):
     tail = (1 - level) / 2
     expected = [binom.ppf(share, count, wins / count) / count for share in (tail, 1 - tail)]
     assert [metric.low, metric.high] == pytest.approx(expected, abs=1.01 / count)
-    assert metric.count == count
+    assert (metric.count, metric.level) == (count, level)
 
 
 def test_means_have_the_normals_quantiles():

@@ -71,18 +71,6 @@ def test_completions_are_the_policys_and_follow_it(setting):
     assert [folder.name for folder in setting.folder.iterdir()] == loaded[1:]
 
 
-def test_a_response_ends_at_eos_or_at_the_limit(setting):
-    with serving(setting.stand_in) as url:
-        sampler = setting.sampler(url)
-        generator = torch.Generator().manual_seed(0)
-        responses = sampler.sample(setting.policy, [[8]] * 200, EOS, generator)
-    assert any(response.finished for response in responses)
-    for response in responses:
-        assert EOS not in response.ids[:-1]
-        assert response.finished == (response.ids[-1] == EOS)
-        assert response.finished or len(response.ids) == 8
-
-
 def test_a_model_without_adapter_is_the_servers_base(setting, monkeypatch):
     monkeypatch.setenv("SOME_KEY", "secret")
     base = setting.run.context.build("loader").language_model(None)
