@@ -100,7 +100,11 @@ class RewardFunction(Protocol):
 
 
 class PolicyOptimizer(Protocol):
-    """Improves the policy and writes it."""
+    """Improves the policy and writes it.
+
+    One that learns from rankings alone, without prompts and rewards, says so with `offline = True`:
+    the checks before a run read it.
+    """
 
     needs: Sequence[str]
     """Names of the stages whose results it reads: `("sft", "reward_model")` for PPO, `("sft",

@@ -20,11 +20,17 @@ class BestOfN:
     missing-EOS penalty is no part of the weighted sum."""
 
     def __init__(self, config: BestOfNConfig, context: Context) -> None:
+        self.check_run(config, context)
         self._config, self._context = config, context
         self._most = context.config.stage.evaluate.num_completions
-        if self._most < 2:
+
+    @staticmethod
+    def check_run(config: BestOfNConfig, context: Context) -> None:
+        """Raise `UserError` for a run with one answer a prompt."""
+        most = context.config.stage.evaluate.num_completions
+        if most < 2:
             raise UserError(
-                f"evaluator=best_of_n: stage.evaluate.num_completions={self._most} leaves nothing "
+                f"evaluator=best_of_n: stage.evaluate.num_completions={most} leaves nothing "
                 f"to choose from; 2 or more"
             )
 

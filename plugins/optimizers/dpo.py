@@ -29,6 +29,7 @@ class DPO:
     """Offline: learns from the label stage's rankings alone."""
 
     needs = ("sft", "label")
+    offline = True
 
     def __init__(self, config: DpoConfig, context: Context) -> None:
         self.config = config

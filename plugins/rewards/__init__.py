@@ -30,6 +30,11 @@ class RewardModelRewardConfig:
     trust_remote_code: bool = False
     """Run code that comes with a classifier. Never set by a recipe."""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Stages of this run that it cannot do without."""
+        return ("reward_model",) if self.path is None else ()
+
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "batch_size")

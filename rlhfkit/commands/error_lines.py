@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import Mistakes, UserError, nearest
 from rlhfkit.user_code import which_function
 
 LAUNCHER_EXTRAS = {
@@ -23,7 +23,10 @@ LAUNCHER_EXTRAS = {
 
 
 def one_line(error: BaseException) -> str | None:
-    """The error as one line when it is a mistake of the user's or of their machine, else None."""
+    """The error as one line when it is a mistake of the user's or of their machine, else None;
+    mistakes that were found together are a line each."""
+    if isinstance(error, Mistakes):
+        return "\n".join(map(_first_line, error.lines))
     if isinstance(error, UserError):
         return _first_line(str(error))
     if type(error).__module__.startswith(("hydra", "omegaconf")):

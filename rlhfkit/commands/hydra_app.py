@@ -78,6 +78,8 @@ def _perform(command: str, runner: Runner) -> None:
     elif command == "plan":
         check_options(runner.config)
         import_module("rlhfkit.planning.command").show_plan(runner.context("plan"))
+    elif command == "check":
+        import_module("rlhfkit.commands.check").check(runner)
     else:
         runner.run()
 

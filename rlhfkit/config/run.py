@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import MISSING
 
 from rlhfkit.component import GROUPS
+from rlhfkit.config.memory_size import read_size
 from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.stage import Stage
@@ -151,6 +152,8 @@ class RunConfig:
         """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
         require_below(name, self, 1, "eval_fraction", "pretraining_eval_fraction")
         require_below(name, self, 2**32, "seed")  # what NumPy takes
+        if self.gpu is not None:
+            read_size(self.gpu)
         for option in ("run_name", "run_dir"):
             if not getattr(self, option).strip():
                 raise UserError(f"{option}: is empty; a run needs a name, as in run_name=mine")

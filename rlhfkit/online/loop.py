@@ -75,6 +75,12 @@ class OnlineOptimizer(ABC):
             "the update", size, "stage.rl.gradient_checkpointing=true"
         )
 
+    @classmethod
+    def check_run(cls, config: OnlineConfig, context: Context) -> None:
+        """Raise `UserError` for a run that the loop can do nothing with."""
+        count = getattr(config, "num_generations", cls.completions_per_prompt)
+        check_loop(context.config, count)
+
     @abstractmethod
     def step(self, rollout: Rollout) -> dict[str, float]:
         """Update the models from one batch of episodes; returns metrics under TRL's names."""
