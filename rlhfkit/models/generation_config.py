@@ -34,5 +34,7 @@ def end_ids(config: Any, name: str) -> list[int]:
     ends = config.eos_token_id
     found = ends if isinstance(ends, list) else [] if ends is None else [ends]
     if any(type(item) is not int for item in found):
-        raise UserError(f"{name}: eos_token_id of its generation_config.json is {ends!r:.60}")
+        raise UserError(
+            f"{name}: eos_token_id={ends!r:.60} of its generation_config.json is no token id"
+        )
     return found
