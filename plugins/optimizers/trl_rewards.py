@@ -5,6 +5,7 @@ from typing import Any
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import TextFormat
 from rlhfkit.distributed import processes
+from rlhfkit.online.metrics import distinct_share, reward_metrics
 from rlhfkit.online.scoring import Scorer
 from rlhfkit.storage.state_file import State
 from rlhfkit.types import Messages, Response
@@ -31,9 +32,10 @@ class Rewards:
         completion_ids, messages = processes.gather(completion_ids), processes.gather(messages)
         eos = self._text.eos_token_id
         responses = [Response.from_ids(ids, [], eos) for ids in completion_ids]
+        completions = [self._text.decode(ids) for ids in completion_ids]
         scores, raw = self._score(
             messages,
-            [self._text.decode(ids) for ids in completion_ids],
+            completions,
             [self._text.prompt_ids(prompt) for prompt in messages],
             responses,
         )
@@ -42,7 +44,8 @@ class Rewards:
             "objective/scores": float(scores.mean()),
             "response/length": sum(map(len, completion_ids)) / len(responses),
             "response/eos_share": sum(item.finished for item in responses) / len(responses),
-            **{f"reward/{name}": float(values.mean()) for name, values in raw.items()},
+            "response/distinct_share": distinct_share(completions),
+            **reward_metrics(raw),
             "episode": self._episodes,
         }
         return [float(score) for score in scores[own]]

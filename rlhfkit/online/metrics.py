@@ -1,6 +1,8 @@
 """Numbers of a batch of episodes, under TRL's names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
 
 from rlhfkit.online.kl_penalty import KLPenalty
 from rlhfkit.online.rollout import Rollout
@@ -28,8 +30,22 @@ def rollout_metrics(rollout: Rollout, kl_coef: float, penalty: KLPenalty) -> dic
         "objective/rlhf_reward": float((rollout.scores - charged).mean()),
         "response/length": float(lengths.mean()),
         "response/eos_share": sum(ended) / len(ended),
-        **{f"reward/{name}": float(raw.mean()) for name, raw in rollout.raw_scores.items()},
+        "response/distinct_share": distinct_share(rollout.completions),
+        **reward_metrics(rollout.raw_scores),
     }
+
+
+def reward_metrics(raw_scores: Mapping[str, Tensor]) -> dict[str, float]:
+    """Mean and standard deviation of each reward function's own numbers [B] in a batch."""
+    return {
+        **{f"reward/{name}": float(raw.mean()) for name, raw in raw_scores.items()},
+        **{f"reward/{name}_std": float(raw.std(correction=0)) for name, raw in raw_scores.items()},
+    }
+
+
+def distinct_share(completions: Sequence[str]) -> float:
+    """How many different completions a batch has, of as many as it could have; 1 is all."""
+    return len(set(completions)) / len(completions)
 
 
 def shown_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
