@@ -39,6 +39,11 @@ OTHERS = (
         "table and plot of evaluated runs: rlhfkit compare RUN... or a directory that holds them",
         "rlhfkit.commands.compare:compare_runs",
     ),
+    Command(
+        "doctor",
+        "what is wrong with a run, and the option to change: rlhfkit doctor RUN; status 1 if it is",
+        "rlhfkit.commands.doctor:examine_run",
+    ),
 )
 """Commands with words of their own, as plugins add them."""
 

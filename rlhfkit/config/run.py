@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from rlhfkit.component import GROUPS
+from rlhfkit.config.doctor import DoctorConfig
 from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.validators import require_above_zero, require_below, require_finite, require_one_of
@@ -128,6 +129,7 @@ class RunConfig:
     stage: StageConfigs = field(default_factory=StageConfigs)
     export: ExportConfig = field(default_factory=ExportConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
 
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
