@@ -7,6 +7,7 @@ from datasets import Dataset
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import TextFormat
 from rlhfkit.distributed import processes
+from rlhfkit.online.metrics import distinct_share, reward_metrics
 from rlhfkit.online.scoring import Scorer
 from rlhfkit.storage.state_file import State
 from rlhfkit.types import Messages, Response
@@ -39,9 +40,10 @@ class Rewards:
         prompts, places = processes.gather(prompts), processes.gather(place)
         completion_ids = processes.gather(completion_ids)
         responses = [Response.from_ids(ids, [], self._text.ends) for ids in completion_ids]
+        completions = [self._text.decode(ids) for ids in completion_ids]
         scores, raw = self._score(
             [self._prompts[item] for item in places],
-            [self._text.decode(ids) for ids in completion_ids],
+            completions,
             prompts,
             responses,
         )
@@ -50,7 +52,8 @@ class Rewards:
             "objective/scores": float(scores.mean()),
             "response/length": sum(map(len, completion_ids)) / len(responses),
             "response/eos_share": sum(item.finished for item in responses) / len(responses),
-            **{f"reward/{name}": float(values.mean()) for name, values in raw.items()},
+            "response/distinct_share": distinct_share(completions),
+            **reward_metrics(raw),
             "episode": self._episodes,
         }
         return [float(score) for score in scores[own]]

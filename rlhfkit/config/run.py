@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import MISSING
 
 from rlhfkit.component import GROUPS
+from rlhfkit.config.doctor import DoctorConfig
 from rlhfkit.config.memory_size import read_size
 from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
@@ -136,6 +137,7 @@ class RunConfig:
     stage: StageConfigs = field(default_factory=StageConfigs)
     export: ExportConfig = field(default_factory=ExportConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
 
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
