@@ -22,8 +22,8 @@ class DataSource(Protocol):
     def splits(self) -> Sequence[Split]:
         """The splits this source can load."""
 
-    def load(self, split: Split) -> "Dataset":
-        """The rows of a split.
+    def load(self, split: Split) -> "Dataset | Sequence[Mapping[str, Any]]":
+        """The rows of a split, as a data set or as dictionaries.
 
         demonstrations: `prompt` (text or messages) and `completion`, or `messages` whose last
         message is the assistant's. prompts, eval_prompts: `prompt`. pretraining: `text`.

@@ -13,6 +13,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 from rlhfkit.context import Context
+from rlhfkit.data import sources
 from rlhfkit.data.artifacts import stored_rankings
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
@@ -61,7 +62,8 @@ class DPO:
 
     def _pairs(self, context: Context, text: TextFormat) -> Dataset:
         rows: list[dict[str, Any]] = []
-        for ranking in stored_rankings(context.output_of("label", "rankings.jsonl")):
+        stored = stored_rankings(context.output_of("label", "rankings.jsonl"))
+        for ranking in sources.renderable(context, text, stored):
             prompt = text.prompt_text(ranking.prompt)
             for one, other in combinations(range(len(ranking.ranks)), 2):
                 if ranking.ranks[one] == ranking.ranks[other]:

@@ -4,6 +4,7 @@ No torch here: this module is imported by `rlhfkit --help`.
 """
 
 from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime
 from typing import Any
 
 from omegaconf import MISSING
@@ -32,6 +33,14 @@ class ModelConfig:
     chat_template: str | None = None
     """A Jinja chat template in place of the tokenizer's own."""
 
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    """What the template is given for every prompt, as {enable_thinking: false}; a row's own
+    `chat_template_kwargs` come before."""
+
+    template_date: str = "2026-01-01"
+    """The date, as YYYY-MM-DD, that templates which write today's are told, so that the same seed
+    has the same results tomorrow."""
+
     max_prompt_length: int = 512
     """Longest prompt in tokens, template included; longer ones are dropped and counted."""
 
@@ -50,6 +59,12 @@ class ModelConfig:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "max_prompt_length")
         require_one_of(name, self, ("auto", *DTYPES), "dtype")
+        try:
+            datetime.fromisoformat(self.template_date)
+        except ValueError as error:
+            raise UserError(
+                f"{name}.template_date={self.template_date}: no date; give it as 2026-01-01"
+            ) from error
 
 
 @dataclass

@@ -1,12 +1,15 @@
 """Texts to tokens and back: the one place where prompts and completions are rendered."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rlhfkit.config.run import ModelConfig
 from rlhfkit.context import Context
+from rlhfkit.data.chat_template import CannotRender, render
 from rlhfkit.errors import UserError
 from rlhfkit.models.loading import is_adapter, load_config, load_tokenizer
-from rlhfkit.types import Messages
+from rlhfkit.types import Demonstration, Message, Messages
 
 TOKENIZER_FILE = "tokenizer_config.json"
 """Beside a model that brings a tokenizer of its own."""
@@ -25,6 +28,12 @@ class TextFormat:
     vocabulary: int | None = None
     """How many tokens the model knows; None where that is not checked."""
 
+    template_date: str = "2026-01-01"
+    """What a template that asks for the date is told."""
+
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """What the template is given for every prompt, as `enable_thinking`."""
+
     @property
     def eos_token_id(self) -> int:
         """The id that ends a completion."""
@@ -39,17 +48,35 @@ class TextFormat:
         """The prompt as text, template included."""
         if not self.chat:
             return plain_text(prompt)
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                prompt, tokenize=False, add_generation_prompt=True
-            )
-        except Exception as error:  # a template is a program, and may fail as one
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"the chat template of {self.tokenizer.name_or_path} cannot render "
-                f"'{plain_text(prompt):.60}': {reason}; set model.chat_template or model.chat=false"
-            ) from error
-        return text
+        return self._rendered(prompt, add_generation_prompt=True)
+
+    def demonstration_ids(self, item: Demonstration) -> tuple[list[int], list[int]]:
+        """Prompt and completion of a demonstration; raises `CannotRender`."""
+        if item.answer is not None:
+            return self.prompt_ids(item.prompt), self.answer_ids(item.prompt, item.answer)
+        return self.prompt_ids(item.prompt), self.completion_ids(item.completion)
+
+    def answer_ids(self, prompt: Messages, answer: Message) -> list[int]:
+        """A message with tool calls or reasoning as the template writes it after the prompt, EOS
+        included. Raises `CannotRender` where it does not write it there."""
+        if not self.chat:
+            raise self._refusal(prompt, "tool calls and reasoning need model.chat=true")
+        asked = self.prompt_text(prompt)
+        whole = self._rendered([*prompt, answer])
+        end = self._rendered([*prompt, {"role": "assistant", "content": _PROBE}])
+        text = whole.removeprefix(asked).removesuffix(end.rpartition(_PROBE)[2]).rstrip()
+        if not whole.startswith(asked):
+            raise self._refusal(prompt, "an answer is not written where the prompt ends")
+        if not text.strip():
+            raise self._refusal(prompt, "nothing of an answer is written, such as its tool_calls")
+        return self.completion_ids(text)
+
+    def _rendered(self, turns: Messages, add_generation_prompt: bool = False) -> str:
+        date, kwargs = self.template_date, self.template_kwargs
+        return render(self.tokenizer, turns, date, kwargs, add_generation_prompt)
+
+    def _refusal(self, prompt: Messages, reason: str) -> CannotRender:
+        return CannotRender(self.tokenizer.name_or_path, prompt, reason)
 
     def completion_ids(self, completion: str, finished: bool = True) -> list[int]:
         """A completion, with EOS when it ended by itself; an empty one is EOS alone."""
@@ -62,9 +89,10 @@ class TextFormat:
         return self._ids(text)
 
     def decode(self, ids: list[int]) -> str:
-        """The text of a response, without special tokens and outer blanks."""
+        """The text of a response, without special tokens and blanks at its end. Those at its
+        beginning are its own, as of indented code, but for the one that `completion_ids` adds."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
-        return text.strip()
+        return (text if self.chat else text.removeprefix(" ")).rstrip()
 
     def _ids(self, text: str, special: bool = False) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=special).input_ids
@@ -84,7 +112,8 @@ def load_text_format(context: Context, path: str | None = None) -> TextFormat:
     model = context.config.model
     tokenizer = load_tokenizer(context, path)
     if path is not None:
-        return _checked(context, path, TextFormat(tokenizer, chat=bool(tokenizer.chat_template)))
+        chat = bool(tokenizer.chat_template)
+        return _checked(context, path, _text_format(model, tokenizer, chat))
     if model.chat_template is not None:
         tokenizer.chat_template = model.chat_template
     if model.chat and not tokenizer.chat_template:
@@ -92,7 +121,16 @@ def load_text_format(context: Context, path: str | None = None) -> TextFormat:
             f"model.chat=true, but the tokenizer of {model.path} has no chat template; set "
             f"model.chat=false or model.chat_template"
         )
-    return _checked(context, path, TextFormat(tokenizer, model.chat))
+    return _checked(context, path, _text_format(model, tokenizer, model.chat))
+
+
+def _text_format(model: ModelConfig, tokenizer: Any, chat: bool) -> TextFormat:
+    return TextFormat(
+        tokenizer,
+        chat,
+        template_date=model.template_date,
+        template_kwargs=model.chat_template_kwargs,
+    )
 
 
 def _checked(context: Context, path: str | None, text: TextFormat) -> TextFormat:
@@ -116,7 +154,8 @@ def _checked(context: Context, path: str | None, text: TextFormat) -> TextFormat
 def plain_text(prompt: Messages) -> str:
     """A prompt without template: one message is taken as it is, a dialogue gets speaker names."""
     if len(prompt) == 1:
-        return prompt[0]["content"]
+        text: str = prompt[0]["content"]
+        return text
     names = {"user": "Human", "assistant": "Assistant", "system": "System"}
     turns = [f"{names.get(turn['role'], turn['role'])}: {turn['content']}" for turn in prompt]
     return "\n\n".join([*turns, "Assistant:"])

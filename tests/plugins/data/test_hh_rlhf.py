@@ -9,10 +9,12 @@ import datasets
 import pytest
 
 from rlhfkit.console import console
+from rlhfkit.data.dialogues import parse_dialogue
+from rlhfkit.data.messages import Unusable
 from rlhfkit.errors import UserError
 from rlhfkit.protocols import DataSource
 from rlhfkit_plugins.data import HhRlhfConfig
-from rlhfkit_plugins.data.hh_rlhf import HhRlhfSource, Unparsable, parse_dialogue
+from rlhfkit_plugins.data.hh_rlhf import HhRlhfSource
 
 SHORT = "\n\nHuman: Hello\n\nAssistant:"
 LONG = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Why:\n\n1. rain\n\nAssistant:"
@@ -108,7 +110,7 @@ def test_dialogues(text, contents):
     ],
 )
 def test_dialogues_that_do_not_parse(text, reason):
-    with pytest.raises(Unparsable, match=reason):
+    with pytest.raises(Unusable, match=reason):
         parse_dialogue(text)
 
 
