@@ -1,7 +1,7 @@
 """Data sources: files, the Hugging Face hub, and hh-rlhf dialogues."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rlhfkit import hookimpl
@@ -32,7 +32,7 @@ class FilesConfig:
     preferences: Any = None
     """Another name of `rankings`, as pairs are called."""
 
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: Any = None
     """Names of columns, as {prompt: question, completion: reply}: ours, and the files'."""
 
     def check(self, name: str) -> None:
@@ -63,7 +63,7 @@ class HubConfig:
     preferences: str | None = None
     """Another name of `rankings`, as pairs are called."""
 
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: Any = None
     """Names of columns, as {prompt: question, completion: reply}: ours, and the data sets'."""
 
     revision: str | None = None

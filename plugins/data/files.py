@@ -29,7 +29,7 @@ class FileSource:
     """One file a split, or several."""
 
     def __init__(self, config: FilesConfig, context: Context | None = None) -> None:
-        self._paths, self._columns = chosen_splits(config), dict(config.columns)
+        self._paths, self._columns = chosen_splits(config), dict(config.columns or {})
 
     def splits(self) -> Sequence[Split]:
         """The splits that were given a file."""

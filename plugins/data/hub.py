@@ -30,7 +30,7 @@ class HubSource:
 
     def __init__(self, config: HubConfig, context: Context | None = None) -> None:
         self._options = chosen_splits(config)
-        self._revision, self._columns = config.revision, dict(config.columns)
+        self._revision, self._columns = config.revision, dict(config.columns or {})
 
     def splits(self) -> Sequence[Split]:
         """The splits that were given a data set."""

@@ -27,7 +27,10 @@ def check_splits(name: str, config: Any) -> None:
         parts = value if isinstance(value, list) else [value]
         if value is not None and not all(isinstance(part, str) and part for part in parts):
             raise UserError(f"{name}.{option}={value}: must be a name, or a list of names")
-    for column in config.columns:
+    columns = {} if config.columns is None else config.columns
+    if not isinstance(columns, dict) or not all(isinstance(part, str) for part in columns.values()):
+        raise UserError(f"{name}.columns={columns}: must be names, as {{prompt: question}}")
+    for column in columns:
         if column not in COLUMNS:
             raise UserError(f"{name}.columns: nothing reads '{column}'; {nearest(column, COLUMNS)}")
 
@@ -41,7 +44,7 @@ def renamed(rows: Any, columns: Mapping[str, str]) -> Any:
         return rows
     if isinstance(rows, list):
         return [
-            {name: value for name, value in row.items() if name not in found.values()}
+            {name: value for name, value in row.items() if name not in (*found, *found.values())}
             | {ours: row[theirs] for theirs, ours in found.items()}
             for row in rows
         ]

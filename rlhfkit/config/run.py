@@ -33,7 +33,7 @@ class ModelConfig:
     chat_template: str | None = None
     """A Jinja chat template in place of the tokenizer's own."""
 
-    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: Any = None
     """What the template is given for every prompt, as {enable_thinking: false}; a row's own
     `chat_template_kwargs` come before."""
 
@@ -59,6 +59,12 @@ class ModelConfig:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "max_prompt_length")
         require_one_of(name, self, ("auto", *DTYPES), "dtype")
+        kwargs = self.chat_template_kwargs
+        if kwargs is not None and not isinstance(kwargs, dict):
+            raise UserError(
+                f"{name}.chat_template_kwargs={kwargs}: must be options of the template, as "
+                f"{{enable_thinking: false}}"
+            )
         try:
             datetime.fromisoformat(self.template_date)
         except ValueError as error:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from transformers.utils import chat_template_utils
+
 from rlhfkit.data.messages import TEMPLATE_INPUTS
 from rlhfkit.errors import UserError
 from rlhfkit.types import Messages
@@ -37,15 +39,22 @@ def render(
     own = given.get("chat_template_kwargs") or {}
     plain = [{key: turn[key] for key in turn if key not in TEMPLATE_INPUTS} for turn in turns]
     try:
+        _pin_date(tokenizer.get_chat_template(tools=given.get("tools")), date)
         text: str = tokenizer.apply_chat_template(
             plain,
             tools=given.get("tools"),
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
-            strftime_now=datetime.fromisoformat(date).strftime,
             **{**kwargs, **own},
         )
     except Exception as error:  # a template is a program, and may fail as one
         reason = " ".join(str(error).split())[:200]
         raise CannotRender(tokenizer.name_or_path, turns, reason) from error
     return text
+
+
+def _pin_date(template: str, date: str) -> None:
+    """Let a template's `strftime_now` tell this date. transformers gives it the clock, and lets no
+    argument take its place; it keeps the compiled template, which TRL's trainers then use too."""
+    compiled = chat_template_utils._compile_jinja_template(template)
+    compiled.globals["strftime_now"] = datetime.fromisoformat(date).strftime

@@ -129,7 +129,7 @@ def _text_format(model: ModelConfig, tokenizer: Any, chat: bool) -> TextFormat:
         tokenizer,
         chat,
         template_date=model.template_date,
-        template_kwargs=model.chat_template_kwargs,
+        template_kwargs=model.chat_template_kwargs or {},
     )
 
 

@@ -3,9 +3,11 @@
 import gzip
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -178,6 +180,73 @@ def test_the_source_has_the_splits_it_was_given(tmp_path):
     assert list(source.load("demonstrations")) == CSV_ROWS
     with pytest.raises(UserError, match=r"no file for prompts; set data\.files\.prompts"):
         source.load("prompts")
+
+
+def test_what_no_column_could_hold_is_read(tmp_path):
+    rows = [{"p": "a", "id": 10**30}, {"p": "b", "id": -1}, {"p": "c", "id": "\ud83d"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert read_rows(tmp_path / "a.jsonl") == rows
+    kinds = {"p": pa.string(), "id": pa.uint64(), "meta": pa.map_(pa.string(), pa.string())}
+    table = pa.table({"p": ["a"], "id": [2**64 - 1], "meta": [[("k", "v")]]}, pa.schema(kinds))
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read_rows(tmp_path / "a.parquet") == [{"p": "a", "id": 2**64 - 1, "meta": [("k", "v")]}]
+
+
+def test_mixed_columns_of_parquet_are_read_back(tmp_path):
+    rows = [{"prompt": "7"}, {"prompt": TURNS}, {"prompt": None}]
+    kept = datasets.Dataset.from_list(rows, on_mixed_types="use_json")
+    kept.to_parquet(tmp_path / "a.parquet")
+    assert read_rows(tmp_path / "a.parquet") == list(kept)
+
+
+def test_lines_of_text_are_prompts_or_texts(tmp_path):
+    (tmp_path / "a.txt").write_bytes("what\r\n\n is é \n".encode())
+    path = str(tmp_path / "a.txt")
+    source = FileSource(FilesConfig(prompts=path, pretraining=path))
+    assert source.load("prompts") == [{"prompt": "what"}, {"prompt": " is é "}]
+    assert source.load("pretraining") == [{"text": "what"}, {"text": " is é "}]
+
+
+def test_several_files_and_patterns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": name, name: 1}))
+    (tmp_path / "c[1].txt").write_text("c")
+    source = FileSource(FilesConfig(prompts=["*.jsonl", "c[1].txt"], eval_prompts="b*"))
+    assert source.load("prompts") == [
+        {"prompt": "a", "a": 1, "b": None}, {"prompt": "b", "a": None, "b": 1},
+        {"prompt": "c", "a": None, "b": None},
+    ]  # fmt: skip
+    assert source.fingerprint("eval_prompts") == digest("b.jsonl")
+    before = source.fingerprint("prompts")
+    (tmp_path / "a.jsonl").write_text('{"prompt": "other"}')
+    assert source.fingerprint("prompts") != before
+    with pytest.raises(UserError, match=r"\*\.csv: no file of this pattern"):
+        FileSource(FilesConfig(prompts="*.csv")).load("prompts")
+
+
+def test_names_of_columns(tmp_path):
+    (tmp_path / "a.csv").write_text("prompt,q,reply\nold,a,b\n")
+    columns = {"prompt": "q", "completion": "reply", "chosen": "better"}
+    path = str(tmp_path / "a.csv")
+    source = FileSource(FilesConfig(demonstrations=path, columns=columns))
+    assert source.load("demonstrations") == [{"prompt": "a", "completion": "b"}]
+    assert source.fingerprint("demonstrations") != digest(path)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (FilesConfig(rankings="a", preferences="b"), "another name of data.files.rankings"),
+        (FilesConfig(prompts=7), "data.files.prompts=7: must be a name, or a list of names"),
+        (FilesConfig(prompts=["a", 7]), "must be a name, or a list of names"),
+        (FilesConfig(columns=["prompt"]), "must be names, as {prompt: question}"),
+        (FilesConfig(columns={"promt": "q"}), "nothing reads 'promt'; did you mean 'prompt'?"),
+    ],
+)
+def test_options_outside_their_meaning(config, says):
+    with pytest.raises(UserError, match=re.escape(says)):
+        config.check("data.files")
 
 
 def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
