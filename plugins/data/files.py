@@ -102,7 +102,7 @@ def _sha256(text: str) -> str:
 
 
 def is_data_file(path: str) -> bool:
-    """Whether a path names a file that `read_dataset` is for; it need not exist."""
+    """Whether a path names a file that `read_rows` is for; it need not exist."""
     return os.path.isfile(os.path.expanduser(path)) or path.lower().endswith(tuple(_READERS))
 
 

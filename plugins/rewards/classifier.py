@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlhfkit.context import Context
-from rlhfkit.data.chat_template import render
+from rlhfkit.data.chat_template import CannotRender, render
 from rlhfkit.data.text_format import plain_text
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import pad_right
@@ -107,5 +107,8 @@ def load_classifier(
     with loading(f"reward model '{path}'"):  # a template may fail, and that before any training
         date = context.config.model.template_date
         reward = ClassifierReward(model.eval().to(context.device), tokenizer, batch_size, date)
-        reward([[{"role": "user", "content": "Hello"}]], ["Hello"])
+        try:
+            reward([[{"role": "user", "content": "Hello"}]], ["Hello"])
+        except CannotRender as error:
+            raise ValueError(error.reason) from error
     return reward

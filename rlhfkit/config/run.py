@@ -14,6 +14,8 @@ from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.validators import require_above_zero, require_below, require_finite, require_one_of
 
+TEMPLATE_DATE = "2026-01-01"
+
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -37,7 +39,7 @@ class ModelConfig:
     """What the template is given for every prompt, as {enable_thinking: false}; a row's own
     `chat_template_kwargs` come before."""
 
-    template_date: str = "2026-01-01"
+    template_date: str = TEMPLATE_DATE
     """The date, as YYYY-MM-DD, that templates which write today's are told, so that the same seed
     has the same results tomorrow."""
 
@@ -69,7 +71,7 @@ class ModelConfig:
             datetime.fromisoformat(self.template_date)
         except ValueError as error:
             raise UserError(
-                f"{name}.template_date={self.template_date}: no date; give it as 2026-01-01"
+                f"{name}.template_date={self.template_date}: no date; give it as {TEMPLATE_DATE}"
             ) from error
 
 

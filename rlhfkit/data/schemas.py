@@ -39,6 +39,8 @@ class Schema:
     """A form of data."""
 
     name: str
+    """Of two forms that fit, and are called the same, the first is taken."""
+
     columns: frozenset[str]
     """It is a file's form when the file has all of these."""
 
@@ -66,7 +68,7 @@ def schema_of(name: str, split: Split, columns: Iterable[str]) -> Schema:
     if not widest:
         raise UserError(f"data {name}: {split} {_missing(split, known)}")
     own = [schema for schema in widest if schema.convert is None and schema.gather is None]
-    if not own and len(widest) > 1:
+    if not own and len({schema.name for schema in widest}) > 1:
         forms = " or ".join("+".join(sorted(schema.columns)) for schema in widest)
         column = min(widest[0].columns - widest[1].columns)
         meant = (name for name, alike in _LIKE.items() if column in (name, *alike))
@@ -83,7 +85,7 @@ def _missing(split: Split, columns: set[str]) -> str:
     forms = [form.split() for form in _OWN_COLUMNS[split]]
     form = max(forms, key=lambda form: len(columns.intersection(form)))
     missing = next(column for column in form if column not in columns)
-    left = columns.difference(form)
+    left = columns.difference(form) - {""}
     alike = [column for column in _LIKE.get(missing, ()) if column in left]
     near = f"did you mean '{alike[0]}'?" if alike else nearest(missing, left)
     near = near.encode(errors="backslashreplace").decode()  # a terminal may refuse half a surrogate

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rlhfkit.config.run import ModelConfig
+from rlhfkit.config.run import TEMPLATE_DATE, ModelConfig
 from rlhfkit.context import Context
 from rlhfkit.data.chat_template import CannotRender, render
 from rlhfkit.errors import UserError
@@ -28,7 +28,7 @@ class TextFormat:
     vocabulary: int | None = None
     """How many tokens the model knows; None where that is not checked."""
 
-    template_date: str = "2026-01-01"
+    template_date: str = TEMPLATE_DATE
     """What a template that asks for the date is told."""
 
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)

@@ -172,6 +172,11 @@ def test_summaries_have_the_prompt_of_the_paper():
     assert item.ranks == [2, 1]
 
 
+def test_the_best_answer_of_ranks_and_scores_is_that_of_the_ranks():
+    row = {"prompt": "Q", "completions": ["bad", "good"], "ranks": [2, 1], "scores": [9, 0]}
+    assert read("demonstrations", row) == [Demonstration([USER], "good")]
+
+
 def test_equal_scores_are_ties():
     row = {"prompt": "Q", "completions": ["a", "b", "c"], "scores": [2, 2.0, 1]}
     assert read("rankings", row)[0].ranks == [1, 1, 3]
