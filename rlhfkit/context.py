@@ -149,7 +149,7 @@ class Context:
     def build(self, group: Literal["kl"]) -> KLController: ...
     def build(self, group: str) -> Any:
         """The chosen component of a group: `context.build("kl")`."""
-        return self._make(group, getattr(self.config, group))
+        return self.make(group, getattr(self.config, group))
 
     @overload
     def build_all(self, group: Literal["data"]) -> dict[str, DataSource]: ...
@@ -160,7 +160,7 @@ class Context:
     def build_all(self, group: str) -> dict[str, Any]:
         """The chosen components of a group that takes several, by name."""
         chosen = getattr(self.config, group)
-        return {name: self._make(group, config) for name, config in chosen.items()}
+        return {name: self.make(group, config) for name, config in chosen.items()}
 
     def output_of(self, stage: str, name: str) -> Path:
         """A file or directory that an earlier stage wrote."""
@@ -193,5 +193,6 @@ class Context:
                 f"{provided.component.build}: {error}"
             ) from error
 
-    def _make(self, group: str, config: Any) -> Any:
+    def make(self, group: str, config: Any) -> Any:
+        """The object of one chosen component, by its options."""
         return self.factory(group, config)(config, self)

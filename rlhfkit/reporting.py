@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit.context import Context
+from rlhfkit.diagnosis.watch import Watch
 from rlhfkit.distributed.processes import is_main
 from rlhfkit.errors import UserError
 from rlhfkit.storage.run_dir import METRICS_FILE, RunDir, as_written, read_json
@@ -63,6 +64,9 @@ class Reporter:
         self._file = place.open("a", encoding="utf-8")
         tracked = bool(context.config.report_to) and is_main()
         self._trackers = _Trackers(context, arguments) if tracked else None
+        doctor = context.config.doctor
+        watched = context.stage == "rl" and doctor.on_alarm != "off" and is_main()
+        self._watch = Watch(doctor, context.stage_dir) if watched else None
 
     def __enter__(self) -> "Reporter":
         return self
@@ -83,6 +87,8 @@ class Reporter:
         )
         if self._trackers is not None:
             self._trackers.log(step, metrics)
+        if self._watch is not None:
+            self._watch.see(step, metrics)
 
 
 class _Trackers:

@@ -63,7 +63,7 @@ def reward_columns(context: Context, samples: PolicySamples) -> dict[str, list[A
         text = load_text_format(context)
         prompt_ids = [text.prompt_ids(prompt) for prompt in samples.prompts]
         pairs = zip(samples.completions, finished, strict=True)
-        completion_ids = [text.completion_ids(*pair) or [text.eos_token_id] for pair in pairs]
+        completion_ids = [text.completion_ids(*pair) for pair in pairs]
     return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "finished": finished}
 
 

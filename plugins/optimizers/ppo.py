@@ -1,6 +1,7 @@
 """optimizer=ppo: proximal policy optimisation as InstructGPT uses it (sections 3.5 and C.4), with
 the pretraining mix of PPO-ptx."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from rlhfkit.online.loop import OnlineOptimizer
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.advantages import gae
 from rlhfkit.rl.kl import penalised_rewards
-from rlhfkit.rl.losses import clipped_value_loss, ppo_policy_loss
+from rlhfkit.rl.losses import clipped_value_loss, explained_variance, ppo_policy_loss
 from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rl.whitening import whiten
 from rlhfkit.storage.state_file import State
@@ -68,7 +69,7 @@ class PPO(OnlineOptimizer):
                 break
             averages.add_all(self.optimizer_step())
         self._steps_to_warm_up -= 1
-        return averages.means()
+        return averages.means() | _explained_variance(targets, rollout.response_mask)
 
     def state_dict(self) -> State:
         return {**super().state_dict(), "steps_to_warm_up": self._steps_to_warm_up}
@@ -195,3 +196,9 @@ class PPO(OnlineOptimizer):
             rollout.lower,
         )
         return pad_rows(rows, rollout.response_mask.shape[1])
+
+
+def _explained_variance(targets: Targets, mask: Tensor) -> dict[str, float]:
+    """Of the values before this step; nothing where the returns do not vary."""
+    share = float(explained_variance(targets.old_values, targets.returns, mask))
+    return {} if math.isnan(share) else {"val/explained_variance": share}

@@ -6,9 +6,11 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rlhfkit.errors import Mistakes, UserError, nearest
+from rlhfkit.user_code import which_function
 
 LAUNCHER_EXTRAS = {
     "joblib": "joblib",
@@ -123,6 +125,8 @@ def _missing_option(error: Any, text: str) -> str:
             f"hydra/launcher={name} comes with a plugin of Hydra's that is not installed: "
             f"pip install 'rlhfkit[{LAUNCHER_EXTRAS[name]}]'"
         )
+    if Path(f"{name}.py").is_file():
+        return f"{group}={name}: no such choice; {which_function(f'{name}.py')}"
     return f"{group}={name}: no such choice; {nearest(name, error.options or _stored(group))}"
 
 

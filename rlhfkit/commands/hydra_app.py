@@ -12,6 +12,7 @@ from omegaconf import DictConfig, open_dict
 from rlhfkit.commands.commented_config import commented
 from rlhfkit.commands.error_lines import composing
 from rlhfkit.commands.hydra_store import register_configs
+from rlhfkit.commands.own_parts import OwnParts
 from rlhfkit.commands.sweep import SweepDirectory, compare_points, finished_points, record_point
 from rlhfkit.commands.untrusted_config import guard_configs
 from rlhfkit.console import quiet_libraries
@@ -32,8 +33,10 @@ processes run."""
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
     """Compose the configuration from the arguments; then run, plan, export or show its stages."""
-    guard_configs()
+    own_parts = OwnParts(plugins)
+    guard_configs(own_parts)
     register_configs(plugins)
+    words = own_parts.in_arguments(arguments)
     failures: list[Exception] = []
     SweepDirectory.place = None
 
@@ -52,8 +55,8 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
     with TemporaryDirectory() as nowhere:
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
         recorded = command == "run" and processes.is_main()
-        sys.argv = ["rlhfkit", *arguments, *([] if recorded else no_trace)]
-        with composing(arguments), commented(arguments, plugins):
+        sys.argv = ["rlhfkit", *words, *([] if recorded else no_trace)]
+        with composing(arguments), commented(words, plugins):
             task()
         if failures:
             raise failures[0]

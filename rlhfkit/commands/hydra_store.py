@@ -5,9 +5,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins as HydraPlugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from rlhfkit.component import GROUPS
+from rlhfkit.component import GROUPS, Group
 from rlhfkit.config.run import run_schema
-from rlhfkit.plugin_manager import Plugins
+from rlhfkit.plugin_manager import Plugins, Provided
 
 
 class _RecipeSearchPath(SearchPathPlugin):
@@ -25,13 +25,19 @@ def register_configs(plugins: Plugins) -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=run_schema(plugins.stages), provider="rlhfkit")
     for group in GROUPS:
-        for name, provided in plugins.components[group.name].items():
-            store.store(
-                group=group.name,
-                name=name,
-                node=group.schema(provided.component),
-                package=f"{group.name}.{name}" if group.many else group.name,
-                provider=str(provided.provider),
-            )
+        for provided in plugins.components[group.name].values():
+            store_component(group, provided)
     _RecipeSearchPath.packages = ("rlhfkit_recipes", *plugins.config_packages())
     HydraPlugins.instance().register(_RecipeSearchPath)
+
+
+def store_component(group: Group, provided: Provided) -> None:
+    """Make a component an option of its group."""
+    name = provided.component.name
+    ConfigStore.instance().store(
+        group=group.name,
+        name=name,
+        node=group.schema(provided.component),
+        package=f"{group.name}.{name}" if group.many else group.name,
+        provider=str(provided.provider),
+    )

@@ -45,6 +45,11 @@ OTHERS = (
         "a page about runs, for a browser: rlhfkit report RUN...",
         "rlhfkit.commands.report:show_report",
     ),
+    Command(
+        "doctor",
+        "what is wrong with a run, and the option to change: rlhfkit doctor RUN; status 1 if it is",
+        "rlhfkit.commands.doctor:examine_run",
+    ),
 )
 """Commands with words of their own, as plugins add them."""
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import MISSING
 
 from rlhfkit.component import GROUPS
+from rlhfkit.config.doctor import DoctorConfig
 from rlhfkit.config.memory_size import read_size
 from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
@@ -35,6 +36,9 @@ class ModelConfig:
     chat_template: str | None = None
     """A Jinja chat template in place of the tokenizer's own."""
 
+    stop: list[str] = field(default_factory=list)
+    r"""Tokens or texts that end a response beside the model's own ends; \n is a line break."""
+
     max_prompt_length: int = 512
     """Longest prompt in tokens, template included; longer ones are dropped and counted."""
 
@@ -52,6 +56,8 @@ class ModelConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "max_prompt_length")
+        if "" in self.stop:
+            raise UserError(f"{name}.stop: an empty text would end every response at once")
         require_one_of(name, self, ("auto", *DTYPES), "dtype")
 
 
@@ -131,9 +137,14 @@ class RunConfig:
     stage: StageConfigs = field(default_factory=StageConfigs)
     export: ExportConfig = field(default_factory=ExportConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
 
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
+
+    trust: bool = False
+    """Run the functions that a YAML file names, as in `override /reward: [mine.py:score]`. Said on
+    the command line only; a function that is named there needs no trust."""
 
     deterministic: bool = False
     """Ask PyTorch for kernels that add in the same order every time, where it has them: slower on a

@@ -6,6 +6,8 @@ Drawn where the policy `prompted` was judged too, which nothing but this figure 
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rcParams
+
 from rlhfkit import figures
 from rlhfkit.config.stages import PROMPTED
 from rlhfkit.context import Context
@@ -71,7 +73,7 @@ def bars(axes: Any, rates: dict[str, Metric | None]) -> None:
         value = rate.value if rate else 0.5
         axes.bar(place, value, color=COLOURS.get(name, "0.6"))
         below, above = (value - rate.low, rate.high - value) if rate else (0.0, 0.0)
-        axes.errorbar(place, value, [[below], [above]], color="black", capsize=4)
+        axes.errorbar(place, value, [[below], [above]], color=rcParams["text.color"], capsize=4)
         axes.annotate(f"{value:.2f}", (place, 0.02), ha="center")
     axes.set_xticks(range(len(rates)), list(rates), rotation=20)
 

@@ -136,11 +136,11 @@ class OnlineOptimizer(ABC):
         self.drift = SamplingDrift()
         # 1. prompts as token ids
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
-        policy, reward, eos = self.roles.policy, self.roles.reward, self.text.eos_token_id
+        policy, reward, ends = self.roles.policy, self.roles.reward, self.text.ends
         # 2. completions, with their log-probabilities
         with unsharded(policy.module):
             responses = processes.map_sharded(
-                lambda rows: self.sampler.sample(policy, rows, eos, self.generator), prompt_ids
+                lambda rows: self.sampler.sample(policy, rows, ends, self.generator), prompt_ids
             )
         # 3. the same tokens under the reference
         ids = [response.ids for response in responses]

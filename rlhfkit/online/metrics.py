@@ -1,6 +1,8 @@
 """Numbers of a batch of episodes, under TRL's names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
 
 from rlhfkit.online.kl_penalty import KLPenalty
 from rlhfkit.online.rollout import Rollout
@@ -15,6 +17,7 @@ METRICS = {
     "objective/rlhf_reward": "The sum of the two numbers before.",
     "response/length": "Tokens of a response; mean.",
     "response/eos_share": "Share of responses that ended by themselves.",
+    "response/distinct_share": "Share of different completions in the batch.",
     "reward/*": "A reward function's own number, before its weight; mean.",
     "loss/policy_avg": "The policy's loss without the terms below; mean over the updates.",
     "loss/kl_avg": "KL term of the loss before its coefficient; 0 without kl_in_loss.",
@@ -27,6 +30,8 @@ METRICS = {
     "value/grad_norm": "Norm of the value model's gradients before they are clipped.",
     "val/ratio": "Mean ratio of the policy to the one that sampled.",
     "val/clipfrac_avg": "Share of tokens whose value was clipped.",
+    "val/explained_variance": "Share of the returns' variance that the values foresee.",
+    "sampling/ratio": "Mean ratio before the first step: 1 where the sampler is the policy.",
     "sampling/logprob_drift": "Mean distance of the sampler's log-probabilities from the update's.",
     "sampling/logprob_drift_max": "The largest such distance.",
     "lr": "Learning rate of the policy.",
@@ -58,8 +63,22 @@ def rollout_metrics(rollout: Rollout, kl_coef: float, penalty: KLPenalty) -> dic
         "objective/rlhf_reward": float((rollout.scores - charged).mean()),
         "response/length": float(lengths.mean()),
         "response/eos_share": sum(ended) / len(ended),
-        **{f"reward/{name}": float(raw.mean()) for name, raw in rollout.raw_scores.items()},
+        "response/distinct_share": distinct_share(rollout.completions),
+        **reward_metrics(rollout.raw_scores),
     }
+
+
+def reward_metrics(raw_scores: Mapping[str, Tensor]) -> dict[str, float]:
+    """Mean and standard deviation of each reward function's own numbers [B] in a batch."""
+    return {
+        **{f"reward/{name}": float(raw.mean()) for name, raw in raw_scores.items()},
+        **{f"reward/{name}_std": float(raw.std(correction=0)) for name, raw in raw_scores.items()},
+    }
+
+
+def distinct_share(completions: Sequence[str]) -> float:
+    """How many different completions a batch has, of as many as it could have; 1 is all."""
+    return len(set(completions)) / len(completions)
 
 
 def is_documented(name: str) -> bool:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from rlhfkit import figures
 from rlhfkit.figures import headline
 from rlhfkit.pages.contents import RunContents
+from rlhfkit.reporting import confidence
 
 _INK = "#010203"
 """Stands for the page's own text colour until the SVG is written."""
@@ -18,6 +19,7 @@ _STYLE = {
     "svg.fonttype": "none",
     "font.size": 10,
     "axes.spines.top": False,
+    "legend.framealpha": 0,
     "axes.spines.right": False,
     **dict.fromkeys(
         ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK
@@ -56,13 +58,14 @@ def _headline(run: RunContents) -> Markup:
         if policy == "sft" or "win_rate" in found
     }
     headline.bars(own, dict(sorted(rates.items(), key=lambda i: i[1].value if i[1] else 0.5)))
-    own.set_title(f"this run ({'simulated labelers' if run.simulated else 'labelers'}, 95 %)")
+    level = confidence(rate for rate in rates.values() if rate)
+    own.set_title(f"this run ({'simulated labelers' if run.simulated else 'labelers'}, {level})")
     headline.paper_lines(paper)
     paper.set_title("Ouyang et al. 2022, against 175B SFT")
     for axes in (own, paper):
         axes.axhline(0.5, color="0.6", linewidth=1, zorder=0)
         axes.set_ylim(0, 1)
-    return _svg(figure, "Win rates against the SFT model with 95 % intervals, and the paper's")
+    return _svg(figure, "Win rates against the SFT model with intervals, and the paper's")
 
 
 def _frontier(rows: Sequence[dict[str, float]]) -> Markup:

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
-from rlhfkit.pages.verdict import verdict
-from rlhfkit.reporting import shown
+from rlhfkit.pages.verdict import verdict, where_both_ended
+from rlhfkit.reporting import confidence, shown
 from rlhfkit.types import Metric
 
 POLICY_WORDS = {"base": "base model, untouched", "sft": "SFT", "rl": "RL policy"}
@@ -31,11 +31,19 @@ class _View:
 
     @property
     def mood(self) -> str:
-        """Class of the verdict: whether the policy is preferred."""
+        """Class of the verdict: good where the policy is preferred, also where both answers end."""
         rate = self.contents.metrics.get("rl", {}).get("win_rate")
-        if rate is None or rate.low <= 0.5 <= rate.high:
-            return ""
-        return "good" if rate.low > 0.5 else "bad"
+        ended = where_both_ended(self.contents.duels)
+        known = [found for found in (rate, ended) if found is not None]
+        if known and all(found.low > 0.5 for found in known):
+            return "good"
+        return "bad" if rate is not None and rate.high < 0.5 else ""
+
+    @property
+    def level(self) -> str:
+        """Confidence of the intervals."""
+        found = self.contents.metrics.values()
+        return confidence(metric for numbers in found for metric in numbers.values())
 
     @property
     def time(self) -> str:

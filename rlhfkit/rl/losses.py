@@ -12,13 +12,14 @@ All tensors are float32 or float64, all masks bool. ValueError: shapes disagree,
 nothing unmasked where a mean is asked for, a denominator or clip range not above 0.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from rlhfkit.rl.masking import masked_mean, masked_sum, zero_masked
+from rlhfkit.rl.masking import masked_mean, masked_sum, masked_variance, zero_masked
 from rlhfkit.rl.shapes import (
     FLOAT,
     INDEX,
@@ -165,6 +166,29 @@ def clipped_value_loss(
         loss=_mean(torch.maximum(error_BT, clipped_error_BT), mask_BT, denominator) / 2,
         clipfrac=masked_mean((clipped_error_BT > error_BT).to(error_BT.dtype), mask_BT),
     )
+
+
+def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Give the share of the returns' variance that the values foresee.
+
+        1 - var(R_t - V_t) / var(R_t)
+
+    1 is a perfect value model, 0 one no better than a constant, below 0 a worse one. Used to judge
+    value functions by Stable-Baselines3, which logs it.
+
+    Args:
+        values_BT: V_t at the time of sampling.
+        returns_BT: R_t, the targets of the value loss.
+        mask_BT: the tokens of the responses.
+    Returns:
+        A scalar; NaN where the returns do not vary, but for rounding.
+    Raises:
+        ValueError: see the top of this file.
+    """
+    require_masked_floats(mask_BT, values_BT=values_BT, returns_BT=returns_BT)
+    total = masked_variance(returns_BT, mask_BT)
+    share = 1 - masked_variance(returns_BT - values_BT, mask_BT) / total
+    return torch.where(total > torch.finfo(total.dtype).eps, share, math.nan)
 
 
 def pretraining_loss(

@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any
 
+from rlhfkit.component import GROUPS
 from rlhfkit.config.run import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context
@@ -26,6 +27,7 @@ from rlhfkit.runner.data_checks import (
 from rlhfkit.runner.launcher_checks import plannable_stages
 from rlhfkit.runner.needs import check_components, check_needs, check_start
 from rlhfkit.runner.planned import Planned
+from rlhfkit.user_code import UserCodeConfig
 
 Check = Callable[[Planned], Iterable[str] | None]
 
@@ -121,6 +123,26 @@ def check_pretraining(context: Context, stages: Sequence[str]) -> None:
             )
 
 
+def _user_code(planned: Planned) -> Iterator[str]:
+    options = vars(planned.context.config.stage)
+    groups = {name for stage in planned.waiting for name in stage.groups_with(options[stage.name])}
+    for group in sorted(groups):
+        try:
+            try_user_code(planned.context, {group})
+        except UserError as error:
+            yield str(error)
+
+
+def try_user_code(context: Context, groups: set[str]) -> None:
+    """Call the user's own functions of these groups once with a made-up example: what they raise or
+    return wrongly would else be seen after hours."""
+    for group in (group for group in GROUPS if group.name in groups):
+        chosen = getattr(context.config, group.name)
+        for config in chosen.values() if group.many else [chosen]:
+            if isinstance(config, UserCodeConfig):
+                getattr(context.make(group.name, config), "try_out", lambda: None)()
+
+
 def _memory(planned: Planned) -> None:
     """What will not fit the card, before anything is loaded."""
     counted = plannable_stages(planned.waiting)
@@ -154,6 +176,7 @@ CHECKS: tuple[Check, ...] = (
     check_data,
     check_leaks,
     check_context_length,
+    _user_code,
     # the stages' own code on fake tensors
     _memory,
 )

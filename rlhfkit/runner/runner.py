@@ -218,7 +218,7 @@ class Runner:
         """Every option the stage depends on, flattened, with the providers of its components."""
         settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
         _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
-        groups = stage.groups_with(getattr(self.config.stage, stage.name))
+        groups = self._groups(stage)
         for name in groups:
             _flatten(name, self.raw[name], settings)
         for group in GROUPS:
@@ -228,6 +228,9 @@ class Runner:
                     provider = self.plugins.find(group, config.name).provider
                     settings[f"provider of {group.name}={config.name}"] = str(provider)
         return settings
+
+    def _groups(self, stage: Stage) -> tuple[str, ...]:
+        return stage.groups_with(getattr(self.config.stage, stage.name))
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
         """Digests of the stage's data and of the finished stages it reads."""

@@ -142,7 +142,7 @@ def _answer(
     """A policy's answers, not yet compared with the SFT model."""
     before = context.config.stage.evaluate.few_shot if name == PROMPTED else []
     prompt_ids = [text.prompt_ids([*before, *prompt]) for prompt in prompts]
-    responses = answers.of(name, load, prompt_ids, text.eos_token_id)
+    responses = answers.of(name, load, prompt_ids, text.ends)
     completions = [text.decode(response.ids) for response in responses]
     return PolicySamples(name, prompts, completions, responses, prompt_ids, reference_kl=None)
 

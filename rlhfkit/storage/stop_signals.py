@@ -45,6 +45,12 @@ def requested() -> int:
     return max(processes.gather([_received[0] if _received else 0]))
 
 
+def request_stop() -> None:
+    """Ask for the stop that a first signal asks for."""
+    if not _received:
+        _received.append(signal.SIGTERM)
+
+
 def stop_if_requested() -> None:
     """Where everything is saved; raises `Interrupted`."""
     if asked := requested():

@@ -14,7 +14,7 @@ from rlhfkit.online.loop import OnlineOptimizer
 from rlhfkit.online.metrics import is_documented
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.testing.optimizer import PolicyOptimizerContract, weights
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 
 PROMPTS = [[5, 6], [5, 6], [7, 8, 9], [7, 8, 9]]
 RESPONSES = [[10, 11, 2], [12, 2], [6, 5], [8, 10, 14, 2]]
@@ -126,7 +126,7 @@ def make_rollout(roles: RoleModels) -> Rollout:
         prompt_ids=PROMPTS,
         completions=[str(ids) for ids in RESPONSES],
         responses=[
-            Response.from_ids(ids, row[: len(ids)], 2)
+            Response.from_ids(ids, row[: len(ids)], Ends((2,)))
             for ids, row in zip(RESPONSES, logprobs.tolist(), strict=True)
         ],
         response_mask=batch.response_mask,

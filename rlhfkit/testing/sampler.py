@@ -12,9 +12,9 @@ from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.protocols import Sampler
 from rlhfkit.testing import tiny
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 
-EOS = 2
+ENDS = Ends((2, 7))
 LIMIT = 12
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6], [5, 6, 7]]
 
@@ -24,7 +24,7 @@ class SamplerContract(ABC):
 
     @abstractmethod
     def make(self, temperature: float, response_length: int) -> Sampler:
-        """A sampler of at most so many tokens a response, EOS included."""
+        """A sampler of at most so many tokens a response, its end included."""
 
     @pytest.fixture
     def model(self) -> LanguageModel:
@@ -41,17 +41,17 @@ class SamplerContract(ABC):
     ) -> list[Response]:
         """Responses of a new sampler, with a new generator."""
         generator = torch.Generator(model.device).manual_seed(seed)
-        return self.make(temperature, limit).sample(model, prompts, EOS, generator)
+        return self.make(temperature, limit).sample(model, prompts, ENDS, generator)
 
-    def test_a_response_ends_at_eos_or_at_the_limit(self, model: LanguageModel) -> None:
+    def test_a_response_ends_at_its_first_end_or_at_the_limit(self, model: LanguageModel) -> None:
         prompts = [list(prompt) for prompt in PROMPTS * 20]
         responses = self.sample(model, prompts)
         assert prompts == PROMPTS * 20, "the prompts must stay as they are"
         assert len(responses) == len(prompts)
         for response in responses:
             assert 1 <= len(response.ids) == len(response.logprobs) <= LIMIT
-            assert EOS not in response.ids[:-1]
-            assert response.finished == (response.ids[-1] == EOS)
+            assert not {*ENDS.ids} & {*response.ids[:-1]}
+            assert response.finished == (response.ids[-1] in ENDS.ids)
             assert response.finished or len(response.ids) == LIMIT
         assert {response.finished for response in responses} == {True, False}
 
@@ -72,7 +72,7 @@ class SamplerContract(ABC):
         generator = torch.Generator(model.device).manual_seed(3)
         sampler = self.make(1.0, LIMIT)
         torch.manual_seed(0)
-        drawn = [sampler.sample(model, PROMPTS, EOS, generator) for _ in range(2)]
+        drawn = [sampler.sample(model, PROMPTS, ENDS, generator) for _ in range(2)]
         assert drawn[1] != drawn[0], "the generator must move on"
         torch.manual_seed(1)
         assert self.sample(model, seed=3) == drawn[0]

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from rlhfkit.rl.losses import (
     clipped_value_loss,
+    explained_variance,
     kwise_ranking_loss,
     ppo_policy_loss,
     pretraining_loss,
@@ -37,6 +38,17 @@ def value_and_gradient(loss, x, *arguments):
     x = x.clone().requires_grad_()
     value = loss(x, *arguments)
     return value.detach(), torch.autograd.grad(value, x)[0]
+
+
+def test_explained_variance_of_literals():
+    mask = torch.tensor([[1, 1, 1, 1, 0]]).bool()
+    returns = torch.tensor([[1.0, 2.0, 3.0, 4.0, math.nan]])
+    halves = torch.tensor([[0.5, 1.0, 1.5, 2.0, math.nan]])  # leaves half of each: a quarter
+    assert_close(explained_variance(halves, returns, mask), torch.tensor(0.75))
+    assert_close(explained_variance(returns - 7, returns, mask), torch.tensor(1.0))
+    assert_close(explained_variance(-returns, returns, mask), torch.tensor(-3.0))
+    assert_close(explained_variance(torch.ones(1, 5), returns, mask), torch.tensor(0.0))
+    assert explained_variance(returns, torch.full((1, 5), 0.8), mask).isnan()
 
 
 def test_ppo_of_literals():

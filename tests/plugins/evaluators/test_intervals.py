@@ -7,6 +7,7 @@ from scipy.stats import binom, norm
 
 from rlhfkit.errors import UserError
 from rlhfkit.intervals import interval
+from rlhfkit.reporting import confidence
 from rlhfkit.types import Metric
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig, WinRateConfig
 
@@ -33,6 +34,12 @@ def test_means_have_the_normals_quantiles():
 @pytest.mark.parametrize("values", [[0.1], [0.1] * 3, [0.5] * 200])
 def test_a_constant_has_no_width(values):
     assert interval(values, 0.95, 100, 0) == Metric(values[0], values[0], values[0], len(values))
+
+
+def test_tables_say_the_level_of_the_intervals():
+    usual, wide = (interval([0.0, 1.0], level, 100, 0) for level in (0.95, 0.999))
+    assert confidence([usual, usual]) == "95 %"
+    assert confidence([wide, usual]) == "95 %, 99.9 %"
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30))

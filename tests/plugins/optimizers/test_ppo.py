@@ -177,6 +177,7 @@ def test_drift_is_that_of_the_unchanged_policy(make_context, kind):
     assert optimizer.drift.metrics() == {}
     optimizer.step(rollout)
     assert optimizer.drift.metrics() == {
+        "sampling/ratio": pytest.approx(0.7788, abs=1e-4),  # exp(-0.25)
         "sampling/logprob_drift": pytest.approx(0.25, abs=1e-6),
         "sampling/logprob_drift_max": pytest.approx(0.25, abs=1e-6),
     }

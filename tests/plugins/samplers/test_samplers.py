@@ -10,6 +10,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.planning.phases import different_prompts
+from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig, GenerateConfig, cached
 from rlhfkit_plugins.samplers.cached import CachedSampler, draw
 from rlhfkit_plugins.samplers.continuous import ContinuousSampler
@@ -17,6 +18,7 @@ from rlhfkit_plugins.samplers.generate import GenerateSampler
 from tests import tiny
 
 EOS = 2
+ENDS = Ends((EOS,))
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6], [7, 7, 7, 7]]
 KINDS = [
     (CachedSampler, CachedConfig),
@@ -30,9 +32,26 @@ def model():
     return LanguageModel(LlamaForCausalLM(tiny.config()).eval().requires_grad_(False))
 
 
-def sample(kind, config, model, prompts=PROMPTS, seed=0, **options):
+def sample(kind, config, model, prompts=PROMPTS, seed=0, ends=ENDS, **options):
     sampler = kind(config(**{"response_length": 12, "batch_size": 3, **options}))
-    return sampler.sample(model, prompts, EOS, torch.Generator().manual_seed(seed))
+    return sampler.sample(model, prompts, ends, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("kind", "config"), KINDS)
+def test_a_response_ends_at_any_of_several_ends(model, kind, config):
+    """At tokens, and at texts, which may take several."""
+    letters = lambda ids: "".join(chr(ord("A") + token % 4) for token in ids)  # noqa: E731
+    ends = Ends((EOS, 7, 60), ("BADB",), letters)
+    responses = sample(kind, config, model, prompts=PROMPTS * 40, ends=ends, batch_size=100)
+    found = {response.ids[-1] for response in responses if response.finished}
+    assert found > {EOS, 7, 60}
+    for response in responses:
+        assert not {EOS, 7, 60} & {*response.ids[:-1]}
+        assert "BADB" not in letters(response.ids[:-1])
+        stopped = response.ids[-1] in (EOS, 7, 60) or "BADB" in letters(response.ids)
+        assert response.finished == stopped
+        assert stopped or len(response.ids) == 12
+        assert len(response.logprobs) == len(response.ids)
 
 
 def test_order_and_neighbours_do_not_change_the_distribution_of_logprobs(model):

@@ -1,0 +1,78 @@
+"""What a run has stored that diagnoses read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from rlhfkit.diagnosis.series import LEAST_WINDOW, Series
+
+PARTS = {
+    "trained_prompts": "prompts of stage sample or prepare",
+    "held_out_prompts": "prompts of stage evaluate or prepare",
+    "completions": "completions of stage sample",
+    "reward_spreads": f"reward/<name>_std of {LEAST_WINDOW} iterations",
+    "measured": "a reward of weight 0",
+    "evaluation": "metrics of stage evaluate",
+}
+"""What a diagnosis may need beside the metrics of stage rl, and what it is called."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a diagnosis may look at; what a run does not have is empty."""
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    """metrics.jsonl of stage rl, one row an iteration."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Options of stage rl by dotted name, as its record has them."""
+
+    evaluation: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    """metrics.json of stage evaluate: by policy and name a `rlhfkit.types.Metric`."""
+
+    completions: Sequence[Sequence[str]] = ()
+    """Of stage sample, by prompt."""
+
+    trained_prompts: Sequence[str] = ()
+    held_out_prompts: Sequence[str] = ()
+
+    @cached_property
+    def scored(self) -> list[str]:
+        """The reward functions that count, those of weight 0 being only measured."""
+        return [name for name in self._rewards if self._weight(name) != 0]
+
+    @cached_property
+    def measured(self) -> list[str]:
+        """The reward functions that nothing is trained on."""
+        return [name for name in self._rewards if self._weight(name) == 0]
+
+    @cached_property
+    def reward_spreads(self) -> dict[str, Series]:
+        """By reward that counts, the standard deviation of its numbers over each batch."""
+        found = {name: self.series(f"reward/{name}_std") for name in self.scored}
+        return {name: spread for name, spread in found.items() if len(spread) >= LEAST_WINDOW}
+
+    def series(self, name: str) -> Series:
+        """The course of a metric."""
+        return Series.read(self.rows, name)
+
+    def has(self, need: str, iterations: int) -> bool:
+        """Whether there is what a diagnosis needs: a metric at so many iterations, or anything at
+        all where it is another part of this."""
+        if need in PARTS:
+            return bool(getattr(self, need))
+        return len(self.series(need)) >= iterations
+
+    def option(self, name: str, default: float) -> float:
+        """An option that is a number; the default where the run has no such option, or none set."""
+        value = self.settings.get(name)
+        return value if isinstance(value, int | float) else default
+
+    @property
+    def _rewards(self) -> list[str]:
+        names = (key.removeprefix("reward/") for key in (self.rows[-1] if self.rows else ()))
+        return [name for name in names if f"reward/{name}_std" in self.rows[-1]]
+
+    def _weight(self, reward: str) -> float:
+        return self.option(f"reward.{reward}.weight", 1.0)
