@@ -60,6 +60,24 @@ def check_data(planned: Planned) -> Iterator[str]:
             yield str(error)
 
 
+def check_validation(planned: Planned) -> Iterator[str]:
+    """Rows to choose an SFT model's epoch by."""
+    context, config = planned.context, planned.context.config.stage
+    used = next((item.used for item in planned.found if item.split == "demonstrations"), 0)
+    for stage in ("sft", "rl_sft"):
+        options = getattr(config, stage)
+        if stage not in planned.names or options.select_by == "last" or not used:
+            continue
+        set_apart = "prepare" in planned.names and config.prepare.validation_fraction
+        sources = import_module("rlhfkit.data.sources")
+        count = int(used * options.validation_fraction)
+        if not (count or set_apart or sources.validation_demonstrations(context)):
+            yield (
+                f"stage.{stage}.select_by={options.select_by}: no validation rows; raise "
+                f"stage.{stage}.validation_fraction"
+            )
+
+
 def check_leaks(planned: Planned) -> None:
     """Held-out data that is trained on."""
     if any(stage.splits for stage in planned.waiting):

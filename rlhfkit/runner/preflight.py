@@ -23,6 +23,7 @@ from rlhfkit.runner.data_checks import (
     check_model,
     check_other_models,
     check_stored,
+    check_validation,
 )
 from rlhfkit.runner.launcher_checks import plannable_stages
 from rlhfkit.runner.needs import check_components, check_needs, check_start
@@ -174,6 +175,7 @@ CHECKS: tuple[Check, ...] = (
     check_other_models,
     _pretraining,
     check_data,
+    check_validation,
     check_leaks,
     check_context_length,
     _user_code,

@@ -114,8 +114,12 @@ def test_all_mistakes_at_once(mistakes, rows, tmp_path):
             "kl.horizon=1: too short for stage.rl.batch_size=8",
         ),
         (
-            ["stages=[sft]", "stage.sft.select_by=reward"],
-            "reward=reward_model: stage sft needs the model of stage reward_model",
+            ["stages=[sft]", "stage.sft.select_by=reward", "stage.sft.validation_fraction=0.2"],
+            "select_by=reward: reward=reward_model must be there before stage sft: name one with",
+        ),
+        (
+            ["stages=[sft]", "stage.sft.select_by=loss"],
+            "stage.sft.select_by=loss: no validation rows; raise stage.sft.validation_fraction",
         ),
         (
             ["stages=[sft,evaluate]", "+stage.evaluate.opponents.other=./no"],
