@@ -60,6 +60,24 @@ def check_data(planned: Planned) -> Iterator[str]:
             yield str(error)
 
 
+def check_validation(planned: Planned) -> Iterator[str]:
+    """Rows to choose an SFT model's epoch by."""
+    context, config = planned.context, planned.context.config.stage
+    used = next((item.used for item in planned.found if item.split == "demonstrations"), 0)
+    for stage in ("sft", "rl_sft"):
+        options = getattr(config, stage)
+        if stage not in planned.names or options.select_by == "last" or not used:
+            continue
+        set_apart = "prepare" in planned.names and config.prepare.validation_fraction
+        sources = import_module("rlhfkit.data.sources")
+        count = int(used * options.validation_fraction)
+        if not (count or set_apart or sources.validation_demonstrations(context)):
+            yield (
+                f"stage.{stage}.select_by={options.select_by}: no validation rows; raise "
+                f"stage.{stage}.validation_fraction"
+            )
+
+
 def check_leaks(planned: Planned) -> None:
     """Held-out data that is trained on."""
     if any(stage.splits for stage in planned.waiting):
@@ -82,26 +100,25 @@ def check_stored(planned: Planned) -> Iterator[str]:
                 yield "stage reward_model: every ranking ties all its completions"
 
 
-def check_positions(planned: Planned) -> None:
-    """Texts longer than the model was made for, with the answers that will follow."""
-    if planned.text is None or not planned.found:
-        return
+def check_context_length(planned: Planned) -> Iterator[str]:
+    """Texts that, with the answers that will follow, are longer than the model was made for."""
     answer = getattr(planned.context.config.sampler, "response_length", 0)
-    lengths = {
-        item.split: item.longest + answer * item.split.endswith("prompts")
-        for item in planned.found
-        if item.lengths
-    }
-    models = import_module("rlhfkit.models.loading")
-    config = models.load_config(planned.context).get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
-    for split, length in lengths.items():
-        if isinstance(limit, int) and length > limit:
-            answers = f", answers of sampler.response_length={answer} among them" if answer else ""
-            planned.notes.append(
-                f"{split}: up to {length} tokens{answers}, but the model was made for {limit}; "
-                f"lower model.max_prompt_length"
-            )
+    for item in planned.found if planned.text is not None else ():
+        answered = item.split.endswith("prompts") and answer
+        length = item.longest + answered
+        models = import_module("rlhfkit.models.context_length")
+        exceeded = models.exceeded_context(planned.context, length)
+        if exceeded is None:
+            continue
+        limit = f"sampler.response_length={answer} among them, " if answered else ""
+        line = (
+            f"{item.split}: up to {length} tokens, {limit}but {planned.context.config.model.path} "
+            f"was made for {exceeded.tokens}; lower model.max_prompt_length"
+        )
+        if exceeded.fails_beyond:
+            yield line
+        else:
+            planned.notes.append(line)
 
 
 def _reads(planned: Planned) -> Iterator[Callable[[], Any]]:

@@ -58,8 +58,17 @@ def check_start(planned: Planned) -> Iterator[str]:
 def _sft(planned: Planned, stage: str = "sft") -> Iterator[str]:
     if not planned.gives("demonstrations"):
         yield f"stage {stage} needs demonstrations: give data.<source>.demonstrations"
-    if getattr(planned.context.config.stage, stage).select_by == "reward":
-        yield from _rewards(planned, stage)
+    if getattr(planned.context.config.stage, stage).select_by != "reward":
+        return
+    option, rewards = f"stage.{stage}.select_by=reward", planned.context.config.reward
+    if not rewards:
+        yield f"{option}: reward=[] has none to ask; take reward=[length] or another"
+    for name, entry in rewards.items():
+        if any(not planned.has(needed, stage) for needed in getattr(entry, "reads", ())):
+            yield (
+                f"{option}: reward={name} must be there before stage {stage}: name one with "
+                f"reward.{name}.path=DIR"
+            )
 
 
 def _rl_sft(planned: Planned) -> Iterator[str]:
@@ -105,7 +114,7 @@ def _rl(planned: Planned) -> Iterator[str]:
             yield f"optimizer={optimizer.name} needs the result of stage {name}: {let}"
     if planned.online:
         yield from _prompts(planned, "rl")
-        yield from _rewards(planned, "rl")
+        yield from _rewards(planned)
 
 
 def _evaluate(planned: Planned) -> Iterator[str]:
@@ -138,14 +147,14 @@ def _prompts(planned: Planned, stage: str, split: Split = "prompts") -> Iterator
         )
 
 
-def _rewards(planned: Planned, stage: str) -> Iterator[str]:
-    """Reward functions that ask a model of this run."""
+def _rewards(planned: Planned) -> Iterator[str]:
+    """Reward functions that ask a model of this run while RL trains."""
     for name, entry in planned.context.config.reward.items():
         for needed in getattr(entry, "reads", ()):
-            if not planned.has(needed, stage):
+            if not planned.has(needed, "rl"):
                 yield (
-                    f"reward={name}: stage {stage} needs the model of stage {needed}: "
-                    f"{_let(needed, stage)}, or name another with reward.{name}.path=DIR"
+                    f"reward={name}: stage rl needs the model of stage {needed}: "
+                    f"{_let(needed, 'rl')}, or name another with reward.{name}.path=DIR"
                 )
 
 

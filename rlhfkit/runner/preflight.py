@@ -17,12 +17,13 @@ from rlhfkit.context import Context
 from rlhfkit.distributed import processes
 from rlhfkit.errors import Mistakes, UserError
 from rlhfkit.runner.data_checks import (
+    check_context_length,
     check_data,
     check_leaks,
     check_model,
     check_other_models,
-    check_positions,
     check_stored,
+    check_validation,
 )
 from rlhfkit.runner.launcher_checks import plannable_stages
 from rlhfkit.runner.needs import check_components, check_needs, check_start
@@ -55,15 +56,14 @@ def find_mistakes(planned: Planned, found: Sequence[str] = ()) -> list[str]:
         try:
             for line in check(planned) or ():
                 lines[line] = None
-        except Mistakes as error:
-            lines |= dict.fromkeys(error.lines)
         except UserError as error:
-            lines[str(error)] = None
+            told = error.lines if isinstance(error, Mistakes) else [str(error)]
+            lines |= dict.fromkeys(told)
         except Exception as error:
             if (provider := planned.context.plugins.provider_of(error)) is not None:
                 error.add_note(f"(raised in {provider})")
             raise
-    return list(lines)
+    return [" ".join(line.split()) for line in lines]
 
 
 def refuse(mistakes: Iterable[str]) -> None:
@@ -175,8 +175,9 @@ CHECKS: tuple[Check, ...] = (
     check_other_models,
     _pretraining,
     check_data,
+    check_validation,
     check_leaks,
-    check_positions,
+    check_context_length,
     _user_code,
     # the stages' own code on fake tensors
     _memory,

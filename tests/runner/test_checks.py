@@ -5,11 +5,13 @@ import re
 import shutil
 
 import pytest
+from transformers import GPT2Config
 
 from rlhfkit.commands.check import check
 from rlhfkit.errors import Mistakes, UserError
 from rlhfkit.runner.preflight import find_mistakes
 from rlhfkit.runner.runner import Runner
+from tests import tiny
 from tests.tiny_run import PROMPTS
 
 DEFAULT = "stages=[sft,sample,label,reward_model,rl,evaluate,report]"
@@ -112,8 +114,12 @@ def test_all_mistakes_at_once(mistakes, rows, tmp_path):
             "kl.horizon=1: too short for stage.rl.batch_size=8",
         ),
         (
-            ["stages=[sft]", "stage.sft.select_by=reward"],
-            "reward=reward_model: stage sft needs the model of stage reward_model",
+            ["stages=[sft]", "stage.sft.select_by=reward", "stage.sft.validation_fraction=0.2"],
+            "select_by=reward: reward=reward_model must be there before stage sft: name one with",
+        ),
+        (
+            ["stages=[sft]", "stage.sft.select_by=loss"],
+            "stage.sft.select_by=loss: no validation rows; raise stage.sft.validation_fraction",
         ),
         (
             ["stages=[sft,evaluate]", "+stage.evaluate.opponents.other=./no"],
@@ -232,3 +238,29 @@ def test_a_stage_made_with_other_settings_is_refused_before_an_earlier_one_train
     with pytest.raises(UserError, match=r"num_completions: 3 -> 2"):
         changed.run()
     assert changed.run_dir.record("prepare") is None
+
+
+@pytest.mark.parametrize(
+    ("config", "fails"),
+    [
+        (GPT2Config(vocab_size=64, n_positions=16, n_embd=16, n_layer=1, n_head=2), True),
+        (tiny.config(max_position_embeddings=16), False),
+    ],
+    ids=["a table of positions", "RoPE"],
+)
+def test_texts_longer_than_the_models_context(runner, rows, tmp_path, config, fails):
+    config.save_pretrained(tmp_path / "base")
+    (tmp_path / "base" / "model.safetensors").touch()
+    tiny.tokenizer(tmp_path / "base", chat=True)
+    options = [
+        *("stages=[sample]", "stage.sample.models=[base]", f"model.path={tmp_path / 'base'}"),
+        *("data.files.eval_prompts=null", "eval_fraction=0"),
+        rows("prompts", [{"prompt": "what is red"}, {"prompt": "red " * 9}]),
+    ]
+    planned, found = runner(*options).planned()
+    found = find_mistakes(planned, found)
+    line = (
+        f"prompts: up to 18 tokens, sampler.response_length=6 among them, but {tmp_path / 'base'} "
+        f"was made for 16; lower model.max_prompt_length"
+    )
+    assert (found, planned.notes) == (([line], []) if fails else ([], [line]))

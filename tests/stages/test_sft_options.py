@@ -146,7 +146,7 @@ def test_answers_count_where_they_choose_and_only_there(run_tiny, make_raw, tiny
     [
         (["stage.sft.select_by=rewards"], "did you mean 'reward'"),
         (["stage.sft.validation_fraction=0"], "raise stage.sft.validation_fraction"),
-        (["reward=[reward_model]"], "let the stage 'reward_model' run first"),
+        (["reward=[reward_model]"], "reward=reward_model must be there before stage sft"),
         (["reward=[]"], r"reward=\[\] has none to ask"),
     ],
 )
