@@ -107,7 +107,7 @@ def _used_up_at(spread: Series) -> int:
 def _wider(evidence: Evidence) -> tuple[str, ...]:
     """A range of lengths that answers are within and beyond, where only the length counts."""
     words = max(1, round(0.75 * evidence.series("response/length").end.mean))
-    return (f"reward.length.max={words}",) if evidence.scored == ["length"] else ()
+    return (f"reward=[length] reward.length.max={words}",) if evidence.scored == ["length"] else ()
 
 
 def _fewer_episodes(evidence: Evidence, iterations: int) -> str:
