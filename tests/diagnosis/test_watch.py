@@ -50,7 +50,7 @@ def test_a_pause_saves_and_the_same_command_goes_on(run_tiny, capsys, tmp_path):
 
 def test_iterations_that_are_made_again_count_once(tmp_path, capsys):
     """A trainer of TRL's goes back to its checkpoint when the watch has read metrics.jsonl."""
-    same = {"objective/scores": 1.0, "reward/x": 1.0, "reward/x_std": 0.0}
+    same = {"objective/scores": 1.0, "reward/length": 1.0, "reward/length_std": 0.0}
     write_jsonl(tmp_path / "metrics.jsonl", [{"step": step, **same} for step in (1, 2)])
     watch = Watch(DoctorConfig(every=1), tmp_path)
     watch.see(2, same)
