@@ -10,6 +10,7 @@ from memory_setup import configured, context_of
 from plan_check import SMOLLM2_135M
 
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from rlhfkit_plugins.samplers.generate import GenerateSampler
@@ -51,7 +52,7 @@ def variants(options: argparse.Namespace) -> dict[str, tuple[Draw, int]]:
             model: LanguageModel, prompts: list[list[int]], generator: torch.Generator
         ) -> object:
             model.share_prompts = share_prompts
-            return sampler.sample(model, prompts, -1, generator)
+            return sampler.sample(model, prompts, Ends((-1,)), generator)
 
         return draw
 
@@ -61,7 +62,9 @@ def variants(options: argparse.Namespace) -> dict[str, tuple[Draw, int]]:
         "  share_prompts=false": (cached(share_prompts=False), apart),
         "  merge_adapters=false": (cached(merge_adapters=False), shared),
         "sampler=generate": (
-            lambda model, prompts, generator: reference.sample(model, prompts, -1, generator),
+            lambda model, prompts, generator: reference.sample(
+                model, prompts, Ends((-1,)), generator
+            ),
             apart + again,
         ),
         "transformers' generate": (_generate(options), apart),

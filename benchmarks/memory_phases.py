@@ -17,6 +17,7 @@ from torch import Tensor
 from rlhfkit.models.batch_size import DoesNotFit, is_out_of_memory
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.planning.phases import Lengths, Rehearsal, different_prompts
+from rlhfkit.types import Ends
 
 STAGES = {
     "sft": ("sft",),
@@ -124,7 +125,7 @@ class Measured(Rehearsal):
         prompts = different_prompts(rows, self.lengths.prompt)
         generator = torch.Generator(model.device).manual_seed(self.context.config.seed)
         with self.meter.phase(phase):
-            sampler.sample(model, prompts, -1, generator)
+            sampler.sample(model, prompts, Ends((-1,)), generator)
 
 
 def _no_memory(error: Exception) -> bool:

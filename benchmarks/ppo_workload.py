@@ -140,7 +140,7 @@ def prompts_of(load: str, choice: Choice, folder: Path) -> dict[str, Any]:
     text = load_text_format(context)
     make = _mixed if load == "mixed" else _fixed
     prompts, ids = zip(*make(context, text), strict=True)
-    used = {text.eos_token_id}.union(*ids)
+    used = {*text.ends.ids}.union(*ids)
     return {
         "prompts": prompts,
         "prompt_ids": ids,

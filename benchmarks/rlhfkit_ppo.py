@@ -19,6 +19,7 @@ from ppo_workload import Choice, Result, Settings, quickstart
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.online.loop import OnlineOptimizer
+from rlhfkit.types import Ends
 
 CUDA = torch.cuda.is_available()
 
@@ -40,15 +41,6 @@ def main() -> None:
         versions={name: version(name) for name in ("torch", "transformers", "peft", "rlhfkit")},
     )
     Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")
-
-
-class Endless(TextFormat):
-    """Of answers that nothing ends."""
-
-    @property
-    def eos_token_id(self) -> int:
-        """No token's id."""
-        return -1
 
 
 def _train(settings: Settings, context: Context) -> list[tuple[float, float, int]]:
@@ -76,7 +68,7 @@ def _optimizer(settings: Settings, context: Context) -> OnlineOptimizer:
 def text_format(context: Context, natural_ends: bool) -> TextFormat:
     """The quickstart's chat, or bare texts whose answers go on to the limit."""
     text = load_text_format(context)
-    return text if natural_ends else Endless(text.tokenizer, chat=False)
+    return text if natural_ends else TextFormat(text.tokenizer, chat=False, ends=Ends((-1,)))
 
 
 def _context(settings: dict[str, Any], folder: Path) -> Context:

@@ -1,6 +1,7 @@
 """What a stage and every component's factory are given: configuration, directories, components."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -48,6 +49,21 @@ class DryRun:
     """Where the tensors are; fake ones need no device of their own."""
 
 
+@dataclass
+class Findings:
+    """What reading the data finds while a run is only checked: every split is read once, and what
+    is left out is counted in silence."""
+
+    rows: dict[str, Any] = field(default_factory=dict)
+    """Usable rows by split."""
+
+    totals: dict[str, int] = field(default_factory=dict)
+    """How many rows there were, by split."""
+
+    drops: dict[str, Counter[str]] = field(default_factory=dict)
+    """How many were left out, by split and reason."""
+
+
 @dataclass(frozen=True)
 class Context:
     """One stage of one run."""
@@ -62,6 +78,9 @@ class Context:
 
     dry_run: "DryRun | None" = None
     """While memory is counted or measured; None in a run."""
+
+    findings: "Findings | None" = None
+    """While data is checked before a run; None in the run."""
 
     @property
     def stage_dir(self) -> Path:
@@ -130,7 +149,7 @@ class Context:
     def build(self, group: Literal["kl"]) -> KLController: ...
     def build(self, group: str) -> Any:
         """The chosen component of a group: `context.build("kl")`."""
-        return self._make(group, getattr(self.config, group))
+        return self.make(group, getattr(self.config, group))
 
     @overload
     def build_all(self, group: Literal["data"]) -> dict[str, DataSource]: ...
@@ -141,7 +160,7 @@ class Context:
     def build_all(self, group: str) -> dict[str, Any]:
         """The chosen components of a group that takes several, by name."""
         chosen = getattr(self.config, group)
-        return {name: self._make(group, config) for name, config in chosen.items()}
+        return {name: self.make(group, config) for name, config in chosen.items()}
 
     def output_of(self, stage: str, name: str) -> Path:
         """A file or directory that an earlier stage wrote."""
@@ -163,13 +182,17 @@ class Context:
         """The model that RL starts from and is compared with: of stage rl_sft, else of sft."""
         return self.model_of("rl_sft") or self.model_of("sft")
 
-    def _make(self, group: str, config: Any) -> Any:
+    def factory(self, group: str, config: Any) -> Any:
+        """What makes the component of these options: a class or a function."""
         provided = self.plugins.find(_GROUPS[group], config.name)
         try:
-            factory = provided.component.factory
+            return provided.component.factory
         except (ImportError, AttributeError) as error:
             raise UserError(
                 f"{group}={config.name} of {provided.provider}: cannot import "
                 f"{provided.component.build}: {error}"
             ) from error
-        return factory(config, self)
+
+    def make(self, group: str, config: Any) -> Any:
+        """The object of one chosen component, by its options."""
+        return self.factory(group, config)(config, self)

@@ -8,6 +8,14 @@ class UserError(Exception):
     """A mistake the user can mend; its text is one line: what, where, the nearest right choice."""
 
 
+class Mistakes(UserError):
+    """Several mistakes that were found together, a line each."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
 class Stopped(UserError):
     """A stage that cannot go on through no fault of the options': what is finished is kept, and the
     command line adds the command that resumes."""

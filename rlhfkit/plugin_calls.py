@@ -28,7 +28,7 @@ def judgements_of(
 def _asked(
     labeler: Labeler, prompts: Sequence[Messages], completions: Sequence[Sequence[str]]
 ) -> list[list[Judgement]]:
-    name = type(labeler).__name__
+    name = getattr(labeler, "name", type(labeler).__name__)
     found: Any = labeler.rank(prompts, completions)
     if not isinstance(found, list) or len(found) != len(prompts):
         count = len(found) if isinstance(found, list) else f"{found!r:.80} for"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rlhfkit.types import Evaluation, Judgement, Messages, PolicySamples, Response, Split
+from rlhfkit.types import Ends, Evaluation, Judgement, Messages, PolicySamples, Response, Split
 
 if TYPE_CHECKING:
     import torch
@@ -68,11 +68,12 @@ class Sampler(Protocol):
         self,
         model: "LanguageModel",
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
         generator: "torch.Generator",
     ) -> list[Response]:
-        """One response per prompt (token ids), in the order of the prompts, with the
-        log-probability of every sampled token. Reproducible for a generator's state."""
+        """One response per prompt (token ids), in the order of the prompts: drawn up to the first
+        of `ends`, which it includes, with the log-probability of every sampled token. Reproducible
+        for a generator's state."""
 
 
 class Labeler(Protocol):
@@ -99,7 +100,11 @@ class RewardFunction(Protocol):
 
 
 class PolicyOptimizer(Protocol):
-    """Improves the policy and writes it."""
+    """Improves the policy and writes it.
+
+    One that learns from rankings alone, without prompts and rewards, says so with `offline = True`:
+    the checks before a run read it.
+    """
 
     needs: Sequence[str]
     """Names of the stages whose results it reads: `("sft", "reward_model")` for PPO, `("sft",

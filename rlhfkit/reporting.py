@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ def shown(metric: Metric | None) -> str:
     if metric is None:
         return "-"
     return f"{metric.value:.3g} [{metric.low:.3g}, {metric.high:.3g}]"
+
+
+def confidence(metrics: Iterable[Metric]) -> str:
+    """The confidence levels of metrics' intervals as text: `95 %`."""
+    levels = sorted({metric.level for metric in metrics} or {Metric.level})
+    return ", ".join(f"{100 * level:g} %" for level in levels)
 
 
 class Reporter:

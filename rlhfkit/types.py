@@ -3,7 +3,8 @@
 Shape letters: B sequences, T response tokens, L tokens of prompt and response, K completions.
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,7 +44,7 @@ class Completions:
     """K texts."""
 
     finished: list[bool]
-    """K flags: whether the model ended by itself (EOS) or was cut at the length limit."""
+    """K flags: whether the model ended by itself or was cut at the length limit."""
 
     sources: list[str]
     """K names of the models that wrote them."""
@@ -72,22 +73,71 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """What ends a response: the one rule of data, samplers, scoring and exports.
+
+    Example: Ends((2, 4)).find([7, 4, 4]) is 2, Ends((2, 4)).find([7, 8]) is None.
+    """
+
+    ids: tuple[int, ...]
+    """The tokens that end a response. The first is taught: it stands after every completion of the
+    training data that ended by itself."""
+
+    strings: tuple[str, ...] = ()
+    """Texts that end it as well, with the token that completes them."""
+
+    decode: Callable[[Sequence[int]], str] = str
+    """The text of token ids, special ones included; only asked where there are strings."""
+
+    @property
+    def taught(self) -> int:
+        """The token that stands after completions in training data."""
+        return self.ids[0]
+
+    def find(self, ids: Sequence[int], start: int = 0) -> int | None:
+        """The length of a response that was drawn as these ids, its end included; None for one that
+        goes on. start: how many of the ids are known to hold no end."""
+        found = [place + 1 for place in range(start, len(ids)) if ids[place] in self.ids][:1]
+        if self._has_string(ids):
+
+            def has_string(length: int) -> bool:
+                return self._has_string(ids[:length])
+
+            found.append(bisect_left(range(len(ids) + 1), True, lo=start, key=has_string))
+        return min(found, default=None)
+
+    def cut(self, ids: list[int]) -> list[int]:
+        """The ids up to the first end and with it; all of them where there is none."""
+        return ids[: self.find(ids)]
+
+    def ended(self, ids: Sequence[int]) -> bool:
+        """Whether ids that were cut end by themselves."""
+        return self.find(ids, len(ids) - 1) is not None
+
+    def _has_string(self, ids: Sequence[int]) -> bool:
+        if not self.strings:
+            return False
+        text = self.decode(ids)
+        return any(string in text for string in self.strings)
+
+
+@dataclass(frozen=True)
 class Response:
     """One sampled completion as tokens."""
 
     ids: list[int]
-    """Token ids, EOS included when the model produced it; at least one."""
+    """Token ids, the end included when the model produced it; at least one."""
 
     logprobs: list[float]
     """Natural log-probability of each id under the sampling distribution (temperature included)."""
 
     finished: bool
-    """Whether the last id is EOS."""
+    """Whether it ended by itself; else it was cut at the length limit."""
 
     @classmethod
-    def from_ids(cls, ids: list[int], logprobs: list[float], eos_token_id: int) -> "Response":
-        """A response that was drawn as these ids: the one rule for what has ended by itself."""
-        return cls(ids, logprobs, finished=ids[-1] == eos_token_id)
+    def from_ids(cls, ids: list[int], logprobs: list[float], ends: Ends) -> "Response":
+        """A response that was drawn as these ids, up to its end."""
+        return cls(ids, logprobs, finished=ends.ended(ids))
 
 
 @dataclass(frozen=True)
@@ -111,13 +161,16 @@ class PolicySamples:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number with its 95 % interval."""
+    """A number with its interval."""
 
     value: float
     low: float
     high: float
     count: int
     """How many independent items (prompts) it is taken over."""
+
+    level: float = 0.95
+    """Confidence level of the interval."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,13 @@ def installed(tmp_path):
 
 def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
     listed = rlhfkit("plugins", cwd=tmp_path)
-    for words in ("rlhfkit-brevity", "0.1.0", "reward=brevity", "kl=halving", "reward.brevity.*"):
+    for words in (
+        "rlhfkit-brevity",
+        "0.1.0",
+        "reward=brevity",
+        "kl=halving",
+        "optimizer=running_baseline",
+    ):
         assert words in listed.stdout
 
     data = [

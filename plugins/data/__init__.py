@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
+from rlhfkit.user_code import UserCodeConfig
 
 
 @dataclass
@@ -64,10 +66,19 @@ class HhRlhfConfig:
     """Split of the data set, on the hub."""
 
 
+@dataclass
+class FunctionConfig(UserCodeConfig):
+    """A function of your own, which gives rows by split, or a class with splits(), load() and
+    fingerprint(): data=FILE.py:NAME."""
+
+    methods: ClassVar[tuple[str, ...]] = ("splits", "load", "fingerprint")
+
+
 @hookimpl
 def data_sources() -> Sequence[Component]:
     return (
         Component("files", FilesConfig, "rlhfkit_plugins.data.files:FileSource"),
         Component("hub", HubConfig, "rlhfkit_plugins.data.hub:HubSource"),
+        Component("function", FunctionConfig, "rlhfkit_plugins.data.function:build"),
         Component("hh_rlhf", HhRlhfConfig, "rlhfkit_plugins.data.hh_rlhf:HhRlhfSource"),
     )

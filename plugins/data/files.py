@@ -63,12 +63,18 @@ def read_dataset(path: str | Path) -> "Dataset":
 
     Raises `UserError` naming the file, and the line where one is at fault.
     """
-    from datasets import Dataset
-
     file = _existing(path)
     rows = _READERS[_suffix(file)](file)
     if not rows:
         raise UserError(f"{file}: has no rows")
+    return dataset_of(str(file), rows)
+
+
+def dataset_of(name: str, rows: list[Row]) -> "Dataset":
+    """Rows as a data set in memory; raises `UserError` with the name for a value that no column can
+    hold."""
+    from datasets import Dataset
+
     columns = dict.fromkeys(key for row in rows for key in row)
     try:
         # use_json: a column may hold texts in one row and messages in the next
@@ -79,7 +85,7 @@ def read_dataset(path: str | Path) -> "Dataset":
         return made
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(
-            f"{file}: has a value that no column can hold ({one_line(error)})"
+            f"{name}: has a value that no column can hold ({one_line(error)})"
         ) from error
 
 

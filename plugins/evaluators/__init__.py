@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
+from rlhfkit.user_code import UserCodeConfig
 from rlhfkit.validators import require_above_zero
+from rlhfkit_plugins.rewards import TRL_ARGUMENTS
 
 
 @dataclass
@@ -63,6 +66,17 @@ class BestOfNConfig(IntervalConfig):
     resamples: int = 2_000
 
 
+@dataclass
+class FunctionConfig(UserCodeConfig, IntervalConfig):
+    """A function of your own, of a reward function's signature, whose mean over the answers is the
+    metric, or a class with evaluate(): evaluator=FILE.py:NAME."""
+
+    gives: ClassVar[tuple[str, ...]] = TRL_ARGUMENTS
+    takes_columns: ClassVar[bool] = True
+    methods: ClassVar[tuple[str, ...]] = ("evaluate",)
+    resamples: int = 2_000
+
+
 @hookimpl
 def evaluators() -> Sequence[Component]:
     package = "rlhfkit_plugins.evaluators"
@@ -74,5 +88,6 @@ def evaluators() -> Sequence[Component]:
         Component(
             "pretraining_loss", PretrainingLossConfig, f"{package}.pretraining_loss:PretrainingLoss"
         ),
+        Component("function", FunctionConfig, f"{package}.function:build"),
         Component("best_of_n", BestOfNConfig, f"{package}.best_of_n:BestOfN"),
     )

@@ -8,10 +8,10 @@ import numpy as np
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.figures.overoptimization import best_of_n_kl, best_of_n_mean
+from rlhfkit.intervals import interval, item_rows
 from rlhfkit.online.scoring import ask
 from rlhfkit.types import Evaluation, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import BestOfNConfig
-from rlhfkit_plugins.evaluators.intervals import interval, item_rows
 from rlhfkit_plugins.evaluators.statistics import chosen_rewards, reward_columns
 
 
@@ -20,11 +20,17 @@ class BestOfN:
     missing-EOS penalty is no part of the weighted sum."""
 
     def __init__(self, config: BestOfNConfig, context: Context) -> None:
+        self.check_run(config, context)
         self._config, self._context = config, context
         self._most = context.config.stage.evaluate.num_completions
-        if self._most < 2:
+
+    @staticmethod
+    def check_run(config: BestOfNConfig, context: Context) -> None:
+        """Raise `UserError` for a run with one answer a prompt."""
+        most = context.config.stage.evaluate.num_completions
+        if most < 2:
             raise UserError(
-                f"evaluator=best_of_n: stage.evaluate.num_completions={self._most} leaves nothing "
+                f"evaluator=best_of_n: stage.evaluate.num_completions={most} leaves nothing "
                 f"to choose from; 2 or more"
             )
 

@@ -6,12 +6,12 @@ from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
+from rlhfkit.intervals import interval
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.stages.sample import load_policy
 from rlhfkit.types import Evaluation, PolicySamples
 from rlhfkit_plugins.evaluators import PretrainingLossConfig
-from rlhfkit_plugins.evaluators.intervals import interval
 
 
 class PretrainingLoss:

@@ -7,11 +7,11 @@ from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import load_text_format
+from rlhfkit.intervals import by_prompt, interval, item_rows
 from rlhfkit.online.scoring import ask
 from rlhfkit.protocols import RewardFunction
 from rlhfkit.types import Evaluation, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig
-from rlhfkit_plugins.evaluators.intervals import by_prompt, interval, item_rows
 
 
 class PolicyStatistics:
@@ -63,7 +63,7 @@ def reward_columns(context: Context, samples: PolicySamples) -> dict[str, list[A
         text = load_text_format(context)
         prompt_ids = [text.prompt_ids(prompt) for prompt in samples.prompts]
         pairs = zip(samples.completions, finished, strict=True)
-        completion_ids = [text.completion_ids(*pair) or [text.eos_token_id] for pair in pairs]
+        completion_ids = [text.completion_ids(*pair) for pair in pairs]
     return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "finished": finished}
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from rlhfkit.console import console
 from rlhfkit.context import Context
+from rlhfkit.intervals import by_prompt, interval, item_rows
 from rlhfkit.plugin_calls import judgements_of
 from rlhfkit.protocols import Labeler
 from rlhfkit.types import Evaluation, Judgement, Metric, PolicySamples
 from rlhfkit_plugins.evaluators import WinRateConfig
-from rlhfkit_plugins.evaluators.intervals import by_prompt, interval, item_rows
 
 
 class WinRate:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.user_code import UserCodeConfig
 from rlhfkit.validators import (
     require_above_zero,
     require_at_least,
@@ -73,6 +75,15 @@ class ImportedConfig:
         require_at_least(name, self, 2, "min_completions")
 
 
+@dataclass
+class FunctionConfig(UserCodeConfig):
+    """A function of your own, which gives each prompt's completions a rank each, or a class with
+    rank(): labeler=FILE.py:NAME."""
+
+    gives: ClassVar[tuple[str, ...]] = ("completions", "prompts")
+    methods: ClassVar[tuple[str, ...]] = ("rank",)
+
+
 @hookimpl
 def labelers() -> Sequence[Component]:
     package = "rlhfkit_plugins.labelers"
@@ -81,5 +92,6 @@ def labelers() -> Sequence[Component]:
         Component(
             "reward_model", RewardModelLabelerConfig, f"{package}.reward_model:RewardModelLabeler"
         ),
+        Component("function", FunctionConfig, f"{package}.function:build"),
         Component("imported", ImportedConfig, f"{package}.imported:ImportedRankings"),
     )

@@ -4,6 +4,7 @@ model, as in PPO, and no reward model or sampling is needed.
 With adapters TRL keeps a copy of the SFT adapter as the reference, on the policy's own base.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import combinations
@@ -13,12 +14,14 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 from rlhfkit.context import Context
+from rlhfkit.data import sources
 from rlhfkit.data.artifacts import stored_rankings
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.trainers.resumable import Resumable
 from rlhfkit.trainers.trainer import train, trainer_arguments
+from rlhfkit.types import Ranking
 from rlhfkit_plugins.optimizers import DpoConfig
 
 
@@ -26,6 +29,7 @@ class DPO:
     """Offline: learns from the label stage's rankings alone."""
 
     needs = ("sft", "label")
+    offline = True
 
     def __init__(self, config: DpoConfig, context: Context) -> None:
         self.config = config
@@ -60,23 +64,34 @@ class DPO:
         policy.save(context.stage_dir / "model")
 
     def _pairs(self, context: Context, text: TextFormat) -> Dataset:
-        rows: list[dict[str, Any]] = []
-        for ranking in stored_rankings(context.output_of("label", "rankings.jsonl")):
-            prompt = text.prompt_text(ranking.prompt)
-            for one, other in combinations(range(len(ranking.ranks)), 2):
-                if ranking.ranks[one] == ranking.ranks[other]:
-                    continue
-                better, worse = sorted((one, other), key=ranking.ranks.__getitem__)
-                rows.append(
-                    {
-                        "prompt": prompt,
-                        "chosen": ranking.completions[better],
-                        "rejected": ranking.completions[worse],
-                    }
-                )
+        """The ordered pairs as TRL tokenises them, but with the tokens of every other stage."""
+        rows, drops = list[dict[str, list[int]]](), Counter[str]()
+        rankings = stored_rankings(context.output_of("label", "rankings.jsonl"))
+        for ranking in rankings:
+            prompt = text.prompt_ids(ranking.prompt)
+            if len(set(ranking.ranks)) == 1:
+                drops["all completions tied"] += 1
+            elif len(prompt) >= self.config.max_length:
+                drops["prompt fills optimizer.max_length"] += 1
+            else:
+                rows += _ordered(prompt, text, ranking)
+        sources.report_drops(context, "rankings", drops, len(rankings))
         if not rows:
-            raise UserError("optimizer=dpo: every ranking ties all its completions")
+            raise UserError(f"optimizer=dpo: no ranking is left, {' and '.join(drops)}")
         return Dataset.from_list(rows)
+
+
+def _ordered(prompt: list[int], text: TextFormat, ranking: Ranking) -> list[dict[str, list[int]]]:
+    """A row for every two completions of different ranks."""
+    flags = zip(ranking.completions, ranking.finished, strict=True)
+    ids = [text.completion_ids(completion, finished) for completion, finished in flags]
+    pairs = combinations(range(len(ids)), 2)
+    ordered = [sorted(pair, key=ranking.ranks.__getitem__) for pair in pairs]
+    return [
+        {"prompt_ids": prompt, "chosen_ids": ids[better], "rejected_ids": ids[worse]}
+        for better, worse in ordered
+        if ranking.ranks[better] < ranking.ranks[worse]
+    ]
 
 
 @contextmanager
@@ -90,4 +105,7 @@ def unrounded(policy: LanguageModel) -> Iterator[None]:
 
 
 class _Trainer(Resumable, DPOTrainer):  # type: ignore[misc]
-    """TRL's, going on from checkpoints."""
+    """TRL's, going on from checkpoints; its pairs are token ids."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset

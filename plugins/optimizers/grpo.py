@@ -11,11 +11,11 @@ from torch import Tensor
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.online.critic_free import TokenLoss
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.advantages import group_relative
 from rlhfkit.rl.aggregation import LossType
 from rlhfkit_plugins.optimizers import GrpoConfig
-from rlhfkit_plugins.optimizers.critic_free import TokenLoss
 
 
 class GRPO(TokenLoss):

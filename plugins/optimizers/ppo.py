@@ -10,6 +10,7 @@ from torch import Tensor
 from rlhfkit.context import Context
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import by_micro_batch, pad_rows
+from rlhfkit.online.averages import Averages
 from rlhfkit.online.loop import OnlineOptimizer
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.advantages import gae
@@ -19,7 +20,6 @@ from rlhfkit.rl.masking import masked_mean
 from rlhfkit.rl.whitening import whiten
 from rlhfkit.storage.state_file import State
 from rlhfkit_plugins.optimizers import PpoConfig
-from rlhfkit_plugins.optimizers.averages import Averages
 
 
 @dataclass(frozen=True)

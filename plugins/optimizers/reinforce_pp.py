@@ -6,12 +6,12 @@ normalised over the whole batch instead of a prompt's group.
 
 from torch import Tensor
 
+from rlhfkit.online.critic_free import TokenLoss
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.advantages import discounted_returns
 from rlhfkit.rl.kl import penalised_rewards
 from rlhfkit.rl.whitening import whiten
 from rlhfkit_plugins.optimizers import ReinforcePpConfig
-from rlhfkit_plugins.optimizers.critic_free import TokenLoss
 
 
 class ReinforcePP(TokenLoss):

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from rlhfkit.context import Context
 from rlhfkit.models.batch import TokenBatch
+from rlhfkit.online.averages import Averages
+from rlhfkit.online.critic_free import CriticFree
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.advantages import leave_one_out
 from rlhfkit.rl.losses import ppo_policy_loss
 from rlhfkit_plugins.optimizers import RlooConfig
-from rlhfkit_plugins.optimizers.averages import Averages
-from rlhfkit_plugins.optimizers.critic_free import CriticFree
 
 
 class RLOO(CriticFree):

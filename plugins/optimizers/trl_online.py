@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -26,7 +25,7 @@ from rlhfkit.protocols import KLController
 from rlhfkit.storage.state_file import load_state, save_state
 from rlhfkit.trainers.resumable import Resumable
 from rlhfkit.trainers.trainer import train, trainer_arguments
-from rlhfkit.types import Messages
+from rlhfkit.types import Ends, Messages
 from rlhfkit_plugins.optimizers import TrlGrpoConfig, TrlOnlineConfig, TrlRlooConfig
 from rlhfkit_plugins.optimizers.dpo import unrounded
 from rlhfkit_plugins.optimizers.trl_rewards import Rewards
@@ -41,7 +40,7 @@ class TrlOnline:
     """What the two have in common."""
 
     needs = ("sft",)
-    trainer: type[Resumable]
+    trainer: type["_TokensIn"]
     arguments: type
     options: type
 
@@ -54,19 +53,21 @@ class TrlOnline:
         text = load_text_format(context)
         sft = context.rl_start
         policy = context.build("loader").language_model(sft, trainable=True)
-        policy.model.generation_config.eos_token_id = text.eos_token_id
-        rewards = Rewards(context, text)
+        policy.model.generation_config.eos_token_id = [*text.ends.ids]
+        prompts = _prompts(context, text, self.config.num_generations)
+        rewards = Rewards(context, text, prompts)
         driver = BetaDriver(context.build("kl"), rewards, self.config.num_iterations)
         with unrounded(policy):
             trainer = self.trainer(
                 model=policy.model,
                 reward_funcs=rewards.scores,
                 args=self._arguments(context, sft),
-                train_dataset=_prompts(context, text, self.config.num_generations),
+                train_dataset=rewards.dataset(),
                 processing_class=text.tokenizer,
                 callbacks=[driver],
             )
         driver.trainer = trainer
+        trainer.ends = text.ends
         trainer.steps_per_batch = self.config.num_iterations
         with autocast_forward(policy):  # TRL generates without it
             train(context, trainer, driver)
@@ -95,12 +96,25 @@ class TrlOnline:
         )
 
 
-class _GRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
-    """TRL's, going on from checkpoints."""
+class _TokensIn(Resumable):
+    """Its prompts are token ids, its responses end where this run's do; the rest is TRL's."""
+
+    ends: Ends
+
+    def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, Any]:
+        return prompts, None, {}
 
 
-class _RLOOTrainer(Resumable, RLOOTrainer):  # type: ignore[misc]
-    """TRL's, going on from checkpoints."""
+class _GRPOTrainer(_TokensIn, GRPOTrainer):  # type: ignore[misc]
+    def _generate_single_turn(self, *inputs: Any, **options: Any) -> tuple[list[list[int]], Any]:
+        drawn, logprobs = super()._generate_single_turn(*inputs, **options)
+        return [self.ends.cut(ids) for ids in drawn], logprobs
+
+
+class _RLOOTrainer(_TokensIn, RLOOTrainer):  # type: ignore[misc]
+    def _generate_single_turn(self, *inputs: Any, **options: Any) -> list[list[int]]:
+        drawn = super()._generate_single_turn(*inputs, **options)
+        return [self.ends.cut(ids) for ids in drawn]
 
 
 class TrlGRPO(TrlOnline):
@@ -156,9 +170,9 @@ class BetaDriver(TrainerCallback):  # type: ignore[misc]
         self._rewards.load_state_dict(state["rewards"])
 
 
-def _prompts(context: Context, text: TextFormat, num_generations: int) -> Dataset:
+def _prompts(context: Context, text: TextFormat, num_generations: int) -> list[Messages]:
     """The prompts of all batches in their order, reshuffled every pass; TRL repeats each for its
-    completions. Templates are TRL's task, so a chat stays a chat."""
+    completions."""
     rl = context.config.stage.rl
     batches = -(-rl.total_episodes // rl.batch_size)
     wanted = batches * rl.batch_size // num_generations
@@ -166,9 +180,7 @@ def _prompts(context: Context, text: TextFormat, num_generations: int) -> Datase
     generator, rows = random.Random(context.config.seed), list[Messages]()
     while len(rows) < wanted:
         rows += generator.sample(prompts, len(prompts))
-    rows = rows[:wanted]
-    shown = rows if text.chat else [text.prompt_text(row) for row in rows]
-    return Dataset.from_dict({"prompt": shown, "messages": rows})
+    return rows[:wanted]
 
 
 def _check(config: TrlOnlineConfig, context: Context) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from datasets import Dataset
+
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import TextFormat
 from rlhfkit.distributed import processes
@@ -13,28 +15,34 @@ from rlhfkit.types import Messages, Response
 class Rewards:
     """The weighted sum of the run's rewards, as the shared loop takes it, in TRL's signature."""
 
-    def __init__(self, context: Context, text: TextFormat) -> None:
+    def __init__(self, context: Context, text: TextFormat, prompts: list[Messages]) -> None:
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self._score = Scorer(context.build_all("reward"), weights, context.config.stage.rl)
-        self._text = text
+        self._text, self._prompts = text, prompts
         self.batch_size = context.config.stage.rl.batch_size
         self._episodes = 0
         self.metrics: dict[str, float] = {}
         """Numbers of the last batch, under the names of the online optimizers."""
 
+    def dataset(self) -> Dataset:
+        """What TRL trains on: token ids, and the places of prompts, by which it asks for scores."""
+        ids = [self._text.prompt_ids(prompt) for prompt in self._prompts]
+        return Dataset.from_dict({"prompt": ids, "place": range(len(ids))})
+
     def scores(
-        self, completion_ids: list[list[int]], messages: list[Messages], **_: Any
+        self, prompts: list[list[int]], completion_ids: list[list[int]], place: list[int], **_: Any
     ) -> list[float]:
-        """A score per completion, from its tokens up to EOS. TRL gives every process as many of the
-        batch; they score it together, as `rlhfkit.online.loop` does."""
-        own = slice(*(len(messages) * place for place in (processes.rank(), processes.rank() + 1)))
-        completion_ids, messages = processes.gather(completion_ids), processes.gather(messages)
-        eos = self._text.eos_token_id
-        responses = [Response.from_ids(ids, [], eos) for ids in completion_ids]
+        """A score per completion, from its tokens up to its end. TRL gives every process as many of
+        the batch; they score it together, as `rlhfkit.online.loop` does."""
+        first = processes.rank() * len(place)
+        own = slice(first, first + len(place))
+        prompts, places = processes.gather(prompts), processes.gather(place)
+        completion_ids = processes.gather(completion_ids)
+        responses = [Response.from_ids(ids, [], self._text.ends) for ids in completion_ids]
         scores, raw = self._score(
-            messages,
+            [self._prompts[item] for item in places],
             [self._text.decode(ids) for ids in completion_ids],
-            [self._text.prompt_ids(prompt) for prompt in messages],
+            prompts,
             responses,
         )
         self._episodes += len(responses)

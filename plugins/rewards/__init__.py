@@ -3,12 +3,17 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
+from rlhfkit.user_code import UserCodeConfig
 from rlhfkit.validators import require_above_zero, require_not_negative
 from rlhfkit_plugins.server_options import ServerOptions
+
+TRL_ARGUMENTS = ("completions", "prompts", "prompt_ids", "completion_ids", "finished")
+"""What functions of TRL's signature are given beside columns of the data."""
 
 
 @dataclass
@@ -24,6 +29,11 @@ class RewardModelRewardConfig:
 
     trust_remote_code: bool = False
     """Run code that comes with a classifier. Never set by a recipe."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Stages of this run that it cannot do without."""
+        return ("reward_model",) if self.path is None else ()
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -102,11 +112,22 @@ class ServerRewardConfig(ServerOptions):
         require_above_zero(name, self, "batch_size")
 
 
+@dataclass
+class FunctionConfig(UserCodeConfig):
+    """A function of your own, of the signature that TRL's reward functions have, or a class that is
+    called so: reward=FILE.py:NAME."""
+
+    gives: ClassVar[tuple[str, ...]] = TRL_ARGUMENTS
+    takes_columns: ClassVar[bool] = True
+    methods: ClassVar[tuple[str, ...]] = ("__call__",)
+
+
 @hookimpl
 def reward_functions() -> Sequence[Component]:
     package = "rlhfkit_plugins.rewards"
     return (
         Component("reward_model", RewardModelRewardConfig, f"{package}.reward_model:build"),
+        Component("function", FunctionConfig, f"{package}.function:FunctionReward"),
         Component("length", LengthConfig, f"{package}.length:LengthReward"),
         Component("format", FormatConfig, f"{package}.format:FormatReward"),
         Component("gold", GoldConfig, f"{package}.gold:GoldReward"),

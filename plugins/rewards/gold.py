@@ -12,10 +12,16 @@ class GoldReward:
     """Asks the run's labelers; those who have no numbers, as people, cannot be asked."""
 
     def __init__(self, config: GoldConfig, context: Context) -> None:
+        self.check_run(config, context)
         self._labeler: Any = context.build("labeler")
-        if not hasattr(self._labeler, "score"):
+
+    @staticmethod
+    def check_run(config: GoldConfig, context: Context) -> None:
+        """Raise `UserError` for labelers without a score."""
+        chosen = context.config.labeler
+        if not hasattr(context.factory("labeler", chosen), "score"):
             raise UserError(
-                f"reward=gold: labeler={context.config.labeler.name} has no score to give; choose "
+                f"reward=gold: labeler={chosen.name} has no score to give; choose "
                 f"labeler=simulated or labeler=reward_model"
             )
 

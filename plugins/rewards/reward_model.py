@@ -82,16 +82,12 @@ class TextReward:
         finished: list[bool] | None = None,
         **columns: object,
     ) -> list[float]:
-        """finished: whether each completion ended with EOS; None takes all as finished."""
+        """finished: whether each completion ended by itself; None takes all as finished."""
         ended = [True] * len(completions) if finished is None else finished
         return self._reward.score(
             [self._text.prompt_ids(prompt) for prompt in prompts],
-            [self._ids(*pair) for pair in zip(completions, ended, strict=True)],
+            [self._text.completion_ids(*pair) for pair in zip(completions, ended, strict=True)],
         )
-
-    def _ids(self, completion: str, finished: bool) -> list[int]:
-        """At least one token, which the score is read at."""
-        return self._text.completion_ids(completion, finished) or [self._text.eos_token_id]
 
 
 def _text_format(context: Context, path: str) -> TextFormat:

@@ -8,7 +8,7 @@ import torch
 from rlhfkit.context import Context
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import BatchedConfig
 
 
@@ -29,7 +29,7 @@ class BatchedSampler(ABC):
         self,
         model: LanguageModel,
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
         """Prompts of like length share a batch, so that little is padded."""
@@ -40,7 +40,7 @@ class BatchedSampler(ABC):
         def of(rows: Sequence[int]) -> list[Response]:
             generator.set_state(state)
             batch = [prompts[row] for row in rows]
-            return self._sample_batch(model, batch, eos_token_id, generator)
+            return self._sample_batch(model, batch, ends, generator)
 
         for rows, drawn in self.batch_size.map(order, of):
             state = generator.get_state()
@@ -53,7 +53,7 @@ class BatchedSampler(ABC):
         self,
         model: LanguageModel,
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
         """A response to each prompt."""

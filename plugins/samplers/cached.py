@@ -12,7 +12,7 @@ from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.merging import merged_adapter
 from rlhfkit.models.shared_prompt import decoding_mask
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.batched import BatchedSampler
 
@@ -35,18 +35,18 @@ class CachedSampler(BatchedSampler):
         self,
         model: LanguageModel,
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
         """With the adapter merged, where that is exact."""
         with merged_adapter(model) if self._merge_adapters else nullcontext():
-            return super().sample(model, prompts, eos_token_id, generator)
+            return super().sample(model, prompts, ends, generator)
 
     def _sample_batch(
         self,
         model: LanguageModel,
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
         state = _Decoding.start(model, prompts)
@@ -56,12 +56,12 @@ class CachedSampler(BatchedSampler):
                 state.record(*draw(model, state.hidden, self.temperature, generator))
                 last = step == self.response_length
                 if last or step % check_every == 0:
-                    state.drop_ended(eos_token_id)
+                    state.drop_ended(ends)
                 if last or not state.rows:
                     break
                 state.advance(model)
         return [
-            Response.from_ids(ids, logprobs, eos_token_id)
+            Response.from_ids(ids, logprobs, ends)
             for ids, logprobs in zip(state.ids, state.logprobs, strict=True)
         ]
 
@@ -152,7 +152,7 @@ class _Decoding:
         self.last = tokens
         self.unread.append((tokens, logprobs))
 
-    def drop_ended(self, eos_token_id: int) -> None:
+    def drop_ended(self, ends: Ends) -> None:
         """Read the tokens drawn since the last time, and take sequences that ended out of the batch
         and the cache."""
         tokens, logprobs = (
@@ -161,12 +161,14 @@ class _Decoding:
         self.unread.clear()
         keep = []
         for index, (row, drawn) in enumerate(zip(self.rows, tokens, strict=True)):
-            ended = eos_token_id in drawn
-            count = drawn.index(eos_token_id) + 1 if ended else len(drawn)
-            self.ids[row] += drawn[:count]
-            self.logprobs[row] += logprobs[index][:count]
-            if not ended:
+            ids, before = self.ids[row], len(self.ids[row])
+            ids += drawn
+            length = ends.find(ids, before)
+            if length is None:
                 keep.append(index)
+            else:
+                del ids[length:]
+            self.logprobs[row] += logprobs[index][: len(ids) - before]
         if len(keep) == len(self.rows):
             return
         self.rows = [self.rows[index] for index in keep]

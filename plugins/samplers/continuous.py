@@ -14,7 +14,7 @@ from rlhfkit.models.autocast_forward import autocast_forward
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import ContinuousConfig
 from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
 
@@ -22,7 +22,8 @@ from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
 class ContinuousSampler:
     """`model.generate_batch` on all prompts at once, then log-probabilities by a second pass.
 
-    It computes in a thread of its own, which autocast around the call does not reach.
+    It computes in a thread of its own, which autocast around the call does not reach. It knows ends
+    of one token only: what comes after another kind of end is drawn in vain and thrown away.
     """
 
     def __init__(self, config: ContinuousConfig, context: Context | None = None) -> None:
@@ -36,7 +37,7 @@ class ContinuousSampler:
         self,
         model: LanguageModel,
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
         """Raises `UserError` where a sequence got no end, as when memory runs out."""
@@ -44,32 +45,34 @@ class ContinuousSampler:
             return []
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        settings = (self.response_length, self.temperature, eos_token_id)
+        settings = (self.response_length, self.temperature, ends.ids)
         with autocast_forward(model), plain_sampling(model.base, *settings) as plain:
             found = model.base.generate_batch(
                 inputs=[list(prompt) for prompt in prompts],
                 generation_config=plain,
                 continuous_batching_config=self._batching(max(map(len, prompts)), seed),
             )
-        ids = [output.generated_tokens for output in found.values() if output.error is None]
+        ids = [
+            ends.cut(output.generated_tokens) for output in found.values() if output.error is None
+        ]
         if len(ids) < len(prompts):
             raise UserError(
                 f"sampler=continuous: {len(prompts) - len(ids)} of {len(prompts)} sequences "
                 f"failed, as transformers says above: try a smaller sampler.batch_size or "
                 f"sampler=cached"
             )
-        return self._scored(model, prompts, ids, eos_token_id)
+        return self._scored(model, prompts, ids, ends)
 
     def _scored(
         self,
         model: LanguageModel,
         prompts: Sequence[Sequence[int]],
         ids: list[list[int]],
-        eos_token_id: int,
+        ends: Ends,
     ) -> list[Response]:
         rows = teacher_forced_logprobs(model, prompts, ids, self.temperature, self._score_size)
         return [
-            Response.from_ids(row, values.tolist(), eos_token_id)
+            Response.from_ids(row, values.tolist(), ends)
             for row, values in zip(ids, rows, strict=True)
         ]
 

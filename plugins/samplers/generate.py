@@ -2,11 +2,14 @@
 models whose caches the other sampler does not know."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList
 
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers.batched import BatchedSampler
 from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
 
@@ -18,15 +21,15 @@ class GenerateSampler(BatchedSampler):
         self,
         model: LanguageModel,
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
         longest = max(len(prompt) for prompt in prompts)
-        rows = [[eos_token_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+        rows = [[ends.taught] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        settings = (self.response_length, self.temperature, eos_token_id)
+        settings = (self.response_length, self.temperature, ends.ids)
         with (
             torch.random.fork_rng(),
             model.autocast(),
@@ -37,14 +40,29 @@ class GenerateSampler(BatchedSampler):
                 input_ids=torch.tensor(rows, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
                 generation_config=plain,
+                stopping_criteria=_at_strings(ends, longest),
             )
-        ids = [_until_eos(row, eos_token_id) for row in output[:, longest:].tolist()]
+        ids = [ends.cut(row) for row in output[:, longest:].tolist()]
         logprobs, _ = model.response_logprobs(model.batch(prompts, ids), self.temperature)
         return [
-            Response.from_ids(row, values[: len(row)], eos_token_id)
+            Response.from_ids(row, values[: len(row)], ends)
             for row, values in zip(ids, logprobs.tolist(), strict=True)
         ]
 
 
-def _until_eos(ids: list[int], eos_token_id: int) -> list[int]:
-    return ids[: ids.index(eos_token_id) + 1] if eos_token_id in ids else ids
+def _at_strings(ends: Ends, prompt_length: int) -> StoppingCriteriaList:
+    """What ends a sequence beside the tokens that transformers knows."""
+    criteria = [_EndsReached(ends, prompt_length)] if ends.strings else []
+    return StoppingCriteriaList(criteria)
+
+
+class _EndsReached(StoppingCriteria):  # type: ignore[misc]
+    """By this project's rule, in place of transformers' own for texts."""
+
+    def __init__(self, ends: Ends, prompt_length: int) -> None:
+        self._ends, self._prompt_length = ends, prompt_length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        rows = input_ids[:, self._prompt_length :].tolist()
+        ended = [self._ends.ended(row) for row in rows]
+        return torch.tensor(ended, device=input_ids.device)

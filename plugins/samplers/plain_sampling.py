@@ -1,6 +1,6 @@
 """How transformers is told to sample plainly."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from rlhfkit.errors import Stopped
 
 @contextmanager
 def plain_sampling(
-    model: Any, response_length: int, temperature: float, eos_token_id: int
+    model: Any, response_length: int, temperature: float, end_ids: Sequence[int]
 ) -> Iterator[GenerationConfig]:
     """How a transformers model is to sample, and for as long its only generation settings: where
     others say nothing, its own (Qwen's repetition penalty) would fill in."""
@@ -22,8 +22,8 @@ def plain_sampling(
         temperature=temperature,
         top_k=0,
         top_p=1.0,
-        eos_token_id=eos_token_id,
-        pad_token_id=eos_token_id,
+        eos_token_id=[*end_ids],
+        pad_token_id=end_ids[0],
     )
     try:
         yield model.generation_config

@@ -18,7 +18,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import ServerConfig
 from rlhfkit_plugins.samplers.server_api import ServerApi
 
@@ -46,7 +46,7 @@ class ServerSampler:
         self,
         model: LanguageModel,
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
         """One request for all completions of a prompt. A plan draws nothing: the memory it takes
@@ -60,7 +60,7 @@ class ServerSampler:
 
         def ask(prompt: tuple[int, ...], count: int, seed: int) -> list[Response]:
             made = {**options, "seed": seed}
-            return self._api.complete(served, list(prompt), count, eos_token_id, made)
+            return self._api.complete(served, list(prompt), count, ends, made)
 
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             found = pool.map(ask, counts, counts.values(), seeds.tolist())

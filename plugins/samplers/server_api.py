@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.json_server import JsonServer
 from rlhfkit_plugins.samplers import ServerConfig
 
@@ -31,22 +31,24 @@ class ServerApi:
         model: str,
         prompt: list[int],
         count: int,
-        eos_token_id: int,
+        ends: Ends,
         options: Mapping[str, float],
     ) -> list[Response]:
-        """`count` completions of one prompt, by plain sampling; only `eos_token_id` ends them.
+        """`count` completions of one prompt, by plain sampling; only `ends` end them.
 
         options: max_tokens, temperature, seed.
         """
         plain = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-        end = {"ignore_eos": True, "stop_token_ids": [eos_token_id]}  # of several EOS only this one
-        body = {"model": model, "prompt": prompt, "n": count, **plain, **end, **options}
+        stops = {"ignore_eos": True, "stop_token_ids": [*ends.ids]}  # no others that it knows of
+        if ends.strings:
+            stops |= {"stop": [*ends.strings], "include_stop_str_in_output": True}
+        body = {"model": model, "prompt": prompt, "n": count, **plain, **stops, **options}
         text = self._server.post(
             "/v1/completions", {**body, "logprobs": 1, "return_token_ids": True}
         )
         try:
             choices = sorted(json.loads(text)["choices"], key=lambda choice: choice["index"])
-            found = [_response(choice, eos_token_id) for choice in choices]
+            found = [_response(choice, ends) for choice in choices]
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise self._server.error(
                 "the answer has no token_ids with log-probabilities: vLLM 0.10.2 or later?"
@@ -56,9 +58,10 @@ class ServerApi:
         return found
 
 
-def _response(choice: Mapping[str, Any], eos_token_id: int) -> Response:
+def _response(choice: Mapping[str, Any], ends: Ends) -> Response:
     ids = [int(token) for token in choice["token_ids"]]
     logprobs = [float(value) for value in choice["logprobs"]["token_logprobs"]]
     if not ids or len(ids) != len(logprobs):
         raise ValueError
-    return Response.from_ids(ids, logprobs, eos_token_id)
+    ids = ends.cut(ids)
+    return Response.from_ids(ids, logprobs[: len(ids)], ends)

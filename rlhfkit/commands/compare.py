@@ -6,7 +6,7 @@ metric), comparison.png where the one option that differs is a number.
 
 import csv
 import os
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from rlhfkit.errors import UserError
 from rlhfkit.figures.comparison import Point, common_sft, draw
 from rlhfkit.figures.paper_curves import PAPER
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.reporting import read_metrics, shown
+from rlhfkit.reporting import confidence, read_metrics, shown
 from rlhfkit.storage.run_dir import RunDir, runs_in
 from rlhfkit.types import Metric
 
 ABOUT = (
-    "Brackets and bars are 95 % intervals; win rates are against each run's SFT model, by its own "
-    "labelers, which may be simulated."
+    "Brackets and bars are {level} intervals; win rates are against each run's SFT model, by its "
+    "own labelers, which may be simulated."
 )
 
 
@@ -42,13 +42,19 @@ def compare(directories: list[Path]) -> None:
     target = Path(os.path.relpath(target)) / "comparison"
     target.mkdir(exist_ok=True)
     console.print(_table(points))
-    lines = [*_markdown(points), "", ABOUT, *_findings(points)]
+    about = ABOUT.format(level=confidence(_metrics(points)))
+    lines = [*_markdown(points), "", about, *_findings(points)]
     picture = target / "comparison.png"
     if draw(points, picture):
         lines += ["", f"![comparison]({picture.name})"]
     (target / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     _write_csv(points, target / "comparison.csv")
-    console.print("\n".join([ABOUT, *_findings(points), f"  comparison: {target}"]), markup=False)
+    console.print("\n".join([about, *_findings(points), f"  comparison: {target}"]), markup=False)
+
+
+def _metrics(points: list[Point]) -> list[Metric]:
+    """All that the table shows."""
+    return [metric for point in points for metric in point.metrics.get("rl", {}).values()]
 
 
 def _runs(place: Path) -> list[RunDir]:
@@ -128,7 +134,8 @@ def _findings(points: list[Point]) -> list[str]:
 def _write_csv(points: list[Point], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*points[0].options, "policy", "metric", "value", "low", "high", "count"])
+        numbers = [item.name for item in fields(Metric)]
+        writer.writerow([*points[0].options, "policy", "metric", *numbers])
         for point in points:
             for policy, found in point.metrics.items():
                 for name, metric in found.items():

@@ -6,10 +6,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from rlhfkit.errors import UserError, nearest
+from rlhfkit.errors import Mistakes, UserError, nearest
+from rlhfkit.user_code import which_function
 
 LAUNCHER_EXTRAS = {
     "joblib": "joblib",
@@ -22,7 +24,10 @@ LAUNCHER_EXTRAS = {
 
 
 def one_line(error: BaseException) -> str | None:
-    """The error as one line when it is a mistake of the user's or of their machine, else None."""
+    """The error as one line when it is a mistake of the user's or of their machine, else None;
+    mistakes that were found together are a line each."""
+    if isinstance(error, Mistakes):
+        return "\n".join(map(_first_line, error.lines))
     if isinstance(error, UserError):
         return _first_line(str(error))
     if type(error).__module__.startswith(("hydra", "omegaconf")):
@@ -134,6 +139,8 @@ def _missing_option(error: Any, text: str) -> str:
             f"hydra/launcher={name} comes with a plugin of Hydra's that is not installed: "
             f"pip install 'rlhfkit[{LAUNCHER_EXTRAS[name]}]'"
         )
+    if Path(f"{name}.py").is_file():
+        return f"{group}={name}: no such choice; {which_function(f'{name}.py')}"
     return f"{group}={name}: no such choice; {nearest(name, error.options or _stored(group))}"
 
 

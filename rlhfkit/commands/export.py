@@ -11,13 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from peft import PeftModel
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from rlhfkit.commands.export_checks import export_target, exported_record
 from rlhfkit.config.run import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context
-from rlhfkit.data.text_format import load_text_format
+from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
+from rlhfkit.models.generation_config import end_ids, load_generation_config
 from rlhfkit.models.loading import is_adapter, load_causal_lm
 from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.models.trust import adapter_weights
@@ -54,6 +56,9 @@ def _as_trained(config: RunConfig, record: StageRecord) -> RunConfig:
             f"model.{missing[0]}); run again with force_from={record.stage}"
         )
     options = {name: record.settings[f"model.{name}"] for name in _AS_TRAINED}
+    options["stop"] = record.settings.get(
+        "model.stop", []
+    )  # of a run that is older than the option
     return replace(config, model=replace(config.model, **options))
 
 
@@ -68,14 +73,39 @@ def _place(context: Context, source: Path, target: Path) -> None:
 
 
 def _write(context: Context, source: Path, target: Path) -> None:
-    """The model, a reward model's head, and the tokenizer with its chat template."""
+    """The model, a reward model's head or where responses end, the tokenizer with its template."""
+    text = load_text_format(context)
     if context.config.export.merged and is_adapter(str(source)):
         _merged(context, source).save_pretrained(target)
         if (source / HEAD_FILE).exists():
             shutil.copy(source / HEAD_FILE, target)
     else:
         shutil.copytree(source, target)
-    load_text_format(context).tokenizer.save_pretrained(target)
+    if not (source / HEAD_FILE).exists():
+        _write_ends(context, text, target)
+    text.tokenizer.save_pretrained(target)
+
+
+def _write_ends(context: Context, text: TextFormat, target: Path) -> None:
+    """Let `generate` stop where responses end here. Beside an adapter the settings are for its user
+    to read: the base's count."""
+    whole = (target / GENERATION_CONFIG_NAME).exists()
+    generation = load_generation_config(context, str(target) if whole else None)
+    alone = end_ids(generation, context.config.model.path)
+    generation.eos_token_id = [*text.ends.ids]
+    generation.to_json_file(target / GENERATION_CONFIG_NAME)  # as unchecked as the base's
+    if not whole and text.ends.taught not in alone:
+        taught = text.tokenizer.convert_ids_to_tokens(text.ends.taught)
+        _say(
+            f"the base's `generate` does not stop at {taught}: with the adapter give it "
+            f"eos_token_id={[*text.ends.ids]}, as {GENERATION_CONFIG_NAME} beside it says"
+        )
+    if text.ends.strings:
+        _say(f"`generate` needs stop_strings={[*text.ends.strings]} and a tokenizer for model.stop")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def _merged(context: Context, adapter: Path) -> Any:
@@ -88,10 +118,9 @@ def _merged(context: Context, adapter: Path) -> Any:
 def _report(context: Context, record: StageRecord, source: Path, target: Path) -> None:
     adapter, merged = is_adapter(str(source)), context.config.export.merged
     kind = f"an adapter for {context.config.model.path}" if adapter and not merged else "a model"
-    console.print(f"{record.stage}: written to {target}, {kind}", markup=False, soft_wrap=True)
+    _say(f"{record.stage}: written to {target}, {kind}")
     if adapter and merged and _FOUR_BITS in record.settings:
-        console.print(
+        _say(
             "the adapter was trained on the 4-bit base; the merged model's outputs differ from "
-            "the trained one's by the quantisation error",
-            soft_wrap=True,
+            "the trained one's by the quantisation error"
         )

@@ -26,6 +26,7 @@ Config groups (choose with group=option)
 {groups}
 
 Useful
+  rlhfkit check recipe=NAME           every mistake in options, data and models, in seconds
   rlhfkit plan recipe=NAME gpu=12GB   does it fit, and what would
   rlhfkit recipe=NAME --cfg job       print every option with its value
   rlhfkit recipe=NAME stage.sft.learning_rate=2e-4 kl=fixed kl.kl_coef=0.05

@@ -13,6 +13,7 @@ from rlhfkit.commands.commented_config import commented
 from rlhfkit.commands.error_lines import composing
 from rlhfkit.commands.hydra_store import register_configs
 from rlhfkit.commands.invocation import Invocation
+from rlhfkit.commands.own_parts import OwnParts
 from rlhfkit.commands.sweep import (
     SweepDirectory,
     compare_points,
@@ -41,9 +42,10 @@ processes run."""
 
 def run_application(command: str, arguments: list[str], plugins: Plugins) -> None:
     """Compose the configuration from the arguments; then run, plan, export or show its stages."""
-    guard_configs()
+    own_parts = OwnParts(plugins)
+    guard_configs(own_parts)
     register_configs(plugins)
-    options, flags = as_hydra_reads(arguments, plugins)
+    options, flags = as_hydra_reads(own_parts.in_arguments(arguments), plugins)
     failures: list[Exception] = []
     runners: list[Runner] = []
     SweepDirectory.place = None
@@ -68,7 +70,7 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
         ours = [] if "--shell-completion" in flags else [exclude_unswept(options)]
         ours += [] if recorded else no_trace
         sys.argv = ["rlhfkit", *options, *ours, *flags]
-        with composing(arguments), commented(arguments, plugins):
+        with composing(arguments), commented(options + flags, plugins):
             task()
         points = points_of_sweep()
         started = [*(point.has_started for point in points), *(r.has_started for r in runners)]
@@ -99,6 +101,8 @@ def _perform(command: str, runner: Runner) -> None:
     elif command == "plan":
         check_options(runner.config)
         import_module("rlhfkit.planning.command").show_plan(runner.context("plan"))
+    elif command == "check":
+        import_module("rlhfkit.commands.check").check(runner)
     else:
         runner.run()
 

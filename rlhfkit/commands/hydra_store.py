@@ -6,11 +6,10 @@ from hydra.core.plugins import Plugins as HydraPlugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from rlhfkit.commands.config_loader import install_config_loader
 from rlhfkit.commands.sweep import point_name
-from rlhfkit.component import GROUPS
+from rlhfkit.component import GROUPS, Group
 from rlhfkit.config.run import run_schema
-from rlhfkit.plugin_manager import Plugins
+from rlhfkit.plugin_manager import Plugins, Provided
 
 
 class _RecipeSearchPath(SearchPathPlugin):
@@ -25,18 +24,26 @@ class _RecipeSearchPath(SearchPathPlugin):
 
 def register_configs(plugins: Plugins) -> None:
     """Store the schema and every component with Hydra; to be called before composing."""
+    from rlhfkit.commands.config_loader import install_config_loader  # it imports this module
+
     install_config_loader()
     OmegaConf.register_new_resolver("point_name", point_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=run_schema(plugins.stages), provider="rlhfkit")
     for group in GROUPS:
-        for name, provided in plugins.components[group.name].items():
-            store.store(
-                group=group.name,
-                name=name,
-                node=group.schema(provided.component),
-                package=f"{group.name}.{name}" if group.many else group.name,
-                provider=str(provided.provider),
-            )
+        for provided in plugins.components[group.name].values():
+            store_component(group, provided)
     _RecipeSearchPath.packages = ("rlhfkit_recipes", *plugins.config_packages())
     HydraPlugins.instance().register(_RecipeSearchPath)
+
+
+def store_component(group: Group, provided: Provided) -> None:
+    """Make a component an option of its group."""
+    name = provided.component.name
+    ConfigStore.instance().store(
+        group=group.name,
+        name=name,
+        node=group.schema(provided.component),
+        package=f"{group.name}.{name}" if group.many else group.name,
+        provider=str(provided.provider),
+    )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COMPOSED = {
     "run": "run the stages of a recipe, skipping what is finished (the default)",
+    "check": "every check before a run, in seconds: options, data, models, what stages need",
     "plan": "memory and time of every phase, from the model's configuration alone",
     "stages": "what the run directory holds and what would run next",
     "export": "write a finished model as an adapter or a whole model for PEFT and transformers",
@@ -43,6 +44,11 @@ OTHERS = (
         "compare",
         "table and plot of evaluated runs: rlhfkit compare RUN... or a directory that holds them",
         "rlhfkit.commands.compare:compare_runs",
+    ),
+    Command(
+        "report",
+        "a page about runs, for a browser: rlhfkit report RUN...",
+        "rlhfkit.commands.report:show_report",
     ),
 )
 """Commands with words of their own, as plugins add them."""
@@ -152,7 +158,8 @@ def _report(error: Exception, arguments: list[str]) -> None:
     if message is not None:
         resumable = isinstance(error, StageFailed | Stopped)
         resume = f"; resume with: {_command_line(arguments)}" if resumable else ""
-        _stop(f"rlhfkit: {message}{resume}", 2)
+        lines = "\n".join(f"rlhfkit: {line}" for line in message.splitlines())
+        _stop(f"{lines}{resume}", 2)
     traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
     if isinstance(error, StageFailed):
         _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)

@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import MISSING
 
 from rlhfkit.component import GROUPS
+from rlhfkit.config.memory_size import read_size
 from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.stage import Stage
@@ -34,6 +35,9 @@ class ModelConfig:
     chat_template: str | None = None
     """A Jinja chat template in place of the tokenizer's own."""
 
+    stop: list[str] = field(default_factory=list)
+    r"""Tokens or texts that end a response beside the model's own ends; \n is a line break."""
+
     max_prompt_length: int = 512
     """Longest prompt in tokens, template included; longer ones are dropped and counted."""
 
@@ -51,6 +55,8 @@ class ModelConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "max_prompt_length")
+        if "" in self.stop:
+            raise UserError(f"{name}.stop: an empty text would end every response at once")
         require_one_of(name, self, ("auto", *DTYPES), "dtype")
 
 
@@ -134,6 +140,10 @@ class RunConfig:
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
 
+    trust: bool = False
+    """Run the functions that a YAML file names, as in `override /reward: [mine.py:score]`. Said on
+    the command line only; a function that is named there needs no trust."""
+
     deterministic: bool = False
     """Ask PyTorch for kernels that add in the same order every time, where it has them: slower on a
     GPU; a CPU computes that way as it is."""
@@ -142,6 +152,8 @@ class RunConfig:
         """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
         require_below(name, self, 1, "eval_fraction", "pretraining_eval_fraction")
         require_below(name, self, 2**32, "seed")  # what NumPy takes
+        if self.gpu is not None:
+            read_size(self.gpu)
         for option in ("run_name", "run_dir"):
             if not getattr(self, option).strip():
                 raise UserError(f"{option}: is empty; a run needs a name, as in run_name=mine")

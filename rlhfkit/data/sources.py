@@ -62,12 +62,14 @@ def rankings(context: Context) -> list[Ranking]:
 
 def training_prompts(context: Context, text: TextFormat) -> list[Messages]:
     """Prompts for sampling and RL that fit the model; the held-out ones are not among them."""
-    found: list[tuple[Row, Messages]] = _read(context, "prompts")
-    if not found:
-        found = [(row, item.prompt) for row, item in _read(context, "demonstrations")]
+    return _fitting(context, "prompts", prompts_to_train_on(context), text)
+
+
+def prompts_to_train_on(context: Context) -> list[Messages]:
+    """The same of any length."""
+    found = _prompts(context)
     held_out = _held_out_keys(context, found)
-    prompts = [prompt for row, prompt in found if not keys(row, prompt) & held_out]
-    return _fitting(context, "prompts", prompts, text)
+    return [prompt for row, prompt in found if not keys(row, prompt) & held_out]
 
 
 def validation_prompts(context: Context, text: TextFormat) -> list[Messages]:
@@ -88,12 +90,22 @@ def validation_texts(context: Context) -> set[str]:
 
 
 def held_out_prompts(context: Context, text: TextFormat) -> list[Messages]:
-    """Prompts for evaluation: the `eval_prompts` split, or a fixed share of the prompts."""
-    prompts = [prompt for _, prompt in _read(context, "eval_prompts")]
-    if not prompts:
-        everything = _read(context, "prompts")
-        prompts = [prompt for row, prompt in everything if _held_out(context, row, prompt)]
-    return _fitting(context, "eval_prompts", prompts, text)
+    """Prompts for evaluation that fit the model: the `eval_prompts` split, or a fixed share of the
+    prompts."""
+    return _fitting(context, "eval_prompts", prompts_to_evaluate_on(context), text)
+
+
+def prompts_to_evaluate_on(context: Context) -> list[Messages]:
+    """The same of any length."""
+    given = [prompt for _, prompt in _read(context, "eval_prompts")]
+    if given:
+        return given
+    return [prompt for row, prompt in _prompts(context) if _held_out(context, row, prompt)]
+
+
+def places(context: Context) -> list[float]:
+    """Where each prompt stands from 0 to 1: those below `eval_fraction` are held out."""
+    return [position(row, prompt) for row, prompt in _prompts(context, quiet=True)]
 
 
 def rows_of(context: Context, split: Split) -> list[dict[str, Any]]:
@@ -117,8 +129,12 @@ def option_of(context: Context, split: Split) -> str | None:
 
 
 def report_drops(context: Context, what: str, drops: Counter[str], total: int) -> None:
-    """Tell the user what was left out and why; silent when nothing was."""
-    if drops:
+    """Tell the user what was left out and why; silent when nothing was, and in a check, which
+    counts it."""
+    if context.findings is not None:
+        context.findings.totals.setdefault(what, total)
+        context.findings.drops[what] = context.findings.drops.get(what, Counter()) | drops
+    elif drops:
         reasons = ", ".join(f"{count} ({reason})" for reason, count in drops.most_common())
         console.print(f"  [yellow]{what}: dropped {reasons} of {total}[/yellow]")
 
@@ -128,8 +144,23 @@ def _plain(row: Row, item: Any) -> dict[str, Any]:
     return columns | {name: str(row[name]) for name in LABELS if row.get(name) is not None}
 
 
+def _prompts(context: Context, quiet: bool = False) -> list[tuple[Row, Messages]]:
+    """The rows of prompts; those of demonstrations where the data has no prompts."""
+    found: list[tuple[Row, Messages]] = _read(context, "prompts", quiet)
+    return found or [(row, item.prompt) for row, item in _read(context, "demonstrations", quiet)]
+
+
 def _read(context: Context, split: Split, quiet: bool = False) -> list[tuple[Row, Any]]:
     """The usable rows of a split, each with what it was converted to."""
+    if context.findings is None:
+        return _usable(context, split, quiet)
+    if split not in context.findings.rows:
+        context.findings.rows[split] = _usable(context, split, quiet=False)
+    found: list[tuple[Row, Any]] = context.findings.rows[split]
+    return found
+
+
+def _usable(context: Context, split: Split, quiet: bool) -> list[tuple[Row, Any]]:
     loaded = _load(context, split)
     if loaded is None:
         return []
@@ -173,10 +204,11 @@ def _not_held_out(context: Context, split: Split) -> list[Any]:
 
 
 def _held_out_keys(context: Context, prompts: list[tuple[Row, Messages]] | None = None) -> set[Key]:
-    """The prompts that `eval_fraction` holds out; none when `eval_prompts` are given."""
+    """The prompts that `eval_fraction` holds out, of demonstrations where the data has no prompts;
+    none when `eval_prompts` are given."""
     if option_of(context, "eval_prompts") is not None:
         return set()
-    prompts = _read(context, "prompts", quiet=True) if prompts is None else prompts
+    prompts = _prompts(context, quiet=True) if prompts is None else prompts
     held_out = (keys(row, prompt) for row, prompt in prompts if _held_out(context, row, prompt))
     return set[Key]().union(*held_out)
 

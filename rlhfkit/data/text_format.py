@@ -1,12 +1,16 @@
 """Texts to tokens and back: the one place where prompts and completions are rendered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from rlhfkit.context import Context
+from rlhfkit.data.ends import find_ends
 from rlhfkit.errors import UserError
+from rlhfkit.models.generation_config import end_ids, load_generation_config
 from rlhfkit.models.loading import is_adapter, load_config, load_tokenizer
-from rlhfkit.types import Messages
+from rlhfkit.types import Ends, Messages
 
 TOKENIZER_FILE = "tokenizer_config.json"
 """Beside a model that brings a tokenizer of its own."""
@@ -22,14 +26,11 @@ class TextFormat:
     chat: bool
     """Whether the tokenizer's chat template wraps the prompt."""
 
+    ends: Ends
+    """What ends a response."""
+
     vocabulary: int | None = None
     """How many tokens the model knows; None where that is not checked."""
-
-    @property
-    def eos_token_id(self) -> int:
-        """The id that ends a completion."""
-        eos: int = self.tokenizer.eos_token_id
-        return eos
 
     def prompt_ids(self, prompt: Messages) -> list[int]:
         """The prompt up to where the model's answer starts."""
@@ -52,10 +53,11 @@ class TextFormat:
         return text
 
     def completion_ids(self, completion: str, finished: bool = True) -> list[int]:
-        """A completion, with EOS when it ended by itself; an empty one is EOS alone."""
+        """A completion, with its end when it ended by itself; an empty one is the end alone."""
+        completion = self._without_end(completion)
         text = completion if self.chat or completion[:1].isspace() else " " + completion
         ids = self._ids(text) if completion else []
-        return [*ids, self.eos_token_id] if finished or not ids else ids
+        return [*ids, self.ends.taught] if finished or not ids else ids
 
     def text_ids(self, text: str) -> list[int]:
         """A pretraining text, outside any template."""
@@ -63,8 +65,26 @@ class TextFormat:
 
     def decode(self, ids: list[int]) -> str:
         """The text of a response, without special tokens and outer blanks."""
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        text: str = self.tokenizer.decode(self._before_end(ids), skip_special_tokens=True)
+        for string in self.ends.strings:
+            text = text.partition(string)[0]
         return text.strip()
+
+    def _before_end(self, ids: list[int]) -> list[int]:
+        return ids[:-1] if ids[-1:] and ids[-1] in self.ends.ids else ids
+
+    def _without_end(self, completion: str) -> str:
+        """A completion without the ends, and blanks after them, that rendered data brings along."""
+        for text in (completion, completion.rstrip()):
+            for end in self._end_texts:
+                if text.endswith(end):
+                    return self._without_end(text.removesuffix(end))
+        return completion
+
+    @cached_property
+    def _end_texts(self) -> list[str]:
+        tokens = self.tokenizer.get_added_vocab().items()
+        return [*self.ends.strings, *(text for text, token in tokens if token in self.ends.ids)]
 
     def _ids(self, text: str, special: bool = False) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=special).input_ids
@@ -74,7 +94,7 @@ class TextFormat:
                 f"'{text:.60}', but the model knows {self.vocabulary} tokens: they do not belong "
                 f"together"
             )
-        if special and ids and ids[-1] == self.eos_token_id:
+        if special and ids and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]
         return ids
 
@@ -84,7 +104,7 @@ def load_text_format(context: Context, path: str | None = None) -> TextFormat:
     model = context.config.model
     tokenizer = load_tokenizer(context, path)
     if path is not None:
-        return _checked(context, path, TextFormat(tokenizer, chat=bool(tokenizer.chat_template)))
+        return _with_ends(context, path, tokenizer, chat=bool(tokenizer.chat_template))
     if model.chat_template is not None:
         tokenizer.chat_template = model.chat_template
     if model.chat and not tokenizer.chat_template:
@@ -92,25 +112,40 @@ def load_text_format(context: Context, path: str | None = None) -> TextFormat:
             f"model.chat=true, but the tokenizer of {model.path} has no chat template; set "
             f"model.chat=false or model.chat_template"
         )
-    return _checked(context, path, TextFormat(tokenizer, model.chat))
+    return _with_ends(context, None, tokenizer, model.chat, model.stop)
 
 
-def _checked(context: Context, path: str | None, text: TextFormat) -> TextFormat:
-    """With the size of the model's vocabulary. Raises `UserError` for an EOS token that the model
-    does not know, and for a template that leaves the prompt out."""
-    config = load_config(context, None if is_adapter(path) else path)
-    vocabulary = getattr(config.get_text_config(), "vocab_size", None)
-    name = text.tokenizer.name_or_path
-    if vocabulary is not None and text.eos_token_id >= vocabulary:
-        raise UserError(
-            f"{name}: its EOS token is {text.eos_token_id}, but the model knows {vocabulary} tokens"
-        )
+def _with_ends(
+    context: Context, path: str | None, tokenizer: Any, chat: bool, stop: Sequence[str] = ()
+) -> TextFormat:
+    """With what the model, of which an adapter knows only the name, says of ends and vocabulary."""
+    model = None if is_adapter(path) else path
+    name = tokenizer.name_or_path
+    generation = end_ids(load_generation_config(context, model), name)
+    text = TextFormat(tokenizer, chat, find_ends(tokenizer, chat, generation, stop))
+    vocabulary = getattr(load_config(context, model).get_text_config(), "vocab_size", None)
+    return _checked(name, text if vocabulary is None else _within(name, text, vocabulary))
+
+
+def _within(name: str, text: TextFormat, vocabulary: int) -> TextFormat:
+    """Without ends that the model does not know; `UserError` where it is to learn one of them."""
+    for kind, token in (("EOS", text.tokenizer.eos_token_id), ("turn end", text.ends.taught)):
+        if token >= vocabulary:
+            raise UserError(
+                f"{name}: its {kind} token is {token}, but the model knows {vocabulary} tokens"
+            )
+    known = tuple(token for token in text.ends.ids if 0 <= token < vocabulary)
+    return replace(text, vocabulary=vocabulary, ends=replace(text.ends, ids=known))
+
+
+def _checked(name: str, text: TextFormat) -> TextFormat:
+    """`UserError` for a template that leaves the prompt out."""
     if _PROBE not in text.prompt_text([{"role": "user", "content": _PROBE}]):
         raise UserError(
             f"the chat template of {name} leaves out what the user says; set model.chat_template "
             f"or model.chat=false"
         )
-    return replace(text, vocabulary=vocabulary)
+    return text
 
 
 def plain_text(prompt: Messages) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit.figures.paper_curves import PAPER, PaperCurve
-from rlhfkit.reporting import Metrics
+from rlhfkit.reporting import Metrics, confidence
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.types import Metric
 
@@ -73,7 +73,8 @@ def _panel(axes: Any, points: list[Point], values: list[float], measure: str) ->
     below = [metric.value - metric.low for metric in metrics]
     above = [metric.high - metric.value for metric in metrics]
     means = [metric.value for metric in metrics]
-    axes.errorbar(values, means, yerr=[below, above], marker="o", capsize=3, label="here, 95 %")
+    label = f"here, {confidence(metrics)}"
+    axes.errorbar(values, means, yerr=[below, above], marker="o", capsize=3, label=label)
     sft = common_sft(points).get(measure)
     if sft or measure == "win_rate":
         level = sft.value if sft else 0.5  # a model ties with itself

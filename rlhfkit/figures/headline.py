@@ -6,9 +6,12 @@ Drawn where the policy `prompted` was judged too, which nothing but this figure 
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rcParams
+
 from rlhfkit import figures
 from rlhfkit.config.stages import PROMPTED
 from rlhfkit.context import Context
+from rlhfkit.reporting import confidence
 from rlhfkit.types import Metric
 
 SIZES = ("1.3B", "6B", "175B")
@@ -32,10 +35,11 @@ def draw(context: Context, metrics: dict[str, dict[str, Metric]]) -> list[Path]:
     if "win_rate" not in metrics.get(PROMPTED, {}):
         return []
     figure, (own, paper) = figures.new(columns=2)
-    _bars(own, rates)
-    own.set_title(f"{context.config.run_name} ({_count(rates)} held-out prompts, 95 %)")
+    bars(own, rates)
+    level = confidence(rate for rate in rates.values() if rate)
+    own.set_title(f"{context.config.run_name} ({_count(rates)} held-out prompts, {level})")
     own.set_ylabel("preferred to this run's SFT model")
-    _lines(paper)
+    paper_lines(paper)
     paper.set_title("Ouyang et al. 2022, figure 1 (read off)")
     paper.set_ylabel("preferred to the 175B SFT model")
     for axes in (own, paper):
@@ -63,17 +67,19 @@ def _policy(context: Context) -> str:
     return f"{optimizer.name.upper()}{mixed}"
 
 
-def _bars(axes: Any, rates: dict[str, Metric | None]) -> None:
+def bars(axes: Any, rates: dict[str, Metric | None]) -> None:
+    """Win rates with their intervals; None stands for SFT itself."""
     for place, (name, rate) in enumerate(rates.items()):
         value = rate.value if rate else 0.5
         axes.bar(place, value, color=COLOURS.get(name, "0.6"))
         below, above = (value - rate.low, rate.high - value) if rate else (0.0, 0.0)
-        axes.errorbar(place, value, [[below], [above]], color="black", capsize=4)
+        axes.errorbar(place, value, [[below], [above]], color=rcParams["text.color"], capsize=4)
         axes.annotate(f"{value:.2f}", (place, 0.02), ha="center")
     axes.set_xticks(range(len(rates)), list(rates), rotation=20)
 
 
-def _lines(axes: Any) -> None:
+def paper_lines(axes: Any) -> None:
+    """The paper's curves, by size."""
     for name, values in PAPER.items():
         axes.plot(SIZES, values, marker="o", label=name)
     axes.set_xlabel("size of the policy")

@@ -75,6 +75,12 @@ class OnlineOptimizer(ABC):
             "the update", size, "stage.rl.gradient_checkpointing=true"
         )
 
+    @classmethod
+    def check_run(cls, config: OnlineConfig, context: Context) -> None:
+        """Raise `UserError` for a run that the loop can do nothing with."""
+        count = getattr(config, "num_generations", cls.completions_per_prompt)
+        check_loop(context.config, count)
+
     @abstractmethod
     def step(self, rollout: Rollout) -> dict[str, float]:
         """Update the models from one batch of episodes; returns metrics under TRL's names."""
@@ -130,11 +136,11 @@ class OnlineOptimizer(ABC):
         self.drift = SamplingDrift()
         # 1. prompts as token ids
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
-        policy, reward, eos = self.roles.policy, self.roles.reward, self.text.eos_token_id
+        policy, reward, ends = self.roles.policy, self.roles.reward, self.text.ends
         # 2. completions, with their log-probabilities
         with unsharded(policy.module):
             responses = processes.map_sharded(
-                lambda rows: self.sampler.sample(policy, rows, eos, self.generator), prompt_ids
+                lambda rows: self.sampler.sample(policy, rows, ends, self.generator), prompt_ids
             )
         # 3. the same tokens under the reference
         ids = [response.ids for response in responses]
@@ -152,16 +158,16 @@ class OnlineOptimizer(ABC):
         mask = make_batch(prompt_ids, ids).response_mask.to(device)
         sampled = [torch.tensor(response.logprobs, device=device) for response in responses]
         return Rollout(
-            prompts,
-            prompt_ids,
-            completions,
-            responses,
-            mask,
-            pad_rows(sampled, mask.shape[1]),
-            pad_rows(reference, mask.shape[1]),
-            scores.to(device),
-            raw,
-            lower,
+            prompts=prompts,
+            prompt_ids=prompt_ids,
+            completions=completions,
+            responses=responses,
+            response_mask=mask,
+            logprobs=pad_rows(sampled, mask.shape[1]),
+            ref_logprobs=pad_rows(reference, mask.shape[1]),
+            scores=scores.to(device),
+            raw_scores=raw,
+            lower=lower,
         )
 
     def lower_rows(self, prompt_ids: list[list[int]], ids: list[list[int]]) -> LowerRows | None:

@@ -6,6 +6,36 @@ from rlhfkit.online.kl_penalty import KLPenalty
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.masking import masked_mean
 
+METRICS = {
+    "objective/kl": "Summed KL of an episode to the reference, by k1, in nats; mean.",
+    "objective/kl_coef": "What a nat of KL costs, as the controller says.",
+    "objective/entropy": "Minus the log-probability of a sampled token; mean.",
+    "objective/scores": "Weighted, scaled and clipped score of an episode; mean.",
+    "objective/non_score_reward": "Minus the KL that the reward is charged for; mean.",
+    "objective/rlhf_reward": "The sum of the two numbers before.",
+    "response/length": "Tokens of a response; mean.",
+    "response/eos_share": "Share of responses that ended by themselves.",
+    "reward/*": "A reward function's own number, before its weight; mean.",
+    "loss/policy_avg": "The policy's loss without the terms below; mean over the updates.",
+    "loss/kl_avg": "KL term of the loss before its coefficient; 0 without kl_in_loss.",
+    "loss/ptx": "Loss on pretraining texts before its coefficient; 0 without ptx_coef.",
+    "loss/value_avg": "The value model's loss before vf_coef.",
+    "policy/approxkl_avg": "Half the mean squared log-ratio to the policy that sampled.",
+    "policy/clipfrac_avg": "Share of tokens (of responses, in rloo) whose ratio was clipped.",
+    "policy/entropy_avg": "Entropy of the policy's distribution over tokens, in nats.",
+    "policy/grad_norm": "Norm of the policy's gradients before they are clipped.",
+    "value/grad_norm": "Norm of the value model's gradients before they are clipped.",
+    "val/ratio": "Mean ratio of the policy to the one that sampled.",
+    "val/clipfrac_avg": "Share of tokens whose value was clipped.",
+    "sampling/logprob_drift": "Mean distance of the sampler's log-probabilities from the update's.",
+    "sampling/logprob_drift_max": "The largest such distance.",
+    "lr": "Learning rate of the policy.",
+    "episode": "Episodes sampled so far.",
+    "time/rollout": "Seconds until the batch was sampled and scored.",
+    "time/update": "Seconds of the update.",
+}
+"""What online optimizers log, and what it is; `reward/*` has a name for every reward function."""
+
 _SHOWN = {
     "score": "objective/scores",
     "kl": "objective/kl",
@@ -30,6 +60,11 @@ def rollout_metrics(rollout: Rollout, kl_coef: float, penalty: KLPenalty) -> dic
         "response/eos_share": sum(ended) / len(ended),
         **{f"reward/{name}": float(raw.mean()) for name, raw in rollout.raw_scores.items()},
     }
+
+
+def is_documented(name: str) -> bool:
+    """Whether `METRICS` says what a logged number is."""
+    return name in METRICS or name.startswith("reward/")
 
 
 def shown_metrics(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -21,14 +21,42 @@ from rlhfkit.storage.state_file import State
 from rlhfkit.types import Messages, Response
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
-    """B episodes and everything the update needs of them; all tensors on the policy's device."""
+    """B episodes and everything the update needs of them; all tensors on the policy's device.
+
+    Example: the prompts [5, 6] and [7] are answered by [8, 2], which ends with EOS, and by [9],
+    which was cut off; B is 2 and T is 2:
+
+        Rollout(
+            prompts=[[{"role": "user", "content": "Hi"}], [{"role": "user", "content": "Why"}]],
+            prompt_ids=[[5, 6], [7]],
+            completions=["Hello", "Because"],
+            responses=[
+                Response([8, 2], [-0.1, -0.7], finished=True),
+                Response([9], [-0.3], finished=False),
+            ],
+            response_mask=tensor([[True, True], [True, False]]),
+            logprobs=tensor([[-0.1, -0.7], [-0.3, 0.0]]),
+            ref_logprobs=tensor([[-0.2, -0.7], [-0.4, 0.0]]),
+            scores=tensor([1.0, -0.5]),
+            raw_scores={"length": tensor([1.0, 0.5])},
+        )
+
+    Its `kl` is [[0.1, 0.0], [0.1, 0.0]], and `tokens([0, 1])` is 3.
+    """
 
     prompts: list[Messages]
+    """B conversations."""
+
     prompt_ids: list[list[int]]
+    """B prompts as the policy reads them."""
+
     completions: list[str]
+    """B texts of the responses, special tokens left out."""
+
     responses: list[Response]
+    """B responses as they were sampled."""
 
     response_mask: Tensor
     """[B, T] True on the tokens of each response."""

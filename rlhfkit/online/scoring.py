@@ -76,8 +76,10 @@ def ask(
     prompts: list[Messages],
     completions: list[str],
     columns: Mapping[str, Any],
+    kind: str = "reward",
 ) -> list[float]:
-    """A reward function's numbers; of several processes each asks for its share of the rows.
+    """A reward function's numbers, or those of another function of its signature; of several
+    processes each asks for its share of the rows.
 
     An error of its own keeps its traceback, and the reward's name is added to it. Raises `Stopped`
     for one that does not return one finite number each.
@@ -90,9 +92,9 @@ def ask(
         except UserError:
             raise
         except Exception as error:
-            error.add_note(f"(raised by reward={name})")
+            error.add_note(f"(raised by {kind}={name})")
             raise
-        return finite_numbers(name, values, len(rows))
+        return finite_numbers(name, values, len(rows), kind)
 
     return processes.map_sharded(some, range(len(completions)))
 
@@ -103,7 +105,7 @@ def _select(column: Any, rows: Sequence[int]) -> Any:
     return [column[row] for row in rows]
 
 
-def finite_numbers(name: str, values: Any, count: int) -> list[float]:
+def finite_numbers(name: str, values: Any, count: int, kind: str = "reward") -> list[float]:
     """What a reward function returned, as numbers; raises `Stopped` unless there are so many."""
     try:
         if isinstance(values, str | bytes | Mapping | Set):  # of texts, keys or no order
@@ -111,13 +113,13 @@ def finite_numbers(name: str, values: Any, count: int) -> list[float]:
         # of one without length, which may never end, as many as are wanted and one more
         listed = list(values) if hasattr(values, "__len__") else list(islice(values, count + 1))
     except TypeError:
-        raise Stopped(f"reward {name}: returned {_short(values)} and no list of numbers") from None
+        raise Stopped(f"{kind} {name}: returned {_short(values)} and no list of numbers") from None
     if len(listed) != count:
-        raise Stopped(f"reward {name}: returned {len(listed)} numbers for {count} completions")
+        raise Stopped(f"{kind} {name}: returned {len(listed)} numbers for {count} completions")
     for index, value in enumerate(listed):
         if not _is_finite(value):
             raise Stopped(
-                f"reward {name}: returned {_short(value)} for completion {index + 1} of {count}, "
+                f"{kind} {name}: returned {_short(value)} for completion {index + 1} of {count}, "
                 f"which is not finite"
             )
     return [float(value) for value in listed]

@@ -9,12 +9,13 @@ from omegaconf import OmegaConf
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
+from rlhfkit.config.memory_size import GIB
 from rlhfkit.config.run import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context, DryRun
 from rlhfkit.errors import UserError
 from rlhfkit.planning.budget import Plan, nearest_fit
-from rlhfkit.planning.card import GIB, Card, card_of
+from rlhfkit.planning.card import Card, card_of
 from rlhfkit.planning.meter import PARTS, Rates
 from rlhfkit.planning.plan import plan_run, rehearsed_sampler
 from rlhfkit.planning.rates import ASSUMED, measured_rates

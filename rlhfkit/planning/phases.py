@@ -32,7 +32,7 @@ from rlhfkit.planning.meter import Meter
 from rlhfkit.stages.reward_model import Element, ranking_loss
 from rlhfkit.stages.sft import completion_loss
 from rlhfkit.trainers.optim import build_optimizer
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 
 SHORT = (2, 4)
 """Lengths of the answers that are decoded; memory and time grow evenly with the length."""
@@ -190,7 +190,7 @@ class Rehearsal:
                 hook = model.body.register_forward_hook(
                     lambda *_, name=decoding: self.meter.next_phase(name)
                 )
-                sampler.sample(model, prompts, -1, generator)
+                sampler.sample(model, prompts, Ends((-1,)), generator)
                 hook.remove()
 
     def _sampler(self, length: int) -> Any:

@@ -167,34 +167,6 @@ def clipped_value_loss(
     )
 
 
-def reinforce_loss(
-    logprobs_BT: Tensor,
-    advantages: Tensor,
-    mask_BT: Tensor,
-    denominator: float | None = None,
-) -> Tensor:
-    """Give the plain policy gradient, with the sign of a loss: - mean_t A_t logprob_t.
-
-    Williams 1992; for RLOO, Ahmadian et al. 2024 (arXiv 2402.14740), pass the advantages of
-    `leave_one_out` and the number of responses as the denominator.
-
-    Args:
-        logprobs_BT: log-probabilities under the policy being trained.
-        advantages: [B], one per response, or [B, T], one per token.
-        mask_BT: the tokens of the responses.
-        denominator: see the top of this file.
-    Returns:
-        The loss, a scalar.
-    Raises:
-        ValueError: see the top of this file.
-    """
-    if advantages.ndim == 1:
-        require_axes(mask_BT=mask_BT, advantages_B=advantages)
-        advantages = advantages[:, None].expand_as(mask_BT)
-    require_masked_floats(mask_BT, logprobs_BT=logprobs_BT, advantages_BT=advantages)
-    return -_mean(advantages.detach() * zero_masked(logprobs_BT, mask_BT), mask_BT, denominator)
-
-
 def pretraining_loss(
     logprobs_BT: Tensor, mask_BT: Tensor, denominator: float | None = None
 ) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which tokens belong to a response, and sums, means and variances over the unmasked entries.
+"""The last unmasked token, and sums, means and variances over the unmasked entries.
 
 Masked entries are replaced, never multiplied by 0, so that a NaN or an infinity in the padding
 reaches neither a result nor a gradient.
@@ -7,29 +7,7 @@ reaches neither a result nor a gradient.
 import torch
 from torch import Tensor
 
-from rlhfkit.rl.shapes import BOOL, FLOAT, INDEX, require_axes, require_dtype, require_same_shape
-
-
-def response_mask(response_ids_BT: Tensor, eos_token_id: int) -> Tensor:
-    """Mark each response up to and including its first end-of-sequence token.
-
-        mask_t = no EOS among the tokens 0 .. t-1
-
-    Sampling has a fixed length and a response is cut at its EOS: Huang et al. 2024
-    (arXiv 2403.17031), fixed-length sampling and truncation.
-
-    Args:
-        response_ids_BT: sampled token ids, int64.
-        eos_token_id: the token that ends a response.
-    Returns:
-        mask_BT, bool; a row without EOS is all True.
-    Raises:
-        ValueError: wrong shape or dtype.
-    """
-    require_axes(response_ids_BT=response_ids_BT)
-    require_dtype(INDEX, response_ids_BT=response_ids_BT)
-    is_eos_BT = (response_ids_BT == eos_token_id).long()
-    return is_eos_BT.cumsum(dim=1) == is_eos_BT
+from rlhfkit.rl.shapes import BOOL, FLOAT, require_axes, require_dtype, require_same_shape
 
 
 def last_index(mask_BT: Tensor) -> Tensor:

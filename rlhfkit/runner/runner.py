@@ -11,12 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from rlhfkit.component import GROUPS
 from rlhfkit.config.run import RunConfig, check_entries
 from rlhfkit.console import console
-from rlhfkit.context import Context
+from rlhfkit.context import Context, Findings
 from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.runner.launcher_checks import check_launcher, plannable_stages
-from rlhfkit.runner.preflight import check_options, check_pretraining, check_start
+from rlhfkit.runner.launcher_checks import check_launcher
+from rlhfkit.runner.planned import Planned, Remaining
+from rlhfkit.runner.preflight import refuse_mistakes
 from rlhfkit.runner.reuse import Lenders, take_over
 from rlhfkit.runner.run_lock import run_lock
 from rlhfkit.stage import Stage
@@ -99,23 +100,17 @@ class Runner:
             self._run()
 
     def _run(self) -> None:
+        # 1. every check, before anything is set aside, loaded or trained
         check_launcher(self.config, self.chosen)
-        check_options(self.config)
-        check_start(self.config)
+        planned, mistakes = self.planned()
+        processes.on_main_process(refuse_mistakes, planned, mistakes)
         with run_lock(self.run_dir.root):
-            self._run_chosen()
+            self._run_chosen(planned)
 
-    def _run_chosen(self) -> None:
-        # 1. what is to be made again
+    def _run_chosen(self, planned: Planned) -> None:
+        # 2. what is to be made again
         processes.on_main_process(self._set_aside)
-        # 2. checks of the stages that wait, before the first of them loads anything
-        waiting = self._waiting()
-        check_pretraining(self.context("checks"), waiting)
-        counted = plannable_stages([self.find(name) for name in waiting])
-        with processes.single_process():
-            self._check_memory(counted)
-        self._check_leaks(waiting)
-        self._prepare_device(waiting)
+        self._prepare_device(planned.names)
         # 3. skip, refuse, take over or run
         for stage in self.chosen:
             stop_if_requested()
@@ -183,17 +178,33 @@ class Runner:
         """What a stage of this run is given."""
         return Context(self.config, self.plugins, self.run_dir, stage)
 
-    def _waiting(self) -> list[str]:
-        """The chosen stages that are not finished, here or in a run to take them over from."""
-        there = (State.FINISHED, State.LENT)
-        return [stage.name for stage in self.chosen if self.status(stage).state not in there]
+    def planned(self) -> tuple[Planned, list[str]]:
+        """What the next `run` does, for the checks before it, and what is wrong with the results
+        and the files of data that are there."""
+        again = self._forced()
+        remaining = Remaining(self.run_dir, again)
+        waiting, complete, mistakes = list[Stage](), set[str](), list[str]()
+        for stage in self.stages:
+            try:
+                there = stage.name not in again and self._is_there(stage, mistakes)
+            except UserError as error:  # of a stage that is not chosen, those say it that read it
+                there = False
+                mistakes += [str(error)] if stage in self.chosen else []
+            if there:
+                complete.add(stage.name)
+            elif stage in self.chosen:
+                waiting.append(stage)
+        context = Context(self.config, self.plugins, remaining, "check", findings=Findings())
+        return Planned(context, waiting, frozenset(complete)), mistakes
 
-    def _check_memory(self, waiting: list[str]) -> None:
-        """Refuse what will not fit the card, before anything is loaded or downloaded."""
-        card = import_module("rlhfkit.planning.card").card_of(self.config) if waiting else None
-        if card is not None:  # the planner imports all of the stages' libraries
-            planning = import_module("rlhfkit.planning.command")
-            planning.refuse_misfit(self.context("plan"), card, waiting)
+    def _is_there(self, stage: Stage, mistakes: list[str]) -> bool:
+        """Whether a stage is complete, here or in a run to take it over from."""
+        if stage not in self.chosen:
+            return self.run_dir.record(stage.name) is not None
+        status = self.status(stage)
+        if status.state is State.STALE and _stays_stale(status):
+            mistakes.append(self._refusal(status))
+        return status.state in (State.FINISHED, State.LENT)
 
     def _prepare_device(self, waiting: list[str]) -> None:
         """Where a model will compute: say on what and in what precision, and choose kernels."""
@@ -205,16 +216,11 @@ class Runner:
         name = import_module("rlhfkit.precision").device_name(context.device)
         console.print(f"computing on {name} in {context.precision}", style="dim", markup=False)
 
-    def _check_leaks(self, waiting: list[str]) -> None:
-        """Refuse held-out data that is trained on, before anything is trained."""
-        if any(self.find(name).splits for name in waiting):  # reading imports stages' libraries
-            import_module("rlhfkit.data.leakage").refuse_leaks(self.context("check"))
-
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """Every option the stage depends on, flattened, with the providers of its components."""
         settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
         _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
-        groups = stage.groups_with(getattr(self.config.stage, stage.name))
+        groups = self._groups(stage)
         for name in groups:
             _flatten(name, self.raw[name], settings)
         for group in GROUPS:
@@ -225,6 +231,9 @@ class Runner:
                     settings[f"provider of {group.name}={config.name}"] = str(provider)
         return settings
 
+    def _groups(self, stage: Stage) -> tuple[str, ...]:
+        return stage.groups_with(getattr(self.config.stage, stage.name))
+
     def _inputs(self, stage: Stage) -> dict[str, str]:
         """Digests of the stage's data and of the finished stages it reads."""
         inputs = {}
@@ -233,8 +242,12 @@ class Runner:
             if record is not None:
                 inputs[f"result of {earlier}"] = record.digest
         if stage.splits:
-            for name, source in self.context(stage.name).build_all("data").items():
-                for split in stage.splits:
+            chosen = self.context(stage.name).build_all("data")
+            splits = {*stage.splits}
+            if not any("prompts" in source.splits() for source in chosen.values()):
+                splits |= {"demonstrations"} if "prompts" in splits else set()  # theirs are taken
+            for name, source in chosen.items():
+                for split in splits:
                     if split in source.splits():
                         inputs[f"data {name}.{split}"] = source.fingerprint(split)
         return inputs
@@ -251,8 +264,7 @@ class Runner:
 
     def _may_borrow(self, stage: Stage) -> bool:
         """Only what would run here, and not what is to be made again."""
-        order, forced = self.stages.index, self.config.force_from
-        again = forced is not None and order(stage) >= order(self.find(forced))
+        again = stage.name in self._forced()
         return self.config.reuse is not None and stage in self.chosen and not again
 
     def _lent_record(self, name: str) -> StageRecord | None:
@@ -263,11 +275,16 @@ class Runner:
             self._lent[name] = status.wanted if status.lender else None
         return self._lent.get(name)
 
-    def _set_aside(self) -> None:
+    def _forced(self) -> list[str]:
+        """The stages whose results are to be made again."""
         if self.config.force_from is None:
-            return
+            return []
         first = self.stages.index(self.find(self.config.force_from))
-        moved = self.run_dir.set_aside([stage.name for stage in self.stages[first:]])
+        return [stage.name for stage in self.stages[first:]]
+
+    def _set_aside(self) -> None:
+        forced = self._forced()
+        moved = self.run_dir.set_aside(forced) if forced else None
         if moved:
             console.print(f"set aside: earlier results are in {moved}", markup=False)
 
@@ -289,6 +306,13 @@ class Runner:
             f"({'; '.join(changes)}); add force_from={status.stage.name} to make it again, "
             f"or choose another run_name"
         )
+
+
+def _stays_stale(status: Status) -> bool:
+    """Whether a stage differs in more than the results of earlier ones, which may be made yet."""
+    assert status.record is not None
+    changed = status.record.differences(status.wanted)
+    return any(not key.startswith("result of ") for key in changed)
 
 
 def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:

@@ -106,9 +106,7 @@ class ValidationScore:
         prompt_ids = [self._text.prompt_ids(prompt) for prompt in self._prompts]
         with unsharded(self._model.model):
             drawn = processes.map_sharded(
-                lambda rows: self._sampler.sample(
-                    self._model, rows, self._text.eos_token_id, generator
-                ),
+                lambda rows: self._sampler.sample(self._model, rows, self._text.ends, generator),
                 prompt_ids,
             )
         scores, _ = self._score(

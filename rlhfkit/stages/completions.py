@@ -10,7 +10,7 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.reporting import Reporter
 from rlhfkit.storage.state_file import load_state, save_state
 from rlhfkit.trainers.nonfinite import NonFiniteGuard
-from rlhfkit.types import Response
+from rlhfkit.types import Ends, Response
 
 PROMPTS_AT_ONCE = 64
 """Prompts of a process between two movements of the bar, and two places to go on from."""
@@ -39,7 +39,7 @@ class CompletionSampler:
         name: str,
         load: Callable[[], LanguageModel],
         prompts: Sequence[Sequence[int]],
-        eos_token_id: int,
+        ends: Ends,
     ) -> list[Response]:
         """A model's answer to each prompt (token ids), drawn from the run's seed."""
         given = self._given.setdefault(name, [])
@@ -52,7 +52,7 @@ class CompletionSampler:
             while len(given) < len(prompts):
                 part = prompts[len(given) : len(given) + self._at_once]
                 drawn = processes.map_sharded(
-                    lambda rows: sampler.sample(model, rows, eos_token_id, self._generator), part
+                    lambda rows: sampler.sample(model, rows, ends, self._generator), part
                 )
                 NonFiniteGuard(self._context).require_responses(name, drawn)
                 given += drawn

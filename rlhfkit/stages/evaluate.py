@@ -28,7 +28,7 @@ from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.plugin_calls import evaluation_of
-from rlhfkit.reporting import Metrics, Reporter, shown
+from rlhfkit.reporting import Metrics, Reporter, confidence, shown
 from rlhfkit.stages.completions import CompletionSampler
 from rlhfkit.stages.sample import load_policy
 from rlhfkit.storage.run_dir import write_json, write_jsonl
@@ -99,10 +99,10 @@ def _sample_all(
 def metrics_table(metrics: Metrics) -> Table:
     """Policies down, metrics across, each as value [low, high]."""
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
-    count = max(
-        (metric.count for found in metrics.values() for metric in found.values()), default=0
-    )
-    table = Table("policy", *names, title=f"{count} held-out prompts, 95 % intervals")
+    every = [metric for found in metrics.values() for metric in found.values()]
+    count = max((metric.count for metric in every), default=0)
+    title = f"{count} held-out prompts, {confidence(every)} intervals"
+    table = Table("policy", *names, title=title)
     for policy, found in metrics.items():
         table.add_row(policy, *(shown(found.get(name)) for name in names))
     return table
@@ -142,7 +142,7 @@ def _answer(
     """A policy's answers, not yet compared with the SFT model."""
     before = context.config.stage.evaluate.few_shot if name == PROMPTED else []
     prompt_ids = [text.prompt_ids([*before, *prompt]) for prompt in prompts]
-    responses = answers.of(name, load, prompt_ids, text.eos_token_id)
+    responses = answers.of(name, load, prompt_ids, text.ends)
     completions = [text.decode(response.ids) for response in responses]
     return PolicySamples(name, prompts, completions, responses, prompt_ids, reference_kl=None)
 

@@ -1,7 +1,7 @@
 """Stage report: what the run did, as one page with tables and a plot.
 
 Writes: report.md, reward_vs_kl.png; figure_1.png where few shots, overoptimization.png where a gold
-reward was measured.
+reward was measured. In the run's directory: report.html, for a browser, and report.json.
 """
 
 from pathlib import Path
@@ -12,6 +12,8 @@ from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data.prepared import COUNTS_FILE, STAGE
 from rlhfkit.figures import gold_curves, headline
+from rlhfkit.pages.contents import read_run
+from rlhfkit.pages.page import write
 from rlhfkit.reporting import Metrics, read_metrics, shown
 from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.stages.registry import stages_of
@@ -40,7 +42,12 @@ def run(context: Context) -> None:
     console.print(_stage_table(context))
     if metrics:
         console.print(metrics_table(metrics))
-    written = [f"  report: {page}", *(f"  plot: {picture}" for picture in pictures)]
+    overview = write([read_run(context.run_dir, stages_of(context.plugins))], context.run_dir.root)
+    written = [
+        f"  for a browser: {overview}",
+        f"  report: {page}",
+        *(f"  plot: {picture}" for picture in pictures),
+    ]
     console.print("\n".join(written), markup=False)
 
 
@@ -138,10 +145,13 @@ def _examples(context: Context, count: int = 5) -> list[str]:
         prompts = list(dict.fromkeys(row["prompt"][-1]["content"] for row in rows))[:count]
         lines = ["", "## Examples"] if prompts else []
         for prompt in prompts:
-            lines += ["", f"**{prompt}**", ""]
-            lines += [
-                f"- {row['policy']}: {row['completion']}"
-                for row in rows
-                if row["prompt"][-1]["content"] == prompt
-            ]
+            lines += ["", *_quoted(prompt)]
+            for row in rows:
+                if row["prompt"][-1]["content"] == prompt:
+                    lines += [f"\n{row['policy']}:", "", *_quoted(row["completion"])]
     return lines
+
+
+def _quoted(text: str) -> list[str]:
+    """What people and models wrote, as a block of code: it is no Markdown of this page."""
+    return [f"    {line}" for line in text.splitlines() or [""]]

@@ -36,7 +36,7 @@ def run(context: Context) -> None:
         answers = CompletionSampler(context, reporter)
         for name, count in _shares(config.models, config.num_completions).items():
             asked = [ids for ids in prompt_ids for _ in range(count)]
-            drawn = answers.of(name, partial(load_policy, context, name), asked, text.eos_token_id)
+            drawn = answers.of(name, partial(load_policy, context, name), asked, text.ends)
             for index, response in enumerate(drawn):
                 _add(rows[index // count], name, text, response)
     write_jsonl(context.stage_dir / COMPLETIONS_FILE, rows)

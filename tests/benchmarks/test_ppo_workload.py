@@ -51,8 +51,8 @@ def test_prompts_as_texts_are_the_prompts_as_tokens(choice, tmp_path, load):
     lengths = {len(ids) for ids in found["prompt_ids"]}
     if load == "mixed":
         assert len(lengths) > 5
-        assert text.eos_token_id == 2
+        assert text.ends.ids == (2,)
     else:
         assert lengths == {FIXED_PROMPT}
-        assert text.eos_token_id == -1
+        assert text.ends.ids == (-1,)
     assert not any(found["pad_token_id"] in ids for ids in found["prompt_ids"])

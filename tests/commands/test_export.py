@@ -1,5 +1,6 @@
 """An exported model gives the policy's numbers with peft and transformers alone."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from rlhfkit.commands.error_lines import one_line
 from rlhfkit.commands.export import export
@@ -24,6 +25,7 @@ from tests.plugins.loaders.conftest import perturb
 
 RLHFKIT = Path(sys.executable).with_name("rlhfkit")
 PROMPT, RESPONSE = [5, 6, 7], [10, 11, 2]
+NAMES = {1: "_", 2: "E", 3: "U"}  # <pad>, <eos> and <user> of tiny.SPECIAL
 BATCH = make_batch([PROMPT], [RESPONSE])
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 ROUNDED = {"rtol": 1e-4, "atol": 1e-4}  # the adapter is added to the weights
@@ -35,9 +37,10 @@ def finished(plugins, make_raw, make_context, tiny_files):
     """`finished("lora")`: a run whose stages rl and reward_model have the models of `roles`, and
     `export(...)` of it with overrides."""
 
-    def make(loader):
+    def make(loader, *more):
         base = str(tiny_files["model"])
         overrides = [f"loader={loader}", f"model.path={base}", f"model.chat_template='{TEMPLATE}'"]
+        overrides += more
         roles = make_context(*overrides).build("loader").roles(None, None)
         perturb(roles.policy.trainable_parameters(), 3)
         perturb(roles.value.trainable_parameters(), 4)
@@ -108,6 +111,31 @@ def test_a_merged_model_of_a_4_bit_run_is_unquantised_and_says_so(finished, caps
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     plain = separate.adapted(run.base, run.root / "rl" / "model", "lora")
     torch.testing.assert_close(plain_logprobs(model), plain_logprobs(plain), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("loader", "merged"), [("lora", True), ("qlora", True), ("full", False), ("full", True)]
+)
+def test_an_exported_model_stops_under_plain_generate(finished, loader, merged):
+    """At the turn end of the chat template, which the base's own settings do not know."""
+    run = finished(loader, f"model.chat_template='{TEMPLATE.replace('<eos>', '<user>')}'")
+    model = AutoModelForCausalLM.from_pretrained(run.export(f"export.merged={merged}"))
+    found = model.generate(torch.tensor([PROMPT] * 300), do_sample=True, max_new_tokens=12)
+    rows = ["".join(NAMES.get(token, ".") for token in row) for row in found[:, 3:].tolist()]
+    ended = [row for row in rows if "U" in row]
+    assert len(ended) > 20
+    assert all(re.fullmatch("[._]*[EU]_*", row) for row in ended)
+
+
+def test_an_adapter_whose_base_does_not_stop_says_so(finished, capsys):
+    run = finished("lora", f"model.chat_template='{TEMPLATE.replace('<eos>', '<user>')}'")
+    folder = run.export()
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "`generate` does not stop at <user>: with the adapter give it eos_token_id=[3, 2]" in said
+    )
+    assert GenerationConfig.from_pretrained(folder).eos_token_id == [3, 2]
+    assert not (run.export("export.stage=reward_model") / "generation_config.json").exists()
 
 
 @pytest.mark.parametrize("merged", [False, True])

@@ -68,7 +68,7 @@ def test_plugins_imports_no_hydra():
         (["kl=fixed", "kl.kl_coef=-1,-2", "--multirun"], "kl.kl_coef=-1.0: must be a finite"),
         (["export"], "export.stage=rl: no finished model in runs/x/rl; choices: none, let"),
         (["export", "export.merge=true"], "export.merge: no such option; did you mean 'merged'?"),
-        (["exprt"], "no command 'exprt'; did you mean 'export'?"),
+        (["exprt"], "no command 'exprt'; did you mean 'export' or 'report'?"),
         (["runn"], "no command 'runn'; did you mean 'run'?"),
         (["plugins", "x"], "rlhfkit plugins takes no arguments"),
         (["stages=[sft,evalute]"], "no stage 'evalute'; did you mean 'evaluate'?"),

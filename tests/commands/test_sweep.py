@@ -109,7 +109,7 @@ def _check_comparison(folder, runs):
         assert {"win_rate", "pretraining_loss", "kl"} <= set(stored["rl"])
         found = {
             (row["policy"], row["metric"]): {
-                key: float(row[key]) for key in ("value", "low", "high", "count")
+                key: float(row[key]) for key in ("value", "low", "high", "count", "level")
             }
             for row in rows
             if row["optimizer.ptx_coef"] == value

@@ -30,21 +30,21 @@ class ScriptedSampler:
         self.temperature, self._longest = config.temperature, config.response_length
         self._number = next(self.made)
 
-    def sample(self, model, prompts, eos_token_id, generator):
+    def sample(self, model, prompts, ends, generator):
         print(f"shares of {len(sharded_parts(model.module))} parts", file=sys.stderr)
-        drawn = [self._answer(tuple(prompt), eos_token_id) for prompt in prompts]
+        drawn = [self._answer(tuple(prompt), ends.taught) for prompt in prompts]
         logprobs = teacher_forced_logprobs(
             model, prompts, drawn, self.temperature, AdaptiveBatchSize("scripted", 4)
         )
         return [
-            Response(ids, row.tolist(), finished=ids[-1] == eos_token_id)
+            Response.from_ids(ids, row.tolist(), ends)
             for ids, row in zip(drawn, logprobs, strict=True)
         ]
 
-    def _answer(self, prompt, eos_token_id):
+    def _answer(self, prompt, end):
         chance = random.Random(repr((self._number, prompt)))
         words = [chance.randrange(5, 20) for _ in range(chance.randint(1, self._longest))]
-        return [*words[:-1], eos_token_id] if chance.random() < 0.5 else words
+        return [*words[:-1], end] if chance.random() < 0.5 else words
 
 
 @hookimpl

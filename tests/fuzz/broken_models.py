@@ -146,6 +146,7 @@ STORED = [
 ]  # fmt: skip
 
 TOKENIZER, TOKENS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+GENERATION = "generation_config.json"
 RENDER = "cannot render 'Hello 4711'"
 
 
@@ -168,6 +169,9 @@ TOKENIZERS = [
     Model("tokenizer: a class that is a number", edit(TOKENS, tokenizer_class=7)),
     Model("tokenizer: no EOS", edit(TOKENS, eos_token=...), "the tokenizer has no EOS token"),
     Model("tokenizer: EOS is null", edit(TOKENS, eos_token=None), "the tokenizer has no EOS token"),
+    Model("generation_config: cut", write(GENERATION, '{"eos_token_id": [2')),
+    Model("generation_config: ends of text", write(GENERATION, '{"eos_token_id": "<eos>"}'),
+          "is no token id"),
     Model("tokenizer: EOS is a number", edit(TOKENS, eos_token=2)),
     Model("tokenizer: EOS is a list", edit(TOKENS, eos_token=["<eos>"])),
     Model("tokenizer: EOS beyond the model",

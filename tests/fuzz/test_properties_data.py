@@ -12,7 +12,7 @@ from rlhfkit.data.row_parsing import CONVERT, Unusable
 from rlhfkit.data.text_format import TextFormat
 from rlhfkit.errors import UserError
 from rlhfkit.stages.prepare_steps import PARTS, split_by_user
-from rlhfkit.types import SPLITS
+from rlhfkit.types import SPLITS, Ends
 from tests.fuzz.json_values import ROWS
 from tests.fuzz.outcome import well_formed
 from tests.stages.prepare_rows import ROWS as PREPARED
@@ -48,11 +48,14 @@ class Words:
 
     eos_token_id, name_or_path = 0, "words"
 
+    def get_added_vocab(self):
+        return {}
+
     def __call__(self, text, add_special_tokens):
         return type("Encoding", (), {"input_ids": [len(word) for word in text.split()]})
 
 
-TEXT = TextFormat(Words(), chat=False)
+TEXT = TextFormat(Words(), chat=False, ends=Ends((0,)))
 USERS = st.sampled_from([None, "ann", "bo", "cy"])
 PEOPLE = st.lists(
     st.fixed_dictionaries(

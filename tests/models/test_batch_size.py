@@ -12,6 +12,7 @@ from rlhfkit.models.batch_size import AdaptiveBatchSize, DoesNotFit, how_many_fi
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.runner.runner import StageFailed
+from rlhfkit.types import Ends
 from rlhfkit_plugins.rewards.classifier import ClassifierReward
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
@@ -128,7 +129,7 @@ def test_sampling_goes_on_as_if_it_had_been_smaller_from_the_start(kind, config,
         small = model()
         limit_rows(small.body, most, after=3 if kind is CachedSampler else 0)
         sampler = kind(config(response_length=12, batch_size=size))
-        return sampler.sample(small, PROMPTS, 2, torch.Generator().manual_seed(3))
+        return sampler.sample(small, PROMPTS, Ends((2,)), torch.Generator().manual_seed(3))
 
     assert sample(4, most=3) == sample(2, most=4)
     assert "out of memory in sampling with 4 rows" in capsys.readouterr().out

@@ -8,6 +8,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.models import checkpointing
 from rlhfkit.models.checkpointing import checkpoint_layers
 from rlhfkit.storage.run_dir import read_jsonl
+from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from tests.plugins.loaders.conftest import perturb, trained
@@ -70,7 +71,9 @@ def test_gradients_are_the_same_and_layers_are_computed_twice(roles):
 def test_samples_are_the_same_and_nothing_is_checkpointed(roles, monkeypatch):
     def sample():
         sampler = CachedSampler(CachedConfig(response_length=5))
-        return sampler.sample(roles.policy, [[5, 6], [7]], 2, torch.Generator().manual_seed(0))
+        return sampler.sample(
+            roles.policy, [[5, 6], [7]], Ends((2,)), torch.Generator().manual_seed(0)
+        )
 
     before = sample()
     roles.policy.checkpoint_activations()

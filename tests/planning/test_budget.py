@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from rlhfkit.config.memory_size import read_size
 from rlhfkit.errors import UserError
 from rlhfkit.planning.budget import nearest_fit
-from rlhfkit.planning.card import Card, card_of, read_size
+from rlhfkit.planning.card import Card, card_of
 from rlhfkit.planning.plan import PhasePlan
 
 GIB = 2**30

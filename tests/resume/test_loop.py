@@ -26,8 +26,6 @@ KINDS = {
     "ppo, 8-bit": (*PPO, "optimizer.optim=adamw_8bit"),
     "ppo, upper layers": (*PPO, "loader.lora_last_layers=1", "loader.lora_dropout=0"),
     "ppo, whole models": (*PPO[:-1], "loader=full"),
-    "rloo": ("optimizer=rloo", "kl=pid", "optimizer.num_generations=2"),
-    "grpo": ("optimizer=grpo", "kl=linear", "optimizer.num_generations=2"),
 }
 
 

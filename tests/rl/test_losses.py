@@ -14,7 +14,6 @@ from rlhfkit.rl.losses import (
     kwise_ranking_loss,
     ppo_policy_loss,
     pretraining_loss,
-    reinforce_loss,
 )
 
 from .padding import batches
@@ -29,7 +28,6 @@ TOKEN_LOSSES = {
     "value, unclipped": lambda x, old, other, mask, n=None: (
         clipped_value_loss(x, old, other, mask, None, n).loss
     ),
-    "reinforce": lambda x, old, other, mask, n=None: reinforce_loss(x, other, mask, n),
     "pretraining": lambda x, old, other, mask, n=None: pretraining_loss(x, mask, n),
 }
 token_losses = pytest.mark.parametrize("loss", TOKEN_LOSSES.values(), ids=TOKEN_LOSSES.keys())
@@ -84,9 +82,7 @@ def test_ratio_1_gives_the_plain_policy_gradient(batch):
     logprobs, advantages = batch.rows(2)
     arguments = logprobs, advantages, batch.mask
     _, ppo = value_and_gradient(TOKEN_LOSSES["ppo"], logprobs, *arguments)
-    _, plain = value_and_gradient(TOKEN_LOSSES["reinforce"], logprobs, *arguments)
-    assert_close(ppo, plain)
-    assert_close(plain, -advantages / batch.mask.sum())
+    assert_close(ppo, -advantages.where(batch.mask, 0) / batch.mask.sum())
 
 
 @given(batches)
@@ -156,16 +152,6 @@ def test_huber_value_loss_is_torchs(batch, delta):
     assert_close(found.loss, wanted)
 
 
-def test_reinforce_of_literals():
-    logprobs = torch.tensor([[-1.0, -2.0], [-3.0, math.nan]])
-    mask = torch.tensor([[1, 1], [1, 0]]).bool()
-    per_token = torch.tensor([[2.0, 2.0], [-1.0, math.nan]])
-    # -(2 * -1 + 2 * -2 + -1 * -3) = 3
-    assert_close(reinforce_loss(logprobs, per_token, mask), torch.tensor(1.0))
-    assert_close(reinforce_loss(logprobs, torch.tensor([2.0, -1.0]), mask), torch.tensor(1.0))
-    assert_close(reinforce_loss(logprobs, per_token, mask, denominator=2), torch.tensor(1.5))
-
-
 def test_pretraining_loss_of_literals():
     logprobs = torch.tensor([[-1.0, -2.0], [-3.0, -math.inf]])
     mask = torch.tensor([[1, 1], [1, 0]]).bool()
@@ -212,7 +198,7 @@ def test_padding_changes_no_metric(batch):
         assert_close(vars(padded), vars(plain))
 
 
-@pytest.mark.parametrize("name", ["ppo", "value", "reinforce"])
+@pytest.mark.parametrize("name", ["ppo", "value"])
 def test_constants_get_no_gradient(name):
     x, old, other = (torch.full((1, 2), y, requires_grad=True) for y in (0.1, 0.2, 0.3))
     TOKEN_LOSSES[name](x, old, other, torch.ones(1, 2).bool()).backward()
@@ -294,10 +280,8 @@ def test_wrong_arguments(loss):
 
 def test_wrong_advantages_and_clip_ranges():
     x, mask = torch.ones(2, 3), torch.ones(2, 3).bool()
-    with pytest.raises(ValueError, match=r"advantages_B: expected shape \[2\], got \[3\]"):
-        reinforce_loss(x, torch.ones(3), mask)
     with pytest.raises(ValueError, match="advantages_BT: expected shape"):
-        reinforce_loss(x, torch.ones(1, 3), mask)
+        ppo_policy_loss(x, x, torch.ones(1, 3), mask, 0.2)
     with pytest.raises(ValueError, match="cliprange: expected a finite number above 0"):
         ppo_policy_loss(x, x, x, mask, 0.0)
     with pytest.raises(ValueError, match="cliprange_value: expected a finite number above 0"):

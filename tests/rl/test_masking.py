@@ -13,26 +13,11 @@ from rlhfkit.rl.masking import (
     masked_mean,
     masked_sum,
     masked_variance,
-    response_mask,
     zero_masked,
 )
 
-EOS = 2
 NAN = math.nan
 STATISTICS = [masked_sum, masked_mean, masked_variance]
-
-
-def test_response_ends_with_its_first_eos():
-    ids = torch.tensor([[5, EOS, 7, EOS], [5, 6, 7, 8], [EOS, 5, 5, 5], [5, 5, 5, EOS]])
-    expected = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 1, 1]]).bool()
-    assert torch.equal(response_mask(ids, EOS), expected)
-
-
-@given(st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
-def test_response_mask_against_a_loop(rows):
-    expected = [[EOS not in row[:t] for t in range(len(row))] for row in rows]
-    assert response_mask(torch.tensor(rows), EOS).tolist() == expected
 
 
 def test_last_index():
@@ -102,11 +87,7 @@ def test_wrong_arguments(function):
         function(torch.ones(2), mask.long())
 
 
-def test_wrong_tokens_and_masks():
-    with pytest.raises(ValueError, match=r"response_ids_BT: expected the axes BT, got shape \[3\]"):
-        response_mask(torch.zeros(3).long(), EOS)
-    with pytest.raises(ValueError, match=r"response_ids_BT: expected torch.int64"):
-        response_mask(torch.zeros(1, 3), EOS)
+def test_wrong_masks():
     with pytest.raises(ValueError, match=r"mask_BT: expected the axes BT, got shape \[3\]"):
         last_index(torch.ones(3).bool())
     with pytest.raises(ValueError, match=r"mask_BT: expected torch.bool"):

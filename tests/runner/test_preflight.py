@@ -19,6 +19,8 @@ from rlhfkit.runner.preflight import check_options
 from rlhfkit.runner.runner import Runner
 from rlhfkit.validators import require_above_zero
 
+EVERY_STAGE = "stages=[sft,sample,label,reward_model,rl]"
+
 ANY_NUMBER = {
     "weight": "of a reward: below 0 it punishes",
 }
@@ -68,14 +70,15 @@ ANY_NUMBER = {
             "evaluator=pretraining_loss needs texts that nothing is trained on",
         ),
         (
-            ["pretraining_eval_fraction=0.5", "data.files.pretraining=null", "stages=[evaluate]"],
+            ["pretraining_eval_fraction=0.5", "data.files.pretraining=null",
+             "stages=[sft,evaluate]"],
             "pretraining_eval_fraction=0.5 needs pretraining texts",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )  # fmt: skip
 def test_nothing_is_trained_before_it_is_told(plugins, make_raw, tiny_overrides, overrides, says):
-    runner = Runner(make_raw(*tiny_overrides, "stages=[sft,rl]", *overrides), plugins)
+    runner = Runner(make_raw(*tiny_overrides, EVERY_STAGE, *overrides), plugins)
     with pytest.raises(UserError, match=says) as error:
         runner.run()
     assert "\n" not in str(error.value)

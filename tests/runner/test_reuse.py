@@ -23,6 +23,7 @@ def ran(monkeypatch):
         (context.stage_dir / "model").mkdir()
         (context.stage_dir / "model" / "weights").write_text(stage.name)
 
+    monkeypatch.setattr("rlhfkit.runner.runner.refuse_mistakes", lambda *_: None)
     monkeypatch.setattr(Stage, "start", run)
     return calls
 
@@ -47,7 +48,7 @@ def test_equal_stages_are_taken_over_and_finished_from_then_on(runner, ran, tmp_
     borrower = runner("b", reuse="a")
     assert states(borrower) == ["LENT"] * 3
     assert borrower.status(borrower.chosen[0]).state.next_step == "take over"
-    assert borrower._waiting() == []  # neither memory nor data is checked for them
+    assert borrower.planned()[0].waiting == []  # neither memory nor data is checked for them
     assert not (tmp_path / "b").exists()
     borrower.run()
     assert ran == ["sft", "sample", "label"]

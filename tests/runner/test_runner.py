@@ -24,6 +24,7 @@ def ran(monkeypatch):
         calls.append(stage.name)
         (context.stage_dir / "output.txt").write_text(stage.name)
 
+    monkeypatch.setattr("rlhfkit.runner.runner.refuse_mistakes", lambda *_: None)
     monkeypatch.setattr(Stage, "start", run)
     return calls
 
@@ -113,7 +114,7 @@ def test_a_failing_stage_keeps_what_is_finished_and_resumes(plugins, make_raw, r
     assert ran == ["sft", "sample", "label"]
 
 
-def test_a_users_mistake_inside_a_stage_stays_one(plugins, make_raw, monkeypatch):
+def test_a_users_mistake_inside_a_stage_stays_one(plugins, make_raw, ran, monkeypatch):
     def fail(stage, context):
         raise UserError("mend this")
 

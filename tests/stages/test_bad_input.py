@@ -8,7 +8,7 @@ import torch
 from rlhfkit.commands.error_lines import one_line
 from rlhfkit.errors import UserError
 from rlhfkit.runner.runner import Runner
-from rlhfkit.storage.run_dir import write_jsonl
+from rlhfkit.storage.run_dir import StageRecord, write_jsonl
 from tests import tiny
 
 
@@ -106,9 +106,10 @@ def test_labels_that_tie_everything(run, plugins, make_raw, tiny_overrides):
     row = {"prompt": [{"role": "user", "content": "red"}], "completions": ["I", "you"]}
     row |= {"ranks": [1, 1], "finished": [True, True], "labeler": "x"}
     write_jsonl(runner.run_dir.stage_dir("label") / "rankings.jsonl", [row])
+    runner.run_dir.complete(StageRecord("label", {}, {}))
     with pytest.raises(UserError, match="every ranking ties all its completions"):
         runner.run()
-    assert runner.run_dir.record("sft") is not None
+    assert runner.run_dir.record("sft") is None
 
 
 def test_pad_token_that_is_the_eos_token(run, tmp_path, tiny_overrides, plugins, make_raw):

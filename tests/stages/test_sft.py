@@ -88,7 +88,7 @@ def test_completion_mask_covers_completion_and_eos(make_context, tiny_overrides)
     demonstrations = sources.demonstrations(context)
     row = _render(context, context.config.stage.sft, text, demonstrations)[0].tokens
     completion = text.completion_ids("I like it fine")
-    assert completion[-1] == text.eos_token_id
+    assert completion[-1] == text.ends.taught
     start = len(row["input_ids"]) - len(completion)
     assert row["input_ids"][start:] == completion
     assert row["completion_mask"] == [0] * start + [1] * len(completion)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Command, Component
+from rlhfkit.config.online import OnlineConfig
 from rlhfkit.stage import Stage
-from rlhfkit.validators import require_above_zero, require_not_negative
+from rlhfkit.validators import require_above_zero, require_below, require_not_negative
 
 
 @dataclass
@@ -64,6 +65,19 @@ class WordCountsConfig:
         require_above_zero(name, self, "most")
 
 
+@dataclass
+class RunningBaselineConfig(OnlineConfig):
+    """REINFORCE with a moving average of earlier rewards as the baseline; no value model."""
+
+    baseline_decay: float = 0.9
+    """Share of the average that a batch leaves as it is; 0 keeps the last batch's mean."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_below(name, self, 1, "baseline_decay")
+
+
 @hookimpl
 def reward_functions() -> Sequence[Component]:
     return [Component("brevity", BrevityConfig, "rlhfkit_brevity.reward:BrevityReward")]
@@ -72,6 +86,12 @@ def reward_functions() -> Sequence[Component]:
 @hookimpl
 def kl_controllers() -> Sequence[Component]:
     return [Component("halving", HalvingConfig, "rlhfkit_brevity.kl:HalvingKL")]
+
+
+@hookimpl
+def policy_optimizers() -> Sequence[Component]:
+    build = "rlhfkit_brevity.optimizer:RunningBaseline"
+    return [Component("running_baseline", RunningBaselineConfig, build)]
 
 
 @hookimpl

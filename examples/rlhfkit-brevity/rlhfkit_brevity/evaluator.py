@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from rlhfkit.context import Context
+from rlhfkit.intervals import by_prompt, interval, item_rows
 from rlhfkit.types import Evaluation, Metric, PolicySamples
 from rlhfkit_brevity import WordsConfig
-from rlhfkit_plugins.evaluators.intervals import by_prompt, interval, item_rows
 
 
 class Words:

@@ -1,24 +1,28 @@
-"""The built-in evaluators that need texts alone keep to the contract."""
+"""Every evaluator keeps to the contract."""
 
 import pytest
 
-from rlhfkit.testing import EvaluatorContract
-from rlhfkit_plugins.evaluators import PolicyStatisticsConfig, WinRateConfig
-from rlhfkit_plugins.evaluators.statistics import PolicyStatistics
-from rlhfkit_plugins.evaluators.win_rate import WinRate
+from rlhfkit.testing import EvaluatorContract, tiny
+
+COMPONENTS = ("win_rate", "policy_statistics", "pretraining_loss", "best_of_n")
 
 
-class _WithContext(EvaluatorContract):
-    @pytest.fixture(autouse=True)
-    def _context(self, make_context, tiny_overrides):
-        self.context = make_context(*tiny_overrides, "reward=[length]")
+class TestEvaluator(EvaluatorContract):
+    @pytest.fixture(autouse=True, params=COMPONENTS)
+    def _chosen(self, request, make_context, tiny_overrides, tmp_path):
+        self.name = request.param
+        texts = tmp_path / "texts.jsonl"
+        texts.write_text("".join(f'{{"text": "what is {word}"}}\n' for word in tiny.WORDS))
+        kept = [option for option in tiny_overrides if not option.startswith("evaluator.")]
+        self.context = make_context(
+            *kept, f"evaluator=[{self.name}]", f"evaluator.{self.name}.resamples=50",
+            "reward=[length]", "stage.evaluate.num_completions=2", "pretraining_eval_fraction=0.5",
+            f"data.files.pretraining={texts}",
+        )  # fmt: skip
 
-
-class TestWinRate(_WithContext):
     def make(self):
-        return WinRate(WinRateConfig(resamples=50), self.context)
+        return self.context.build_all("evaluator")[self.name]
 
-
-class TestPolicyStatistics(_WithContext):
-    def make(self):
-        return PolicyStatistics(PolicyStatisticsConfig(resamples=50), self.context)
+    def samples(self):
+        every = super().samples()
+        return {"sft": every["sft"]} if self.name == "pretraining_loss" else every

@@ -1,4 +1,4 @@
-"""rlhfkit_plugins.evaluators.intervals against distributions that are known."""
+"""rlhfkit.intervals against distributions that are known."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from rlhfkit.errors import UserError
+from rlhfkit.intervals import interval
+from rlhfkit.reporting import confidence
 from rlhfkit.types import Metric
 from rlhfkit_plugins.evaluators import PolicyStatisticsConfig, WinRateConfig
-from rlhfkit_plugins.evaluators.intervals import interval
 
 
 @pytest.mark.parametrize(("wins", "count"), [(60, 100), (5, 40), (250, 300)])
@@ -20,7 +21,7 @@ def test_shares_have_the_binomials_quantiles(wins, count, level):
     tail = (1 - level) / 2
     expected = [binom.ppf(share, count, wins / count) / count for share in (tail, 1 - tail)]
     assert [metric.low, metric.high] == pytest.approx(expected, abs=1.01 / count)
-    assert metric.count == count
+    assert (metric.count, metric.level) == (count, level)
 
 
 def test_means_have_the_normals_quantiles():
@@ -33,6 +34,12 @@ def test_means_have_the_normals_quantiles():
 @pytest.mark.parametrize("values", [[0.1], [0.1] * 3, [0.5] * 200])
 def test_a_constant_has_no_width(values):
     assert interval(values, 0.95, 100, 0) == Metric(values[0], values[0], values[0], len(values))
+
+
+def test_tables_say_the_level_of_the_intervals():
+    usual, wide = (interval([0.0, 1.0], level, 100, 0) for level in (0.95, 0.999))
+    assert confidence([usual, usual]) == "95 %"
+    assert confidence([wide, usual]) == "95 %, 99.9 %"
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30))

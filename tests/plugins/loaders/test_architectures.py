@@ -8,6 +8,7 @@ import torch
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import teacher_forced_logprobs
+from rlhfkit.types import Ends
 from tests import architectures
 from tests.plugins.loaders import separate
 from tests.plugins.loaders.conftest import perturb
@@ -70,7 +71,7 @@ def test_sampled_logprobs_are_those_of_a_teacher_forced_pass(made, architecture,
     sampler = run.context.build("sampler")
     sampler.response_length = 10
     prompts = PROMPTS * 3
-    responses = sampler.sample(policy, prompts, 2, torch.Generator().manual_seed(0))
+    responses = sampler.sample(policy, prompts, Ends((2,)), torch.Generator().manual_seed(0))
     ids = [response.ids for response in responses]
     for size in (1, len(prompts)):
         expected = teacher_forced_logprobs(

@@ -5,7 +5,6 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-import torch
 from torch import nn
 from transformers import LlamaForCausalLM
 
@@ -16,29 +15,11 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel, fresh_head
 from rlhfkit_plugins.loaders.targets import target_modules
 from tests import tiny
-from tests.plugins.loaders.conftest import perturb
 
 BATCH = make_batch([[5, 6], [7, 8, 9]], [[10, 11, 2], [12, 2]])
 
 
 LOADERS = ["full", "lora", "qlora"]
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-@torch.no_grad()
-def test_roles_start_where_they_must(trained, loader):
-    context, sft, reward, _ = trained(loader)
-    built = context.build("loader")
-    roles = built.roles(sft, reward)
-    base = built.language_model(None).response_logprobs(BATCH)[0]
-    policy = roles.policy.response_logprobs(BATCH)[0]
-    reference = roles.reference.response_logprobs(BATCH)[0]
-    torch.testing.assert_close(policy, reference, rtol=0, atol=0)
-    assert (reference - base).abs().max() > 0.01, "the reference is the SFT model, not the base"
-    values, scores = roles.value.values(BATCH), roles.reward.scores(BATCH)
-    assert values.abs().max() > 0
-    last = roles.value.scores(BATCH)
-    torch.testing.assert_close(last, scores, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -50,112 +31,6 @@ def test_models_share_prompts_as_the_run_says(trained, loader, share):
     roles = built.roles(sft, reward)
     models = [roles.policy, roles.reference, roles.value.language_model, built.language_model(sft)]
     assert [model.share_prompts for model in models] == [share] * 4
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-@torch.no_grad()
-def test_shared_roles_give_the_numbers_of_separate_models(trained, loader):
-    context, sft, reward, _ = trained(loader)
-    built = context.build("loader")
-    roles = built.roles(sft, reward)
-    exact = {"rtol": 1e-4, "atol": 2e-5}  # a frozen adapter alone is merged: other rounding
-    alone = built.language_model(sft).response_logprobs(BATCH)[0]
-    torch.testing.assert_close(roles.policy.response_logprobs(BATCH)[0], alone, **exact)
-    torch.testing.assert_close(roles.reference.response_logprobs(BATCH)[0], alone, **exact)
-    scores = built.scalar_model(reward).scores(BATCH)
-    torch.testing.assert_close(roles.reward.scores(BATCH), scores, **exact)
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-def test_training_one_role_leaves_the_others_alone(trained, loader):
-    context, sft, reward, _ = trained(loader)
-    roles = context.build("loader").roles(sft, reward)
-    with torch.no_grad():
-        before = [
-            roles.reference.response_logprobs(BATCH)[0],
-            roles.value.values(BATCH),
-            roles.reward.scores(BATCH),
-            roles.policy.response_logprobs(BATCH)[0],
-        ]
-    perturb(roles.policy.trainable_parameters(), 3)
-    with torch.no_grad():
-        after = [
-            roles.reference.response_logprobs(BATCH)[0],
-            roles.value.values(BATCH),
-            roles.reward.scores(BATCH),
-            roles.policy.response_logprobs(BATCH)[0],
-        ]
-    for old, new in zip(before[:3], after[:3], strict=True):
-        assert torch.equal(old, new)
-    assert (before[3] - after[3]).abs().max() > 0.01
-    perturb(roles.value.trainable_parameters(), 4)
-    with torch.no_grad():
-        assert torch.equal(roles.reward.scores(BATCH), before[2])
-        assert torch.equal(roles.policy.response_logprobs(BATCH)[0], after[3])
-        assert (roles.value.values(BATCH) - before[1]).abs().max() > 0.01
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-def test_gradients_reach_every_layer_also_after_a_pass_without(trained, loader):
-    """bitsandbytes on some CPUs repacks weights in evaluation and loses gradients."""
-    context, sft, reward, _ = trained(loader)
-    roles = context.build("loader").roles(sft, reward)
-
-    def gradients():
-        parameters = roles.policy.trainable_parameters()
-        loss = roles.policy.response_logprobs(BATCH)[0].sum()
-        return torch.autograd.grad(loss, parameters, allow_unused=loader == "full")
-
-    first = gradients()
-    with torch.no_grad():
-        roles.policy.response_logprobs(BATCH)
-    second = gradients()
-    for one, other in zip(first, second, strict=True):
-        if one is not None:
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
-    if loader != "full":
-        assert all(item.abs().max() > 0 for item in second)
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-@torch.no_grad()
-def test_the_policy_round_trips(trained, loader, tmp_path):
-    context, sft, reward, _ = trained(loader)
-    built = context.build("loader")
-    roles = built.roles(sft, reward)
-    perturb(roles.policy.trainable_parameters(), 5)
-    expected = roles.policy.response_logprobs(BATCH)[0]
-    roles.policy.save(tmp_path / "rl")
-    again = built.language_model(str(tmp_path / "rl")).response_logprobs(BATCH)[0]
-    torch.testing.assert_close(again, expected, rtol=1e-4, atol=2e-5)
-
-
-@pytest.mark.parametrize("loader", ["lora", "qlora"])
-@torch.no_grad()
-def test_dropout_is_off_in_rl(trained, loader):
-    """Else the policy would differ from the one that sampled before any update."""
-    context, sft, reward, _ = trained(loader, "loader.lora_dropout=0.5")
-    for roles in (context.build("loader").roles(sft, path) for path in (reward, None)):
-        policy = roles.policy.response_logprobs(BATCH)[0]
-        assert torch.equal(policy, roles.reference.response_logprobs(BATCH)[0])
-        assert torch.equal(roles.value.scores(BATCH), roles.value.scores(BATCH))
-
-
-def test_without_reward_model_the_value_starts_from_sft(trained):
-    context, sft, _, _ = trained("lora")
-    roles = context.build("loader").roles(sft, None)
-    assert roles.reward is None
-    assert roles.value.head.weight.abs().max() > 0
-
-
-@torch.no_grad()
-def test_without_sft_the_policy_starts_from_the_base(trained):
-    context, *_ = trained("lora")
-    built = context.build("loader")
-    roles = built.roles(None, None)
-    base = built.language_model(None).response_logprobs(BATCH)[0]
-    torch.testing.assert_close(roles.policy.response_logprobs(BATCH)[0], base, rtol=0, atol=0)
-    torch.testing.assert_close(roles.reference.response_logprobs(BATCH)[0], base, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("loader", ["lora", "qlora"])

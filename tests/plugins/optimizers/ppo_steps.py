@@ -1,6 +1,7 @@
 """A step of an online optimizer without the loop around it: given roles, given episodes."""
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import torch
@@ -27,20 +28,23 @@ def make_rollout(roles, noise=0.15):
         padded[row, : len(response)] = True
     scores = torch.tensor([1.0, -0.5, 0.3, 2.0])
     rollout = Rollout(
-        [[{"role": "user", "content": ""}]] * 4, PROMPT_IDS, [""] * 4,
-        [Response(ids, [0.0] * len(ids), False) for ids in RESPONSES],
-        padded, torch.zeros(4, 4), torch.zeros(4, 4), scores, {},
-    )  # fmt: skip
+        prompts=[[{"role": "user", "content": ""}]] * 4,
+        prompt_ids=PROMPT_IDS,
+        completions=[""] * 4,
+        responses=[Response(ids, [0.0] * len(ids), False) for ids in RESPONSES],
+        response_mask=padded,
+        logprobs=torch.zeros(4, 4),
+        ref_logprobs=torch.zeros(4, 4),
+        scores=scores,
+        raw_scores={},
+    )
     batch = rollout.batch(range(4), roles.policy)
     with torch.no_grad():
         old = roles.policy.response_logprobs(batch, TEMPERATURE)[0]
         ref = roles.reference.response_logprobs(batch, TEMPERATURE)[0]
     # not quite the current policy's, so that ratios differ from 1 and some are clipped
     old = (old + noise * torch.randn(4, 4).to(old.dtype)) * padded
-    return Rollout(
-        rollout.prompts, PROMPT_IDS, rollout.completions, rollout.responses, padded, old,
-        ref * padded, scores.to(old.dtype), {},
-    )  # fmt: skip
+    return replace(rollout, logprobs=old, ref_logprobs=ref * padded, scores=scores.to(old.dtype))
 
 
 def make(kind, config, roles, make_context, micro_batch_size):

@@ -11,6 +11,7 @@ from peft import PeftModel
 from transformers import LlamaForCausalLM
 
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
 
@@ -50,7 +51,9 @@ class StandIn:
             return 404, {"error": error}
         sampler = CachedSampler(CachedConfig(response_length=max_tokens, temperature=temperature))
         generator = torch.Generator().manual_seed(seed)
-        drawn = sampler.sample(self.models[model], [prompt] * n, stop_token_ids[0], generator)
+        drawn = sampler.sample(
+            self.models[model], [prompt] * n, Ends(tuple(stop_token_ids)), generator
+        )
         choices = [
             {
                 "index": index,

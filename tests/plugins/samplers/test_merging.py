@@ -7,6 +7,7 @@ import torch
 
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.merging import merged_adapter
+from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from rlhfkit_plugins.samplers.continuous import ContinuousSampler
@@ -40,7 +41,7 @@ def merged_layers(policy):
 
 def draw(policy, **options):
     sampler = CachedSampler(CachedConfig(response_length=8, **options))
-    return sampler.sample(policy, PROMPTS, -1, torch.Generator().manual_seed(0))
+    return sampler.sample(policy, PROMPTS, Ends((-1,)), torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -87,7 +88,7 @@ def test_a_base_that_cannot_hold_the_sum_is_left_alone(trained, loader):
 def test_continuous_batching_samples_with_the_adapter(trained):
     policy = policy_of(trained("lora"))
     sampler = ContinuousSampler(ContinuousConfig(response_length=8, temperature=1e-4))
-    drawn = sampler.sample(policy, PROMPTS, -1, torch.Generator().manual_seed(0))
+    drawn = sampler.sample(policy, PROMPTS, Ends((-1,)), torch.Generator().manual_seed(0))
     likeliest = draw(policy, temperature=1e-4)
     assert [response.ids for response in drawn] == [response.ids for response in likeliest]
 

@@ -7,6 +7,7 @@ import torch
 
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
+from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import ServerConfig
 from rlhfkit_plugins.samplers.server import ServerSampler
 from tests.plugins.loaders.conftest import perturb, trained
@@ -15,6 +16,7 @@ from tests.plugins.samplers.stand_in import BASE, StandIn, serving
 __all__ = ["trained"]
 
 EOS = 2
+ENDS = Ends((EOS,))
 PROMPTS = [[5, 6, 7], [8], [5, 6, 7], [9, 10, 11, 12, 13], [5, 6, 7]]
 
 
@@ -40,7 +42,7 @@ def setting(trained, tmp_path):
 
 
 def draw(sampler, model, seed=0):
-    return sampler.sample(model, PROMPTS, EOS, torch.Generator().manual_seed(seed))
+    return sampler.sample(model, PROMPTS, ENDS, torch.Generator().manual_seed(seed))
 
 
 def assert_from(model, responses, temperature):
@@ -71,16 +73,22 @@ def test_completions_are_the_policys_and_follow_it(setting):
     assert [folder.name for folder in setting.folder.iterdir()] == loaded[1:]
 
 
-def test_a_response_ends_at_eos_or_at_the_limit(setting):
+def test_the_server_is_told_of_every_end(setting):
+    """The stand-in knows tokens only, as if the text had come in the middle of what vLLM sent."""
+    letters = lambda ids: "".join(chr(ord("A") + token % 4) for token in ids)  # noqa: E731
+    ends = Ends((EOS, 7), ("BAD", "AB"), letters)
     with serving(setting.stand_in) as url:
-        sampler = setting.sampler(url)
         generator = torch.Generator().manual_seed(0)
-        responses = sampler.sample(setting.policy, [[8]] * 200, EOS, generator)
-    assert any(response.finished for response in responses)
+        responses = setting.sampler(url).sample(setting.policy, [[8]] * 100, ends, generator)
+    (body,) = setting.asked("completions")
+    told = {name: body[name] for name in ("ignore_eos", "stop_token_ids", "stop")}
+    assert told == {"ignore_eos": True, "stop_token_ids": [EOS, 7], "stop": ["BAD", "AB"]}
+    assert body["include_stop_str_in_output"] is True
+    assert any("AB" in letters(response.ids) for response in responses)
     for response in responses:
-        assert EOS not in response.ids[:-1]
-        assert response.finished == (response.ids[-1] == EOS)
-        assert response.finished or len(response.ids) == 8
+        assert "AB" not in letters(response.ids[:-1])
+        assert response.finished == (ends.find(response.ids) == len(response.ids))
+        assert len(response.logprobs) == len(response.ids)
 
 
 def test_a_model_without_adapter_is_the_servers_base(setting, monkeypatch):

@@ -1,5 +1,8 @@
-"""What optimizers without a value model share, and the loss of each token that GRPO and REINFORCE++
-have in common."""
+"""Policy optimizers without a value model: a subclass says what advantages are.
+
+`CriticFree` takes the steps; `TokenLoss` is one whose loss is PPO's token by token, as that of GRPO
+and REINFORCE++. docs/optimizers.md has a worked example.
+"""
 
 from abc import abstractmethod
 from functools import partial
@@ -8,12 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from rlhfkit.models.batch import TokenBatch
+from rlhfkit.online.averages import Averages
 from rlhfkit.online.loop import OnlineOptimizer
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.rl.aggregation import LossType, token_weights
 from rlhfkit.rl.losses import ppo_policy_loss
 from rlhfkit.rl.masking import masked_mean
-from rlhfkit_plugins.optimizers.averages import Averages
 
 
 class CriticFree(OnlineOptimizer):

@@ -45,7 +45,7 @@ def interval(values: Sequence[float], level: float, resamples: int, seed: int) -
     if not values:
         raise ValueError("interval: no values")
     if min(values) == max(values):  # scipy gives NaN for some of these
-        return Metric(values[0], values[0], values[0], len(values))
+        return Metric(values[0], values[0], values[0], len(values), level)
     result = bootstrap(
         (values,),
         np.mean,
@@ -56,4 +56,4 @@ def interval(values: Sequence[float], level: float, resamples: int, seed: int) -
         rng=np.random.default_rng(seed),
     )
     low, high = result.confidence_interval
-    return Metric(float(np.mean(values)), float(low), float(high), len(values))
+    return Metric(float(np.mean(values)), float(low), float(high), len(values), level)

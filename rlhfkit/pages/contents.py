@@ -1,0 +1,185 @@
+"""What a page tells of a run, read from its files alone: an unfinished or damaged run shows what
+there is and says what is missing."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from rlhfkit.errors import UserError
+from rlhfkit.reporting import Metrics, read_metrics
+from rlhfkit.stage import Stage
+from rlhfkit.storage.run_dir import METRICS_FILE, RunDir, as_written, read_jsonl
+from rlhfkit.types import Messages
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """A stage and what it did."""
+
+    name: str
+    finished_at: str
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Duel:
+    """The policy's and the SFT model's answers to one held-out prompt.
+
+    Example: Duel([{"role": "user", "content": "Hi"}], "Hello.", "Hi hi hi", 1.0, False, "chat").
+    """
+
+    prompt: Messages
+    policy: str
+    sft: str
+
+    preferred: float
+    """Share of the judges that prefer the policy's, a tie as one half."""
+
+    both_ended: bool | None
+    """Whether both answers ended by themselves; None where that was not stored."""
+
+    category: str
+    """Empty where the data has none."""
+
+
+@dataclass
+class RunContents:
+    """One run."""
+
+    name: str
+    root: Path
+    stages: list[StageLine] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """A sentence for each thing that is not there."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Options by dotted name, of all complete stages."""
+
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Digests of the data."""
+
+    typed: list[str] = field(default_factory=list)
+    """What stood on the command line that started the run last."""
+
+    metrics: Metrics = field(default_factory=dict)
+    curves: list[dict[str, float]] = field(default_factory=list)
+    """A row an iteration of stage rl."""
+
+    duels: list[Duel] = field(default_factory=list)
+    words: dict[str, float] = field(default_factory=dict)
+    """Mean number of words of an answer, by policy."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the judges are simulated."""
+        return self.settings.get("labeler.name") == "simulated"
+
+    @property
+    def optimizer(self) -> str:
+        """What the run's policy is called, as in the paper's figure 1."""
+        mixed = "-ptx" if self.settings.get("optimizer.ptx_coef") else ""
+        return f"{str(self.settings.get('optimizer.name', 'rl')).upper()}{mixed}"
+
+
+def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
+    """Everything that the page shows. stages: in their order."""
+    found = RunContents(run.root.resolve().name, run.root)
+    for stage in stages:
+        if stage.describe is not None and run.stage_dir(stage.name).is_dir():
+            _whatever(found, partial(_add_stage, found, run, stage), None)
+    found.typed = _whatever(found, lambda: _typed(run), [])
+    found.metrics = _whatever(found, lambda: read_metrics(run), {})
+    if not found.metrics:
+        found.missing.append("Nothing was evaluated: let the stage evaluate run.")
+    found.curves = _whatever(found, lambda: _curves(run), [])
+    samples: list[dict[str, Any]] = _whatever(
+        found, lambda: _rows(run.stage_dir("evaluate") / "samples.jsonl"), []
+    )
+    found.words = _mean_words(samples)
+    found.duels = _whatever(found, lambda: _duels(run, samples), [])
+    return found
+
+
+def _whatever(found: RunContents, read: Callable[[], Value], otherwise: Value) -> Value:
+    """What is read, or a sentence on why it cannot be."""
+    try:
+        return read()
+    except UserError as error:
+        found.missing.append(f"{error}.")
+        return otherwise
+
+
+def _add_stage(found: RunContents, run: RunDir, stage: Stage) -> None:
+    path, record = run.stage_dir(stage.name), run.record(stage.name)
+    if record is None:
+        found.missing.append(f"Stage {stage.name} was started and is not complete.")
+        return
+    found.settings |= record.settings
+    found.inputs |= {key: value for key, value in record.inputs.items() if key.startswith("data")}
+    with as_written(path):
+        text = stage.described(path) or ""
+    found.stages.append(StageLine(stage.name, record.finished_at, record.seconds, text))
+
+
+def _typed(run: RunDir) -> list[str]:
+    files = sorted(run.root.glob("invocations/*/.hydra/overrides.yaml"))
+    if not files:
+        return []
+    with as_written(files[-1]):
+        return [str(word) for word in yaml.safe_load(files[-1].read_text(encoding="utf-8")) or []]
+
+
+def _curves(run: RunDir) -> list[dict[str, float]]:
+    rows = _rows(run.stage_dir("rl") / METRICS_FILE)
+    return [row for row in rows if "objective/scores" in row]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return read_jsonl(path) if path.exists() else []
+
+
+def _mean_words(samples: Sequence[dict[str, Any]]) -> dict[str, float]:
+    counts: dict[str, list[int]] = {}
+    for row in samples:
+        counts.setdefault(row["policy"], []).append(len(str(row["completion"]).split()))
+    return {policy: sum(own) / len(own) for policy, own in counts.items()}
+
+
+def _duels(run: RunDir, samples: Sequence[dict[str, Any]]) -> list[Duel]:
+    """The largest wins first."""
+    path = run.stage_dir("evaluate") / "rows" / "win_rate.jsonl"
+    with as_written(path):
+        ended = {
+            (row["policy"], json.dumps(row["prompt"]), row["completion"]): bool(row["finished"])
+            for row in samples
+        }
+        duels = [
+            Duel(
+                prompt=row["prompt"],
+                policy=str(row["completion"]),
+                sft=str(row["sft"]),
+                preferred=float(row["win_rate"]),
+                both_ended=_both(ended, row),
+                category=str(row.get("category") or ""),
+            )
+            for row in _rows(path)
+            if row["policy"] == "rl"
+        ]
+    return sorted(duels, key=lambda duel: -duel.preferred)
+
+
+def _both(ended: dict[tuple[str, str, str], bool], row: dict[str, Any]) -> bool | None:
+    prompt = json.dumps(row["prompt"])
+    flags = (
+        ended.get(("rl", prompt, row["completion"])),
+        ended.get(("sft", prompt, row["sft"])),
+    )
+    return None if None in flags else all(flags)

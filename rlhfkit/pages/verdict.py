@@ -1,0 +1,75 @@
+"""Did it help? In sentences, the attack on the first one right behind it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rlhfkit.intervals import interval
+from rlhfkit.pages.contents import Duel, RunContents
+from rlhfkit.types import Metric
+
+_RESAMPLES = 2000
+_FEW = 10
+"""Fewer prompts than this say nothing about a part of them."""
+
+
+def verdict(run: RunContents) -> list[str]:
+    """The sentences, the most important first."""
+    rate = run.metrics.get("rl", {}).get("win_rate")
+    if rate is None:
+        return [_without_win_rate(run)]
+    judges = "the simulated labelers judge" if run.simulated else "the labelers judge"
+    said = [f"{_claim(run.optimizer, rate)}: {_share(rate)} held-out prompts, as {judges}."]
+    said += _attack(run, rate)
+    base = run.metrics.get("base", {}).get("win_rate")
+    if base is not None:
+        said.append(f"The untouched base model is preferred to SFT at {_share(base)}.")
+    if {"rl", "sft"} <= run.words.keys():
+        own, sft = run.words["rl"], run.words["sft"]
+        said.append(f"Its answers have {own:.1f} words on average, the SFT model's {sft:.1f}.")
+    if run.simulated:
+        said.append(
+            "A small-scale run with simulated labelers: it shows that the loop works, not how good "
+            "a model is."
+        )
+    return said
+
+
+def where_both_ended(duels: Sequence[Duel]) -> Metric | None:
+    """The win rate over prompts whose answers both ended by themselves; None for too few."""
+    by_prompt: defaultdict[str, list[float]] = defaultdict(list)
+    for duel in duels:
+        if duel.both_ended:
+            by_prompt[repr(duel.prompt)].append(duel.preferred)
+    if len(by_prompt) < _FEW:
+        return None
+    means = [sum(shares) / len(shares) for shares in by_prompt.values()]
+    return interval(means, 0.95, _RESAMPLES, seed=0)
+
+
+def _without_win_rate(run: RunContents) -> str:
+    if not run.metrics:
+        return "This run has not been evaluated, so nothing can be said of its policy."
+    return "No win rate was measured, so whether the policy is preferred cannot be said."
+
+
+def _claim(name: str, rate: Metric) -> str:
+    if rate.low > 0.5:
+        return f"{name} is preferred to the SFT model"
+    if rate.high < 0.5:
+        return f"The SFT model is preferred to {name}"
+    return f"Whether {name} is better than the SFT model cannot be told"
+
+
+def _attack(run: RunContents, rate: Metric) -> list[str]:
+    """What is left of a gain where it cannot come from answers that end."""
+    ended = where_both_ended(run.duels)
+    if ended is None:
+        return []
+    said = f"Where both answers end by themselves it is {_share(ended)}"
+    if rate.low > 0.5 and ended.low <= 0.5:
+        return [f"{said}: the gain may be no more than answers that end."]
+    return [f"{said}."]
+
+
+def _share(rate: Metric) -> str:
+    return f"{rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {rate.count}"

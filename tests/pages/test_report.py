@@ -1,0 +1,152 @@
+"""The page of a run: what it claims, what it attacks, and text that is nothing but text."""
+
+import json
+import re
+
+import pytest
+
+from rlhfkit.commands.report import show_report
+from rlhfkit.errors import UserError
+from rlhfkit.pages.charts import smoothed
+from rlhfkit.pages.contents import read_run
+from rlhfkit.pages.page import render
+from rlhfkit.pages.verdict import verdict
+from rlhfkit.stages.registry import STAGES
+from rlhfkit.storage.run_dir import RunDir, StageRecord, write_json, write_jsonl
+
+NASTY = '<script>alert(1)</script><img src=x onerror="alert(2)">'
+SETTINGS = {
+    "seed": 3, "model.path": "a/model", "loader.name": "lora", "labeler.name": "simulated",
+    "optimizer.name": "ppo", "optimizer.ptx_coef": 0.5,
+}  # fmt: skip
+
+
+def rate(value, low, high, count=20):
+    return {"win_rate": {"value": value, "low": low, "high": high, "count": count}}
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """`make_run("a", wins=15, ended=12)`: a run with 20 duels, of which so many were won, and so
+    many of those that were won had both answers ended by themselves."""
+
+    def make(name="mine", wins=15, ended=12, low=0.55):
+        run = RunDir(tmp_path / "runs" / name)
+        prompts = [[{"role": "user", "content": f"question {number}"}] for number in range(20)]
+        samples, rows = [], []
+        for number, prompt in enumerate(prompts):
+            won, both = number < wins, number < ended or number >= wins
+            texts = {"rl": f"rl says {number}", "sft": NASTY if number == 0 else "sft says it all"}
+            samples += [
+                {"policy": policy, "prompt": prompt, "completion": text, "finished": both}
+                for policy, text in texts.items()
+            ]
+            rows.append(
+                {"policy": "rl", "prompt": prompt, "completion": texts["rl"],
+                 "sft": texts["sft"], "win_rate": float(won)}
+            )  # fmt: skip
+        for stage in ("rl", "evaluate"):
+            record = StageRecord(stage, SETTINGS, {"data files.prompts": "abc"}, 12.0)
+            run.start(record)
+            place = run.stage_dir(stage)
+            if stage == "rl":
+                write_jsonl(
+                    place / "metrics.jsonl",
+                    [
+                        {"episode": 8 * n, "objective/scores": n / 2, "objective/kl": n}
+                        for n in range(1, 5)
+                    ],
+                )
+            else:
+                numbers = {"sft": {}, "rl": rate(wins / 20, low, 0.9)}
+                write_json(place / "metrics.json", numbers)
+                write_jsonl(place / "samples.jsonl", samples)
+                (place / "rows").mkdir()
+                write_jsonl(place / "rows" / "win_rate.jsonl", rows)
+            run.complete(record)
+        return run
+
+    return make
+
+
+def test_the_verdict_comes_with_the_attack_on_it(make_run):
+    said = verdict(read_run(make_run(), STAGES))
+    assert said[0] == (
+        "PPO-ptx is preferred to the SFT model: 75.0% [55.0%, 90.0%] of 20 held-out prompts, as "
+        "the simulated labelers judge."
+    )
+    assert said[1].startswith("Where both answers end by themselves it is 70.6% [47.1%, ")
+    assert said[1].endswith("of 17: the gain may be no more than answers that end.")
+    assert said[2] == ("Its answers have 3.0 words on average, the SFT model's 4.0.")
+    assert "small-scale" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("wins", "low", "says"),
+    [
+        (15, 0.4, "Whether PPO-ptx is better than the SFT model cannot be told"),
+        (20, 0.95, "PPO-ptx is preferred to the SFT model: 100.0%"),
+    ],
+)
+def test_no_more_is_claimed_than_the_interval_lets(make_run, wins, low, says):
+    assert verdict(read_run(make_run(wins=wins, low=low), STAGES))[0].startswith(says)
+
+
+def test_a_gain_where_all_end_stands(make_run):
+    said = verdict(read_run(make_run(wins=20, ended=20), STAGES))
+    assert said[1] == "Where both answers end by themselves it is 100.0% [100.0%, 100.0%] of 20."
+
+
+def test_text_of_models_is_text(make_run):
+    page = render([read_run(make_run(), STAGES)])
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert not re.search(r'(src|href)="(?!#)', page)  # nothing is fetched
+
+
+def test_the_page_has_verdict_charts_duels_and_settings(make_run):
+    page = render([read_run(make_run(), STAGES)])
+    assert page.count("<svg role=") == 3
+    assert page.count('<article class="duel"') == 20
+    for words in ("wins (15)", "losses (5)", "ties (0)", "model.path", "data files.prompts"):
+        assert words in page
+    first, last = page.index("rl says 0<"), page.index("rl says 19<")
+    assert first < last  # the largest wins first
+
+
+def test_a_damaged_or_unfinished_run_says_what_is_missing(make_run):
+    run = make_run()
+    run.begin("sft")
+    (run.stage_dir("rl") / "metrics.jsonl").write_text("{broken")
+    (run.stage_dir("evaluate") / "metrics.json").unlink()
+    found = read_run(run, STAGES)
+    assert "Stage sft was started and is not complete." in found.missing
+    assert any("metrics.jsonl" in sentence for sentence in found.missing)
+    assert any("metrics.json: missing" in sentence for sentence in found.missing)
+    page = render([found])
+    assert "What is missing" in page
+    assert "This run has not been evaluated" in page
+
+
+def test_the_command_writes_one_page_for_several_runs(make_run, plugins, tmp_path, capsys):
+    roots = [str(make_run(name).root) for name in ("a", "b")]
+    show_report(roots, plugins)
+    folder = tmp_path / "runs"
+    assert str(folder / "report.html") in capsys.readouterr().out.replace("\n", "")
+    stored = json.loads((folder / "report.json").read_text())
+    assert [run["name"] for run in stored] == ["a", "b"]
+    assert stored[0]["metrics"]["rl"]["win_rate"]["value"] == 0.75
+    assert (folder / "report.html").read_text().count('<section id="run') == 2
+
+
+@pytest.mark.parametrize("words", [[], ["nowhere"], ["."]])
+def test_what_is_no_run_is_refused(plugins, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="report"):
+        show_report(words, plugins)
+
+
+def test_smoothing_starts_at_the_first_value_and_follows():
+    assert smoothed([2.0, 2.0]) == pytest.approx([2.0, 2.0])
+    assert smoothed([1.0, 0.0]) == pytest.approx([1.0, 0.24 / 0.64])
