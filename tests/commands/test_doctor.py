@@ -34,7 +34,15 @@ def test_a_broken_one_is_status_1_and_fits_80_columns(doctor):
     status, said = doctor(RECORDED / "kl_negative")
     assert status == 1
     assert max(map(len, said.splitlines())) <= 80
-    for words in ("3. KL is negative", "saw", "cause", "change sampler.", "source TRL docum"):
+    for words in (
+        "3. KL is negative",
+        "saw",
+        "cause",
+        "change",
+        "sampler=generate",
+        "source",
+        "TRL docum",
+    ):
         assert words in said
     assert said.index("ratio is not 1") < said.index("KL is negative")
 
@@ -43,7 +51,7 @@ def test_json(doctor):
     status, said = doctor(RECORDED / "kl_negative", "--json")
     found = json.loads(said)
     assert status == 1
-    assert [item["name"] for item in found["found"]] == [
+    assert [item["name"] for item in found["found"][:3]] == [
         "ratio is not 1",
         "sampler drifts",
         "KL is negative",
@@ -77,7 +85,7 @@ def test_a_run_that_is_still_going(doctor, tmp_path):
         file.write('{"step": 31, "objecti')
     status, said = doctor(tmp_path / "run")
     assert status == 1
-    assert "30 iterations of rl" in said
+    assert "30 iterations of rl" in " ".join(said.split())
     assert "KL explodes" in said
 
 
