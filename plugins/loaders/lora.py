@@ -22,10 +22,11 @@ from rlhfkit.models.loading import (
     load_causal_lm,
     loading,
 )
-from rlhfkit.models.lower_layers import depth_below_adapters
+from rlhfkit.models.quantised import is_quantised, keep_differentiable
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.models.trust import adapter_weights
+from rlhfkit.models.verification import shared_depth, verified
 from rlhfkit_plugins.loaders import LoraConfig, QloraConfig
 from rlhfkit_plugins.loaders.heads import head_of
 from rlhfkit_plugins.loaders.targets import target_modules
@@ -39,7 +40,7 @@ class LoraLoader:
 
     merge_frozen = True
     """Whether a frozen adapter is added into its base on loading: exact enough and much faster,
-    but not on quantised weights, which would round it away."""
+    but not on quantised weights, stored so or not, which would round it away."""
 
     def __init__(self, config: LoraConfig, context: Context) -> None:
         self._config = config
@@ -50,7 +51,7 @@ class LoraLoader:
         if not trainable and not is_adapter(path):
             return self._view(base.requires_grad_(False))
         model = self._with_adapter(base, _TRAINED, path, trainable)
-        if not trainable and self.merge_frozen:
+        if not trainable and self.merge_frozen and not is_quantised(base):
             return self._view(model.merge_and_unload().requires_grad_(False))
         return self._view(model, _TRAINED)
 
@@ -76,7 +77,7 @@ class LoraLoader:
             reference=self._view(model, "reference"),
             value=ScalarModel(self._view(model, "value"), value_head),
             reward=reward,
-            shared_depth=depth_below_adapters(policy.body) if self._config.share_lower else 0,
+            shared_depth=shared_depth(self._context, policy) if self._config.share_lower else 0,
         )
 
     def _reward(self, model: Any, path: str) -> ScalarModel:
@@ -90,10 +91,13 @@ class LoraLoader:
         if compute_dtype is not None:
             _keep_inputs(model)
         share_prompts = self._context.config.model.share_prompts
-        return LanguageModel(model, adapter, compute_dtype, share_prompts=share_prompts)
+        view = LanguageModel(model, adapter, compute_dtype, share_prompts=share_prompts)
+        return verified(self._context, view)
 
     def _base(self, path: str | None) -> Any:
-        return load_causal_lm(self._context, path)
+        model = load_causal_lm(self._context, path)
+        keep_differentiable(model)
+        return model
 
     def _with_adapter(self, model: Any, name: str, path: str | None, trainable: bool) -> Any:
         """A base or PEFT model with one more adapter: stored, or fresh and without effect."""
@@ -171,7 +175,7 @@ class QloraLoader(LoraLoader):
             quantization_config=self._quantization,
             device_map={"": device},
         )
-        _keep_differentiable(model)
+        keep_differentiable(model)
         _check_head(model)
         return model
 
@@ -198,12 +202,3 @@ def _keep_inputs(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             module.cast_input_dtype_enabled = False
-
-
-def _keep_differentiable(model: nn.Module) -> None:
-    """On some CPUs bitsandbytes repacks weights in the first pass without gradients, for a kernel
-    that has no backward: later training passes would lose gradients in silence."""
-    module: Any
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False

@@ -33,8 +33,15 @@ def target_modules(base: Any, wanted: Sequence[str] | None) -> list[str]:
 def _linear_names(base: Any) -> set[str]:
     """Last parts of the names; GPT-2's linear layers are Conv1D, which keeps weights transposed."""
     head = base.get_output_embeddings()
-    return {
+    names = {
         name.rpartition(".")[2]
         for name, module in base.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not head
     }
+    return names - {"out_proj"} if any(map(_is_state_space, base.modules())) else names
+
+
+def _is_state_space(module: nn.Module) -> bool:
+    """A Mamba mixer: on GPUs its kernels read the weight of `out_proj` without the layer, and PEFT
+    refuses an adapter there."""
+    return hasattr(module, "conv1d") and hasattr(module, "D")

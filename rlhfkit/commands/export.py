@@ -18,6 +18,7 @@ from rlhfkit.context import Context
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.models.loading import is_adapter, load_causal_lm
+from rlhfkit.models.quantised import dequantised, is_quantised
 from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.models.trust import adapter_weights
 from rlhfkit.plugin_manager import Plugins
@@ -107,6 +108,8 @@ def _write(context: Context, source: Path, target: Path) -> None:
 def _merged(context: Context, adapter: Path) -> Any:
     """The base model, unquantised whatever the loader, with the adapter added to its weights."""
     base = load_causal_lm(context)
+    if is_quantised(base):  # its files hold it so
+        base = dequantised(base)
     adapter_weights(str(adapter))
     return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
