@@ -22,6 +22,7 @@ from rlhfkit.models.loading import (
     load_causal_lm,
     loading,
 )
+from rlhfkit.models.merging import merges_exactly
 from rlhfkit.models.quantised import is_quantised, keep_differentiable
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
@@ -33,6 +34,9 @@ from rlhfkit_plugins.loaders.targets import target_modules
 
 _TRAINED = "default"
 """PEFT's own name for the adapter of a model that has only one."""
+
+
+_PROMPT_LEARNING = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT")
 
 
 class LoraLoader:
@@ -51,7 +55,8 @@ class LoraLoader:
         if not trainable and not is_adapter(path):
             return self._view(base.requires_grad_(False))
         model = self._with_adapter(base, _TRAINED, path, trainable)
-        if not trainable and self.merge_frozen and not is_quantised(base):
+        exact = self.merge_frozen and not is_quantised(base) and merges_exactly(model)
+        if not trainable and exact:
             return self._view(model.merge_and_unload().requires_grad_(False))
         return self._view(model, _TRAINED)
 
@@ -107,7 +112,9 @@ class LoraLoader:
         if isinstance(model, PeftModel):  # then the first adapter is fresh too
             model.add_adapter(name, next(iter(model.peft_config.values())))
             return model
-        return get_peft_model(model, self._fresh_config(model), adapter_name=name)
+        config = self._fresh_config(model)
+        with loading(f"{model.name_or_path}: a fresh adapter"):
+            return get_peft_model(model, config, adapter_name=name)
 
     def _with_stored(self, model: Any, name: str, path: str, trainable: bool) -> Any:
         self._check_base(path)
@@ -135,6 +142,12 @@ class LoraLoader:
         with loading(f"{path}: the adapter"):
             stored = json.loads((Path(path) / ADAPTER_FILE).read_text(encoding="utf-8"))
             base = stored.get("base_model_name_or_path")
+            kind = stored.get("peft_type", "LORA")
+        if kind in _PROMPT_LEARNING:
+            raise UserError(
+                f"{path}: a {kind} adapter puts tokens of its own before every text; only adapters "
+                f"on a model's layers, as LoRA's, can be trained or sampled from here"
+            )
         wanted = self._context.config.model.path
         if base != wanted:
             raise UserError(f"{path}: an adapter for {base}, but model.path={wanted}")
@@ -184,8 +197,8 @@ def _is_whole(model: Any, name: str, weights: Path) -> bool:
     """Whether every stored tensor found its place and no place was left over; PEFT only warns."""
     with safe_open(str(weights), framework="pt") as stored:
         found = sum("lora_" in key for key in stored.keys())  # noqa: SIM118
-    names = [key for key, _ in model.named_parameters() if "lora_" in key]
-    return found == sum(f".{name}." in key for key in names)
+    names = [key.split(".") for key, _ in model.named_parameters() if "lora_" in key]
+    return found == sum(name in parts for parts in names)
 
 
 def _check_head(model: Any) -> None:

@@ -97,7 +97,7 @@ def draw(
     # MPS has no float64, and consumer cards hardly any
     precision = torch.float64 if device.type == "cpu" else torch.float32
     uniform = torch.rand(len(hidden), 1, generator=generator, device=device, dtype=precision)
-    rows = max(1, CHUNK_LOGITS // model.head.out_features)
+    rows = max(1, CHUNK_LOGITS // len(model.head.weight))
     drawn = [
         _draw(model.logits(part).div_(temperature), part_uniform)
         for part, part_uniform in zip(

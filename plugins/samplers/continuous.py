@@ -3,8 +3,10 @@
 It is made for GPUs; here it only ever ran on a CPU, with the tests' tiny models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +67,11 @@ class ContinuousSampler:
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         settings = (self.response_length, self.temperature, eos_token_id)
-        with autocast_forward(model), plain_sampling(model.base, *settings) as plain:
+        with (
+            _attention_kept(model.base),
+            autocast_forward(model),
+            plain_sampling(model.base, *settings) as plain,
+        ):
             found = model.base.generate_batch(
                 inputs=[list(prompt) for prompt in prompts],
                 generation_config=plain,
@@ -100,7 +106,11 @@ class ContinuousSampler:
         model.activate()
         batching = self._batching(max(map(len, prompts)), seed=0)
         batching.return_logprobs = True
-        with autocast_forward(model), plain_sampling(model.base, 3, 1.0, 0) as plain:
+        with (
+            _attention_kept(model.base),
+            autocast_forward(model),
+            plain_sampling(model.base, 3, 1.0, 0) as plain,
+        ):
             plain.update(do_sample=False, top_k=50, eos_token_id=-1)
             found = model.base.generate_batch(
                 inputs=[list(prompt) for prompt in prompts],
@@ -119,3 +129,14 @@ class ContinuousSampler:
             max_requests_per_batch=self._rows,
             seed=seed,
         )
+
+
+@contextmanager
+def _attention_kept(base: Any) -> Iterator[None]:
+    """transformers leaves its paged attention in a model on which continuous batching fails."""
+    kind = base.config._attn_implementation
+    try:
+        yield
+    finally:
+        if base.config._attn_implementation != kind:
+            base.set_attn_implementation(kind)

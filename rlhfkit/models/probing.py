@@ -47,7 +47,7 @@ def probe_rows(model: LanguageModel, lengths: Sequence[int]) -> list[list[int]]:
     ends = config.eos_token_id
     special = {config.pad_token_id, config.bos_token_id}
     special |= set(ends) if isinstance(ends, list) else {ends}
-    size = model.head.out_features
+    size = len(model.head.weight)
     spread = [size * n // 97 for n in range(31, 97, 3)]
     usual = [token for token in spread if token not in special] or [0]
     usual *= max(lengths)
