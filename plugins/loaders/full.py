@@ -4,11 +4,14 @@ import torch
 
 from rlhfkit.context import Context
 from rlhfkit.distributed.fsdp import shard_module
+from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.loading import load_causal_lm
 from rlhfkit.models.offload import IdleOffload
+from rlhfkit.models.quantised import is_quantised
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
+from rlhfkit.models.verification import verified
 from rlhfkit_plugins.loaders import FullConfig
 from rlhfkit_plugins.loaders.heads import head_of
 
@@ -23,15 +26,22 @@ class FullLoader:
     def language_model(self, path: str | None, *, trainable: bool = False) -> LanguageModel:
         dtype = torch.float32 if trainable else None
         model = load_causal_lm(self._context, path, dtype)
+        if trainable and is_quantised(model):
+            raise UserError(
+                f"{model.name_or_path}: its weights are quantised, so they cannot be trained; "
+                f"loader=qlora trains adapters on them"
+            )
         model.requires_grad_(trainable)
-        if self._offload is not None and not trainable:
-            model.to("cpu")  # until it is used
-        return LanguageModel(
+        loaded = LanguageModel(
             model,
             compute_dtype=self._context.precision.autocast,
-            offload=self._offload,
             share_prompts=self._context.config.model.share_prompts,
         )
+        verified(self._context, loaded)
+        loaded.offload = self._offload
+        if self._offload is not None and not trainable:
+            model.to("cpu")  # until it is used
+        return loaded
 
     def scalar_model(self, path: str, *, trainable: bool = False) -> ScalarModel:
         body = self.language_model(path, trainable=trainable)

@@ -22,10 +22,12 @@ from rlhfkit.models.loading import (
     load_causal_lm,
     loading,
 )
-from rlhfkit.models.lower_layers import depth_below_adapters
+from rlhfkit.models.merging import merges_exactly
+from rlhfkit.models.quantised import is_quantised, keep_differentiable
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.models.trust import adapter_weights
+from rlhfkit.models.verification import shared_depth, verified
 from rlhfkit_plugins.loaders import LoraConfig, QloraConfig
 from rlhfkit_plugins.loaders.heads import head_of
 from rlhfkit_plugins.loaders.targets import target_modules
@@ -34,12 +36,15 @@ _TRAINED = "default"
 """PEFT's own name for the adapter of a model that has only one."""
 
 
+_PROMPT_LEARNING = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT")
+
+
 class LoraLoader:
     """Adapters on one base; the roles of RL share it in memory."""
 
     merge_frozen = True
     """Whether a frozen adapter is added into its base on loading: exact enough and much faster,
-    but not on quantised weights, which would round it away."""
+    but not on quantised weights, stored so or not, which would round it away."""
 
     def __init__(self, config: LoraConfig, context: Context) -> None:
         self._config = config
@@ -50,7 +55,8 @@ class LoraLoader:
         if not trainable and not is_adapter(path):
             return self._view(base.requires_grad_(False))
         model = self._with_adapter(base, _TRAINED, path, trainable)
-        if not trainable and self.merge_frozen:
+        exact = self.merge_frozen and not is_quantised(base) and merges_exactly(model)
+        if not trainable and exact:
             return self._view(model.merge_and_unload().requires_grad_(False))
         return self._view(model, _TRAINED)
 
@@ -76,7 +82,7 @@ class LoraLoader:
             reference=self._view(model, "reference"),
             value=ScalarModel(self._view(model, "value"), value_head),
             reward=reward,
-            shared_depth=depth_below_adapters(policy.body) if self._config.share_lower else 0,
+            shared_depth=shared_depth(self._context, policy) if self._config.share_lower else 0,
         )
 
     def _reward(self, model: Any, path: str) -> ScalarModel:
@@ -90,10 +96,13 @@ class LoraLoader:
         if compute_dtype is not None:
             _keep_inputs(model)
         share_prompts = self._context.config.model.share_prompts
-        return LanguageModel(model, adapter, compute_dtype, share_prompts=share_prompts)
+        view = LanguageModel(model, adapter, compute_dtype, share_prompts=share_prompts)
+        return verified(self._context, view)
 
     def _base(self, path: str | None) -> Any:
-        return load_causal_lm(self._context, path)
+        model = load_causal_lm(self._context, path)
+        keep_differentiable(model)
+        return model
 
     def _with_adapter(self, model: Any, name: str, path: str | None, trainable: bool) -> Any:
         """A base or PEFT model with one more adapter: stored, or fresh and without effect."""
@@ -103,7 +112,9 @@ class LoraLoader:
         if isinstance(model, PeftModel):  # then the first adapter is fresh too
             model.add_adapter(name, next(iter(model.peft_config.values())))
             return model
-        return get_peft_model(model, self._fresh_config(model), adapter_name=name)
+        config = self._fresh_config(model)
+        with loading(f"{model.name_or_path}: a fresh adapter"):
+            return get_peft_model(model, config, adapter_name=name)
 
     def _with_stored(self, model: Any, name: str, path: str, trainable: bool) -> Any:
         self._check_base(path)
@@ -131,6 +142,12 @@ class LoraLoader:
         with loading(f"{path}: the adapter"):
             stored = json.loads((Path(path) / ADAPTER_FILE).read_text(encoding="utf-8"))
             base = stored.get("base_model_name_or_path")
+            kind = stored.get("peft_type", "LORA")
+        if kind in _PROMPT_LEARNING:
+            raise UserError(
+                f"{path}: a {kind} adapter puts tokens of its own before every text; only adapters "
+                f"on a model's layers, as LoRA's, can be trained or sampled from here"
+            )
         wanted = self._context.config.model.path
         if base != wanted:
             raise UserError(f"{path}: an adapter for {base}, but model.path={wanted}")
@@ -171,7 +188,7 @@ class QloraLoader(LoraLoader):
             quantization_config=self._quantization,
             device_map={"": device},
         )
-        _keep_differentiable(model)
+        keep_differentiable(model)
         _check_head(model)
         return model
 
@@ -180,8 +197,8 @@ def _is_whole(model: Any, name: str, weights: Path) -> bool:
     """Whether every stored tensor found its place and no place was left over; PEFT only warns."""
     with safe_open(str(weights), framework="pt") as stored:
         found = sum("lora_" in key for key in stored.keys())  # noqa: SIM118
-    names = [key for key, _ in model.named_parameters() if "lora_" in key]
-    return found == sum(f".{name}." in key for key in names)
+    names = [key.split(".") for key, _ in model.named_parameters() if "lora_" in key]
+    return found == sum(name in parts for parts in names)
 
 
 def _check_head(model: Any) -> None:
@@ -198,12 +215,3 @@ def _keep_inputs(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             module.cast_input_dtype_enabled = False
-
-
-def _keep_differentiable(model: nn.Module) -> None:
-    """On some CPUs bitsandbytes repacks weights in the first pass without gradients, for a kernel
-    that has no backward: later training passes would lose gradients in silence."""
-    module: Any
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 
@@ -19,6 +20,9 @@ class BatchedSampler(ABC):
     sequences: other samples of the same distribution.
     """
 
+    equal_lengths = False
+    """Whether only prompts of one length share a batch: for models that read padding."""
+
     def __init__(self, config: BatchedConfig, context: Context | None = None) -> None:
         self.temperature = config.temperature
         self.response_length = config.response_length
@@ -34,6 +38,7 @@ class BatchedSampler(ABC):
     ) -> list[Response]:
         """Prompts of like length share a batch, so that little is padded."""
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        batches = [list(group) for _, group in groupby(order, lambda row: len(prompts[row]))]
         responses: list[Response | None] = [None] * len(prompts)
         state = generator.get_state()
 
@@ -42,10 +47,11 @@ class BatchedSampler(ABC):
             batch = [prompts[row] for row in rows]
             return self._sample_batch(model, batch, ends, generator)
 
-        for rows, drawn in self.batch_size.map(order, of):
-            state = generator.get_state()
-            for row, response in zip(rows, drawn, strict=True):
-                responses[row] = response
+        for part in batches if self.equal_lengths else [order]:
+            for rows, drawn in self.batch_size.map(part, of):
+                state = generator.get_state()
+                for row, response in zip(rows, drawn, strict=True):
+                    responses[row] = response
         return [response for response in responses if response is not None]
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,10 +12,12 @@ from transformers import DynamicCache
 from rlhfkit.context import Context
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.merging import merged_adapter
+from rlhfkit.models.probing import follows, kind_of, say_once
 from rlhfkit.models.shared_prompt import decoding_mask
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.batched import BatchedSampler
+from rlhfkit_plugins.samplers.generate import GenerateSampler
 
 CHUNK_LOGITS = 2**22
 """How many logits are held at once while tokens are drawn: 16 MiB in float32."""
@@ -30,6 +33,20 @@ class CachedSampler(BatchedSampler):
     def __init__(self, config: CachedConfig, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._merge_adapters = config.merge_adapters
+        self._config = config
+        self._fallback: GenerateSampler | None = None
+
+    def check(self, model: LanguageModel) -> None:
+        """Leave a model whose cache this loop cannot drive to transformers' `generate`."""
+        self._fallback = None
+        if follows(model, partial(_decoded, model)):
+            return
+        say_once(
+            f"sampler=cached: {kind_of(model)} has a cache that this sampler cannot drive; "
+            f"transformers' generate samples instead, which is slower"
+        )
+        self._fallback = GenerateSampler(self._config)
+        self._fallback.check(model)
 
     def sample(
         self,
@@ -39,6 +56,8 @@ class CachedSampler(BatchedSampler):
         generator: torch.Generator,
     ) -> list[Response]:
         """With the adapter merged, where that is exact."""
+        if self._fallback is not None:
+            return self._fallback.sample(model, prompts, ends, generator)
         with merged_adapter(model) if self._merge_adapters else nullcontext():
             return super().sample(model, prompts, ends, generator)
 
@@ -78,7 +97,7 @@ def draw(
     # MPS has no float64, and consumer cards hardly any
     precision = torch.float64 if device.type == "cpu" else torch.float32
     uniform = torch.rand(len(hidden), 1, generator=generator, device=device, dtype=precision)
-    rows = max(1, CHUNK_LOGITS // model.head.out_features)
+    rows = max(1, CHUNK_LOGITS // len(model.head.weight))
     drawn = [
         _draw(model.logits(part).div_(temperature), part_uniform)
         for part, part_uniform in zip(
@@ -98,6 +117,27 @@ def _draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     tokens = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
     tokens = tokens.clamp(max=logits.shape[-1] - 1)  # where the product was rounded up
     return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]
+
+
+def _decoded(
+    model: LanguageModel, prompts: Sequence[Sequence[int]]
+) -> list[tuple[list[int], Tensor]]:
+    """Three given tokens after each prompt, read as they are while sampling: equal prompts once,
+    and after the first token without the first sequence."""
+    ids: list[list[int]] = [[] for _ in prompts]
+    logits: list[list[Tensor]] = [[] for _ in prompts]
+    state = _Decoding.start(model, prompts)
+    for step in range(3):
+        tokens = [prompts[0][(row + step) % len(prompts[0])] for row in state.rows]
+        for row, token, found in zip(state.rows, tokens, model.logits(state.hidden), strict=True):
+            ids[row].append(token)
+            logits[row].append(found)
+        state.last = torch.tensor(tokens, device=model.device)
+        if step == 0:
+            state.rows = state.rows[1:]
+            state._take(state.rows)
+        state.advance(model)
+    return [(row, torch.stack(found)) for row, found in zip(ids, logits, strict=True)]
 
 
 @dataclass
@@ -145,7 +185,7 @@ class _Decoding:
         """Go on with these rows of the batch only, some perhaps more than once."""
         index = torch.tensor(indices, device=self.mask.device)
         self.mask, self.hidden, self.last = self.mask[index], self.hidden[index], self.last[index]
-        self.cache.batch_select_indices(index)
+        self.cache.reorder_cache(index)  # which recurrent states have too
 
     def record(self, tokens: Tensor, logprobs: Tensor) -> None:
         """One token more for every open sequence; nothing is waited for."""

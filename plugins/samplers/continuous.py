@@ -3,9 +3,13 @@
 It is made for GPUs; here it only ever ran on a CPU, with the tests' tiny models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import ContinuousBatchingConfig
 
 from rlhfkit.context import Context
@@ -14,8 +18,10 @@ from rlhfkit.models.autocast_forward import autocast_forward
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.probing import follows, kind_of, say_once
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import ContinuousConfig
+from rlhfkit_plugins.samplers.generate import GenerateSampler
 from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
 
 
@@ -31,6 +37,20 @@ class ContinuousSampler:
         self.response_length = config.response_length
         self._rows, self._page_size = config.batch_size, config.page_size
         self._score_size = AdaptiveBatchSize("log-probabilities of samples", config.batch_size)
+        self._config = config
+        self._fallback: GenerateSampler | None = None
+
+    def check(self, model: LanguageModel) -> None:
+        """Leave a model that continuous batching does not follow to transformers' `generate`."""
+        self._fallback = None
+        if follows(model, partial(self._greedy, model)):
+            return
+        say_once(
+            f"sampler=continuous: transformers' continuous batching does not know "
+            f"{kind_of(model)}; its generate samples instead, which is slower"
+        )
+        self._fallback = GenerateSampler(self._config)
+        self._fallback.check(model)
 
     @torch.no_grad()
     def sample(
@@ -43,10 +63,16 @@ class ContinuousSampler:
         """Raises `UserError` where a sequence got no end, as when memory runs out."""
         if not prompts:
             return []
+        if self._fallback is not None:
+            return self._fallback.sample(model, prompts, ends, generator)
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         settings = (self.response_length, self.temperature, ends.ids)
-        with autocast_forward(model), plain_sampling(model.base, *settings) as plain:
+        with (
+            _attention_kept(model.base),
+            autocast_forward(model),
+            plain_sampling(model.base, *settings) as plain,
+        ):
             found = model.base.generate_batch(
                 inputs=[list(prompt) for prompt in prompts],
                 generation_config=plain,
@@ -76,6 +102,26 @@ class ContinuousSampler:
             for row, values in zip(ids, rows, strict=True)
         ]
 
+    def _greedy(
+        self, model: LanguageModel, prompts: Sequence[Sequence[int]]
+    ) -> list[tuple[list[int], Tensor]]:
+        """The likeliest tokens after each prompt, and their log-probabilities."""
+        model.activate()
+        batching = self._batching(max(map(len, prompts)), seed=0)
+        batching.return_logprobs = True
+        with (
+            _attention_kept(model.base),
+            autocast_forward(model),
+            plain_sampling(model.base, 3, 1.0, (0,)) as plain,
+        ):
+            plain.update(do_sample=False, top_k=50, eos_token_id=-1)
+            found = model.base.generate_batch(
+                inputs=[list(prompt) for prompt in prompts],
+                generation_config=plain,
+                continuous_batching_config=batching,
+            )
+        return [(item.generated_tokens, torch.tensor(item.logprobs)) for item in found.values()]
+
     def _batching(self, longest: int, seed: int) -> ContinuousBatchingConfig:
         """Room for as many of the longest sequences as are decoded together."""
         pages = -(-(longest + self.response_length) // self._page_size)
@@ -86,3 +132,14 @@ class ContinuousSampler:
             max_requests_per_batch=self._rows,
             seed=seed,
         )
+
+
+@contextmanager
+def _attention_kept(base: Any) -> Iterator[None]:
+    """transformers leaves its paged attention in a model on which continuous batching fails."""
+    kind = base.config._attn_implementation
+    try:
+        yield
+    finally:
+        if base.config._attn_implementation != kind:
+            base.set_attn_implementation(kind)

@@ -11,7 +11,11 @@ from rlhfkit.errors import Stopped
 
 @contextmanager
 def plain_sampling(
-    model: Any, response_length: int, temperature: float, end_ids: Sequence[int]
+    model: Any,
+    response_length: int,
+    temperature: float,
+    end_ids: Sequence[int],
+    use_cache: bool = True,
 ) -> Iterator[GenerationConfig]:
     """How a transformers model is to sample, and for as long its only generation settings: where
     others say nothing, its own (Qwen's repetition penalty) would fill in."""
@@ -24,6 +28,7 @@ def plain_sampling(
         top_p=1.0,
         eos_token_id=[*end_ids],
         pad_token_id=end_ids[0],
+        use_cache=use_cache,
     )
     try:
         yield model.generation_config

@@ -21,6 +21,8 @@ from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.models.generation_config import end_ids, load_generation_config
 from rlhfkit.models.loading import is_adapter, load_causal_lm
+from rlhfkit.models.merging import merges_exactly
+from rlhfkit.models.quantised import dequantised, is_quantised
 from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.models.trust import adapter_weights
 from rlhfkit.plugin_manager import Plugins
@@ -111,8 +113,17 @@ def _say(line: str) -> None:
 def _merged(context: Context, adapter: Path) -> Any:
     """The base model, unquantised whatever the loader, with the adapter added to its weights."""
     base = load_causal_lm(context)
+    if is_quantised(base):  # its files hold it so
+        base = dequantised(base)
     adapter_weights(str(adapter))
-    return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    model = PeftModel.from_pretrained(base, str(adapter))
+    if not merges_exactly(model):
+        raise UserError(
+            f"{adapter}: the adapter is on an embedding that is the LM head too, or has biases "
+            f"that the base has no place for, so no merged model is the same; use "
+            f"export.merged=false"
+        )
+    return model.merge_and_unload()
 
 
 def _report(context: Context, record: StageRecord, source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ computes the forward pass again with whatever adapter is then active.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from torch import Tensor, nn
 
 from rlhfkit.distributed.fsdp import as_forward_pass, unsharded, weights_to_save
 from rlhfkit.distributed.processes import is_main
+from rlhfkit.errors import UserError
 from rlhfkit.models.batch import TokenBatch, make_batch
 from rlhfkit.models.checkpointing import checkpoint_layers
 from rlhfkit.models.dropout import drop_residuals
 from rlhfkit.models.lower_layers import LowerRows, LowerStates, resumed, stopped
 from rlhfkit.models.offload import IdleOffload
+from rlhfkit.models.own_head import body_of, own_logits
+from rlhfkit.models.positions import position_limit
 from rlhfkit.models.shared_prompt import attention_masks, right_padded_mask, worth_sharing
-from rlhfkit.rl.logprobs import chunked_token_logprobs, head_logits
+from rlhfkit.rl.logprobs import chunked_head_logprobs, chunked_token_logprobs, head_logits
 
 CHUNK_LOGITS = 24 * 2**20
 """How many logits leave the LM head at once: 96 MiB in float32, and as much for each of the two or
@@ -32,17 +36,19 @@ three tensors made of them; 512 positions with 49,152 tokens, 96 with 262,144.""
 class LanguageModel:
     """A transformers causal model, or one adapter of a PEFT model around it."""
 
+    own_head = False
+    """Whether logits are made by the model's own code, because they are more than the product with
+    the head's weight and a soft cap: `rlhfkit.models.verification` finds out."""
+
     def __init__(
         self,
         model: Any,
         adapter: str | None = None,
         compute_dtype: torch.dtype | None = None,
-        offload: IdleOffload | None = None,
         *,
         share_prompts: bool = True,
     ) -> None:
         """compute_dtype: of matrix products, where it is not the weights' own (autocast).
-        offload: shared with the models that leave the device for this one and the reverse.
         share_prompts: whether a prompt is computed once for all of its completions in a batch."""
         self.model = model
         self.module: nn.Module = model
@@ -50,26 +56,30 @@ class LanguageModel:
         self.compute_dtype = compute_dtype
         self.adapter = adapter
         self.share_prompts = share_prompts
-        self._offload = offload
+        self.offload: IdleOffload | None = None
+        """Shared with the models that leave the device for this one and the reverse."""
         self._frozen = not any(parameter.requires_grad for parameter in model.parameters())
         self.base = model.get_base_model() if isinstance(model, PeftModel) else model
-        self.body: nn.Module = self.base.base_model
+        self.body = body_of(self.base)
         self.head: nn.Linear = self.base.get_output_embeddings()
         text_config = self.base.config.get_text_config()
         self.hidden_size: int = text_config.hidden_size
+        self.positions = position_limit(self.base, self.body)
+        """Longest sequence the model can read; None where it has no such end."""
         self.logit_softcap: float | None = getattr(text_config, "final_logit_softcapping", None)
+        self.own_head = not isinstance(self.head, nn.Linear)
 
     @property
     def device(self) -> torch.device:
         """Where inputs must be."""
-        if self._offload is not None:
-            return self._offload.device
+        if self.offload is not None:
+            return self.offload.device
         return self.head.weight.device
 
     def activate(self) -> None:
         """Make this model the one to compute with: its adapter, its place on the device."""
-        if self._offload is not None:
-            self._offload.make_room(self.model, self._frozen)
+        if self.offload is not None:
+            self.offload.make_room(self.model, self._frozen)
         if self.adapter is not None and self.model.active_adapter != self.adapter:
             self.model.set_adapter(self.adapter)
 
@@ -88,6 +98,15 @@ class LanguageModel:
         if rate:
             drop_residuals(self.body, rate)
 
+    def require_positions(self, length: int, what: str) -> None:
+        """`UserError` for tokens beyond the model's last position, which would be an index out of
+        range, and on a GPU the end of the process."""
+        if self.positions is not None and length > self.positions:
+            raise UserError(
+                f"{what} has {length} tokens, but {self.base.name_or_path} has {self.positions} "
+                f"positions: lower model.max_prompt_length and the longest completion's option"
+            )
+
     def hidden_states(
         self,
         input_ids: Tensor,
@@ -102,15 +121,16 @@ class LanguageModel:
         without padding; or masks as attention takes them.
         lower: where the lower layers have been computed before.
         """
+        self.require_positions(input_ids.shape[1], "a sequence")
         self.activate()
+        given = {
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "past_key_values": cache,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
         with self.autocast(), resumed(self.body, lower):
-            output = self.body(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                position_ids=position_ids,
-                past_key_values=cache,
-                use_cache=cache is not None,
-            )
+            output = self.body(input_ids=input_ids, use_cache=cache is not None, **given)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -145,6 +165,8 @@ class LanguageModel:
     def logits(self, hidden: Tensor) -> Tensor:
         """[N, V] float32 logits of hidden states [N, D]."""
         with self.autocast():
+            if self.own_head:
+                return own_logits(self.base, hidden).float()
             logits = head_logits(hidden, self.head.weight, self.head.bias).float()
         if self.logit_softcap is not None:
             logits = self.logit_softcap * torch.tanh(logits / self.logit_softcap)
@@ -174,14 +196,20 @@ class LanguageModel:
         entropy_gradient: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """[N] log-probabilities of tokens and [N] entropies, from the states [N, D] before them."""
+        chunk_size = max(1, CHUNK_LOGITS // len(self.head.weight))
         with self.autocast():
+            if self.own_head:
+                head = partial(own_logits, self.base)
+                return chunked_head_logprobs(
+                    head, states, ids, temperature, chunk_size, entropy_gradient
+                )
             return chunked_token_logprobs(
                 states,
                 self.head.weight,
                 self.head.bias,
                 ids,
                 temperature,
-                max(1, CHUNK_LOGITS // len(self.head.weight)),
+                chunk_size,
                 self.logit_softcap,
                 entropy_gradient,
             )

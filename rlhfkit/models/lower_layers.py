@@ -52,7 +52,9 @@ class LowerRows:
 
 def depth_below_adapters(body: nn.Module) -> int:
     """How many of a model's layers, from the lowest on, have no adapter; 0 where adapters are
-    outside the layers too."""
+    outside the layers too, and for a body that has its layers elsewhere."""
+    if not any(isinstance(child, nn.ModuleList) for child in body.children()):
+        return 0
     layers = getattr(body, _layers_name(body))
     adapted = [_has_adapter(layer) for layer in layers]
     inside = sum(isinstance(module, BaseTunerLayer) for module in layers.modules())

@@ -30,6 +30,7 @@ from rlhfkit.models.batch_size import AdaptiveBatchSize, advise_when_full
 from rlhfkit.models.forward import lower_rows, pad_rows, teacher_forced_logprobs
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.roles import RoleModels
+from rlhfkit.models.sampling import sampler_for
 from rlhfkit.online.checks import check_loop
 from rlhfkit.online.ema import WeightAverage
 from rlhfkit.online.kl_penalty import KLPenalty
@@ -265,7 +266,7 @@ class OnlineOptimizer(ABC):
         context = replace(context, roles=roles)
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.score = Scorer(context.build_all("reward"), weights, self.rl)
-        self.sampler = context.build("sampler")
+        self.sampler = sampler_for(context, roles.policy)
         self.kl = context.build("kl")
         self.accelerator = context.accelerator
         self.optimizer = build_optimizer(

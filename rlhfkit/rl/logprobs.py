@@ -2,9 +2,11 @@
 
 `token_logprobs` and `entropy` take logits. `chunked_token_logprobs` takes hidden states and the
 language-model head instead, and never holds the logits of more than one chunk of tokens: with a
-vocabulary of 150,000 the logits of a batch outweigh a small model.
+vocabulary of 150,000 the logits of a batch outweigh a small model. `chunked_head_logprobs` does so
+for a head that is any function.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -121,11 +123,58 @@ def chunked_token_logprobs(
             )
         )
 
+    def logits(hidden_CD: Tensor) -> Tensor:
+        return _softcap(head_logits(hidden_CD, weight_VD, bias_V), logit_softcap)
+
+    return _in_chunks(logits, hidden_ND, ids_N, temperature, chunk_size, entropy_gradient)
+
+
+def chunked_head_logprobs(
+    head: Callable[[Tensor], Tensor],
+    hidden_ND: Tensor,
+    ids_N: Tensor,
+    temperature: float,
+    chunk_size: int,
+    entropy_gradient: bool = False,
+) -> TokenLogprobs:
+    """Give what `chunked_token_logprobs` gives, for a head that is more than one linear layer.
+
+        logprob_n = log softmax(head(hidden_n) / temperature)[id_n]
+
+    With gradients each chunk is computed again in the backward pass, also that of a frozen head.
+
+    Args:
+        head: logits [C, V] of hidden states [C, D], each row's of its own state alone.
+        hidden_ND, ids_N, temperature, chunk_size, entropy_gradient: see `chunked_token_logprobs`.
+    Returns:
+        TokenLogprobs(logprobs_N, entropy_N).
+    Raises:
+        ValueError: shapes disagree, a wrong dtype, or a number not above 0.
+    """
+    require_axes(hidden_ND=hidden_ND, ids_N=ids_N)
+    require_dtype(ANY_FLOAT, hidden_ND=hidden_ND)
+    require_dtype(INDEX, ids_N=ids_N)
+    require_positive(temperature=temperature, chunk_size=chunk_size)
+
+    def logits(hidden_CD: Tensor) -> Tensor:
+        return head(hidden_CD).clone()  # the head's backward pass may need its own as it was
+
+    return _in_chunks(logits, hidden_ND, ids_N, temperature, chunk_size, entropy_gradient)
+
+
+def _in_chunks(
+    logits: Callable[[Tensor], Tensor],
+    hidden_ND: Tensor,
+    ids_N: Tensor,
+    temperature: float,
+    chunk_size: int,
+    entropy_gradient: bool,
+) -> TokenLogprobs:
+    """logits: of some states, to be overwritten."""
+
     def chunk(hidden_CD: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
         # nested, so that no name keeps the logits
-        logprobs_CV = _log_softmax_(
-            _softcap(head_logits(hidden_CD, weight_VD, bias_V), logit_softcap), temperature
-        )
+        logprobs_CV = _log_softmax_(logits(hidden_CD), temperature)
         # kept for a loss that does not use it, it would outlive its chunk
         with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
             entropy_C = _entropy(logprobs_CV)

@@ -16,6 +16,7 @@ from rlhfkit.distributed import processes
 from rlhfkit.distributed.fsdp import unsharded
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.sampling import sampler_for
 from rlhfkit.online.scoring import Scorer
 from rlhfkit.storage.run_dir import write_json
 from rlhfkit.types import Messages
@@ -97,7 +98,7 @@ class ValidationScore:
             raise UserError(f"stage.{context.stage}.select_by=reward: reward=[] has none to ask")
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self._score = Scorer(rewards, weights, RlConfig(missing_eos_penalty=0.0))
-        self._sampler = context.build("sampler")
+        self._sampler = sampler_for(context, model)
 
     def __call__(self) -> float:
         """Draws from the run's seed, so that all epochs have the same luck."""

@@ -7,6 +7,7 @@ from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.distributed import processes
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.sampling import sampler_for
 from rlhfkit.reporting import Reporter
 from rlhfkit.storage.state_file import load_state, save_state
 from rlhfkit.trainers.nonfinite import NonFiniteGuard
@@ -47,7 +48,8 @@ class CompletionSampler:
             return given
         if not given:
             self._generator.manual_seed(self._generator.initial_seed())
-        model, sampler = load(), self._context.build("sampler")
+        model = load()
+        sampler = sampler_for(self._context, model)
         with progress_bar(f"{self._context.stage} {name}", len(prompts), len(given)) as bar:
             while len(given) < len(prompts):
                 part = prompts[len(given) : len(given) + self._at_once]

@@ -26,6 +26,7 @@ from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.distributed.fsdp import as_forward_pass
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.sampling import check_sampling
 from rlhfkit.models.shared_prompt import right_padded_mask
 from rlhfkit.stages.best_epoch import best_epoch
 from rlhfkit.trainers.resumable import Resumable
@@ -64,6 +65,9 @@ def train_sft(context: Context, config: SftConfig) -> None:
         eval_strategy="epoch" if validation else "no",
     )
     model = context.build("loader").language_model(None, trainable=True)
+    longest = max(len(row["input_ids"]) for row in training)
+    model.require_positions(longest, f"stage {context.stage}: a demonstration")
+    check_sampling(context, model)
     model.drop_residuals(config.residual_dropout)
     if config.gradient_checkpointing:
         model.checkpoint_activations()
