@@ -69,7 +69,7 @@ class Group:
     """The config group: `<name>=<component>`."""
 
     many: bool = False
-    """Whether several components may be chosen at once: `reward=[reward_model,length]`. Their
+    """Whether several components may be chosen at once: `reward=reward_model,length`. Their
     options then stand under `<group>.<component>.<option>`."""
 
     extra: tuple[tuple[str, type, Any], ...] = ()

@@ -168,7 +168,7 @@ class Context:
         if not path.exists():
             raise UserError(
                 f"stage {self.stage} needs {path}: let the stage '{stage}' run first, as in "
-                f"stages=[{stage},{self.stage}]"
+                f"stages={stage},{self.stage}"
             )
         return path
 

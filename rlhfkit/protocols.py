@@ -22,13 +22,13 @@ class DataSource(Protocol):
     def splits(self) -> Sequence[Split]:
         """The splits this source can load."""
 
-    def load(self, split: Split) -> "Dataset":
-        """The rows of a split.
+    def load(self, split: Split) -> "Dataset | Sequence[Mapping[str, Any]]":
+        """The rows of a split, as a data set or as dictionaries.
 
         demonstrations: `prompt` (text or messages) and `completion`, or `messages` whose last
         message is the assistant's. prompts, eval_prompts: `prompt`. pretraining: `text`.
         rankings: `prompt`, `completions` and `ranks` (1 is best, equal ranks are ties), or a pair
-        as `prompt`, `chosen` and `rejected`.
+        as `prompt`, `chosen` and `rejected`. Published forms (`rlhfkit.data.schemas`) will do, too.
 
         Raises `rlhfkit.errors.UserError` naming the file for anything wrong with it.
         """

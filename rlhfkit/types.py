@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Message = dict[str, str]
-"""`{"role": "user" | "assistant" | "system", "content": text}`."""
+Message = dict[str, Any]
+"""`{"role": "user" | "assistant" | "system" | "tool", "content": text}`, and whatever else a chat
+template reads of it: `tool_calls`, `name`, `reasoning_content`. The first message of a prompt also
+holds what the template reads beside messages: `tools`, `chat_template_kwargs`."""
 
 Messages = list[Message]
 """A conversation whose last message the model answers."""
@@ -32,6 +34,9 @@ class Demonstration:
 
     prompt: Messages
     completion: str
+
+    answer: Message | None = None
+    """The whole message where it is more than its text: `tool_calls`, `reasoning_content`."""
 
 
 @dataclass(frozen=True)

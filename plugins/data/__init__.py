@@ -2,31 +2,43 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.user_code import UserCodeConfig
+from rlhfkit_plugins.data.options import check_splits
 
 
 @dataclass
 class FilesConfig:
-    """jsonl, json, csv or parquet files, .gz too; one option a split."""
+    """jsonl, json, csv, parquet or txt files, .gz too; one option a split, each a path, a pattern
+    as `rows/*.jsonl`, or a list of them."""
 
-    demonstrations: str | None = None
-    """File of prompts with the answers to imitate, for stage sft."""
+    demonstrations: Any = None
+    """Files of prompts with the answers to imitate, for stage sft."""
 
-    prompts: str | None = None
-    """File of prompts that stages sample and rl answer."""
+    prompts: Any = None
+    """Files of prompts that stages sample and rl answer."""
 
-    eval_prompts: str | None = None
-    """File of prompts that stage evaluate answers; null holds some of `prompts` out."""
+    eval_prompts: Any = None
+    """Files of prompts that stage evaluate answers; null holds some of `prompts` out."""
 
-    pretraining: str | None = None
-    """File of plain texts, for the pretraining mix of sft and PPO-ptx."""
+    pretraining: Any = None
+    """Files of plain texts, for the pretraining mix of sft and PPO-ptx."""
 
-    rankings: str | None = None
-    """File of ranked answers that people or another run gave; null has the labelers rank."""
+    rankings: Any = None
+    """Files of ranked answers that people or another run gave; null has the labelers rank."""
+
+    preferences: Any = None
+    """Another name of `rankings`, as pairs are called."""
+
+    columns: Any = None
+    """Names of columns, as {prompt: question, completion: reply}: ours, and the files'."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        check_splits(name, self)
 
 
 @dataclass
@@ -49,8 +61,18 @@ class HubConfig:
     rankings: str | None = None
     """Data set of ranked answers; null has the labelers rank."""
 
+    preferences: str | None = None
+    """Another name of `rankings`, as pairs are called."""
+
+    columns: Any = None
+    """Names of columns, as {prompt: question, completion: reply}: ours, and the data sets'."""
+
     revision: str | None = None
     """Branch, tag or commit on the hub; null takes the newest."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        check_splits(name, self)
 
 
 @dataclass

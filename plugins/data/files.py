@@ -1,7 +1,4 @@
-"""`data=files`: rows of local files, read into memory; what is wrong with a file is named by line.
-
-`datasets` and `pyarrow` are imported where rows are read, so that a fingerprint stays cheap.
-"""
+"""`data=files`: rows of local files, read into memory; what is wrong with one is told by line."""
 
 import csv
 import gzip
@@ -11,17 +8,16 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from glob import glob
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
-from rlhfkit.types import SPLITS, Split
+from rlhfkit.types import Split
 from rlhfkit_plugins.data import FilesConfig
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from rlhfkit_plugins.data.options import chosen_splits, columns_digest, renamed
 
 Row = dict[str, Any]
 
@@ -30,36 +26,55 @@ _LONGEST_CELL = 2**31 - 1
 
 
 class FileSource:
-    """One file a split."""
+    """One file a split, or several."""
 
     def __init__(self, config: FilesConfig, context: Context | None = None) -> None:
-        self._paths = chosen_splits(config)
+        self._paths, self._columns = chosen_splits(config), dict(config.columns or {})
 
     def splits(self) -> Sequence[Split]:
         """The splits that were given a file."""
         return tuple(self._paths)
 
-    def load(self, split: Split) -> "Dataset":
-        """The rows of a split's file; raises as `read_dataset` does."""
-        return read_dataset(self._path(split))
+    def load(self, split: Split) -> list[Row]:
+        """The rows of a split's files; raises as `read_rows` does."""
+        rows = [row for path in self._files(split) for row in _for_split(split, path)]
+        found: list[Row] = renamed(filled(rows), self._columns)
+        return found
 
     def fingerprint(self, split: Split) -> str:
-        """sha256 of the file; raises `UserError` when it is missing or empty."""
-        return digest(self._path(split))
+        """sha256 of the file, or of several ones' digests; raises `UserError` when one is missing
+        or empty."""
+        digests = [digest(path) for path in self._files(split)]
+        whole = digests[0] if len(digests) == 1 else _sha256("\n".join(digests))
+        return whole + columns_digest(self._columns)
 
-    def _path(self, split: Split) -> str:
+    def _files(self, split: Split) -> list[str]:
         if split not in self._paths:
             raise UserError(f"data files: no file for {split}; set data.files.{split}")
-        return self._paths[split]
+        given = self._paths[split]
+        named = [given] if isinstance(given, str) else given
+        return [path for name in named for path in _matching(name)]
 
 
-def chosen_splits(config: Any) -> dict[Split, str]:
-    """The splits that a config with one option a split sets, with their values."""
-    return {split: getattr(config, split) for split in SPLITS if getattr(config, split)}
+def _matching(path: str) -> list[str]:
+    """A file, or those that a pattern as `rows/*.jsonl` names, in their order."""
+    if not any(sign in path for sign in "*?[") or os.path.exists(os.path.expanduser(path)):
+        return [path]
+    if found := sorted(filter(os.path.isfile, glob(os.path.expanduser(path), recursive=True))):
+        return found
+    raise UserError(f"{path}: no file of this pattern")
 
 
-def read_dataset(path: str | Path) -> "Dataset":
-    """The rows of a file as a data set in memory; keys that a row lacks are None.
+def _for_split(split: Split, path: str) -> list[Row]:
+    """A file's rows; a line of a text file is a text, or a prompt."""
+    rows = read_rows(path)
+    if path.lower().endswith(_TEXT) and split != "pretraining":
+        return [{"prompt": row["text"]} for row in rows]
+    return rows
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows of a file; keys that a row lacks are None.
 
     Raises `UserError` naming the file, and the line where one is at fault.
     """
@@ -67,40 +82,13 @@ def read_dataset(path: str | Path) -> "Dataset":
     rows = _READERS[_suffix(file)](file)
     if not rows:
         raise UserError(f"{file}: has no rows")
-    return dataset_of(str(file), rows)
+    return filled(rows)
 
 
-def dataset_of(name: str, rows: list[Row]) -> "Dataset":
-    """Rows as a data set in memory; raises `UserError` with the name for a value that no column can
-    hold."""
-    from datasets import Dataset
-
+def filled(rows: list[Row]) -> list[Row]:
+    """Rows that all have the same columns, those of several files too."""
     columns = dict.fromkeys(key for row in rows for key in row)
-    try:
-        # use_json: a column may hold texts in one row and messages in the next
-        made = Dataset.from_list([columns | row for row in rows], on_mixed_types="use_json")
-        if "Json" in str(made.features):
-            quoted = [_quoted(made.features, columns | row) for row in rows]
-            made = Dataset.from_list(quoted, features=made.features)
-        return made
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(
-            f"{name}: has a value that no column can hold ({one_line(error)})"
-        ) from error
-
-
-def _quoted(feature: Any, value: Any) -> Any:
-    """A value as `datasets` takes it for a mixed column: texts as JSON. It would read those that
-    happen to be JSON, as `7` or `null`, for what they say."""
-    from datasets import Json, List
-
-    if value is None:
-        return None
-    if isinstance(feature, dict):
-        return {name: _quoted(part, value.get(name)) for name, part in feature.items()}
-    if isinstance(feature, List):
-        return [_quoted(feature.feature, item) for item in value]
-    return json.dumps(value) if isinstance(feature, Json) and isinstance(value, str) else value
+    return [columns | row for row in rows]
 
 
 def digest(path: str | Path) -> str:
@@ -109,8 +97,12 @@ def digest(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def is_data_file(path: str) -> bool:
-    """Whether a path names a file that `read_dataset` is for; it need not exist."""
+    """Whether a path names a file that `read_rows` is for; it need not exist."""
     return os.path.isfile(os.path.expanduser(path)) or path.lower().endswith(tuple(_READERS))
 
 
@@ -241,16 +233,27 @@ def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{file}:{number}: invalid csv ({error})") from error
 
 
+def _text(file: Path) -> list[Row]:
+    lines = (line.rstrip("\r\n") for _, line in _lines(file))
+    return [{"text": line} for line in lines if line.strip()]
+
+
 def _parquet(file: Path) -> list[Row]:
     import pyarrow
-    from datasets import Dataset
     from pyarrow.parquet import ParquetFile
 
     try:
-        return list(Dataset(ParquetFile(file).read()))
+        table = ParquetFile(file).read()
+        mixed = [field.name for field in table.schema if str(field.type) == "extension<arrow.json>"]
+        rows: list[Row] = table.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{file}: invalid parquet ({one_line(error)})") from error
+    for row in rows:
+        row.update({name: json.loads(row[name]) for name in mixed if row[name] is not None})
+    return rows
 
+
+_TEXT = (".txt", ".txt.gz")
 
 _READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".jsonl": _jsonl,
@@ -260,4 +263,6 @@ _READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".jsonl.gz": _jsonl,
     ".json.gz": _json,
     ".csv.gz": _csv,
+    ".txt": _text,
+    ".txt.gz": _text,
 }

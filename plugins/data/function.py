@@ -8,16 +8,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.protocols import DataSource
 from rlhfkit.types import SPLITS, Split
 from rlhfkit_plugins.data import FunctionConfig
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from rlhfkit_plugins.data.files import filled
 
 _FOUND: dict[tuple[Any, str], dict[Split, list[Any]]] = {}
 """What functions gave in this process: every stage asks anew."""
@@ -44,11 +42,9 @@ class FunctionSource:
         """The splits that the function gave rows of."""
         return tuple(self._rows)
 
-    def load(self, split: Split) -> "Dataset":
+    def load(self, split: Split) -> list[dict[str, Any]]:
         """The rows of a split."""
-        from rlhfkit_plugins.data.files import dataset_of
-
-        return dataset_of(f"{self._code.word}: {split}", self._rows[split])
+        return filled(self._rows[split])
 
     def fingerprint(self, split: Split) -> str:
         """sha256 of the rows, whatever the function has them from."""

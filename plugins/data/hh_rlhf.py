@@ -1,27 +1,21 @@
 """`data=hh_rlhf`: preference pairs written as whole dialogues, split into prompt and answers."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlhfkit.context import Context
+from rlhfkit.data.dialogues import parse_dialogue
+from rlhfkit.data.messages import Unusable
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.types import Messages, Split
 from rlhfkit_plugins.data import HhRlhfConfig
-from rlhfkit_plugins.data.files import digest, is_data_file, read_dataset
+from rlhfkit_plugins.data.files import Row, digest, is_data_file, read_rows
 from rlhfkit_plugins.data.hub import hub_fingerprint, load_from_hub, parse_option
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-_TURN = re.compile(r"\n\n(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
-
-
-class Unparsable(ValueError):
-    """A pair that is left out; the text says why and is counted."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class HhRlhfSource:
         for row in rows:
             try:
                 pairs.append(parse_pair(row))
-            except Unparsable as error:
+            except Unusable as error:
                 drops[str(error)] += 1
         report_drops(self._context, f"hh_rlhf {split}", drops, len(rows))
         if not pairs:
@@ -92,43 +86,26 @@ class HhRlhfSource:
     def _hub_option(self) -> str:
         return f"{self._path}::{self._hub_split}"
 
-    def _rows(self) -> "Dataset":
+    def _rows(self) -> Sequence[Row]:
         if is_data_file(self._path):
-            rows = read_dataset(self._path)
+            rows: Any = read_rows(self._path)
         else:
             rows = load_from_hub(parse_option(self._hub_option()))
+        columns = list(rows[0])
         for column in ("chosen", "rejected"):
-            if column not in rows.column_names:
-                near = nearest(column, rows.column_names)
+            if column not in columns:
+                near = nearest(column, columns)
                 raise UserError(f"data hh_rlhf: {self._path} has no column '{column}'; {near}")
-        return rows
+        found: Sequence[Row] = rows
+        return found
 
 
 def parse_pair(row: Mapping[str, Any]) -> Pair:
     """The prompt that both dialogues share and their last answers.
 
-    Raises `Unparsable` when one of them does not parse or the prompts differ.
+    Raises `Unusable` when one of them does not parse or the prompts differ.
     """
     chosen, rejected = parse_dialogue(row["chosen"]), parse_dialogue(row["rejected"])
     if chosen[:-1] != rejected[:-1]:
-        raise Unparsable("prompts differ")
+        raise Unusable("prompts differ")
     return Pair(chosen[:-1], chosen[-1]["content"], rejected[-1]["content"])
-
-
-def parse_dialogue(text: Any) -> Messages:
-    r"""Messages of "\n\nHuman: ...\n\nAssistant: ...", outer blanks of the turns taken off.
-
-    Raises `Unparsable` unless the turns alternate from Human to Assistant and none is empty.
-    """
-    if not isinstance(text, str):
-        raise Unparsable("dialogue is not text")
-    before, *parts = _TURN.split("\n\n" + text.strip())
-    speakers, contents = parts[::2], [content.strip() for content in parts[1::2]]
-    if before or speakers != ["Human", "Assistant"] * (len(speakers) // 2):
-        raise Unparsable("turns do not alternate from Human to Assistant")
-    if not all(contents):
-        raise Unparsable("empty turn")
-    return [
-        {"role": _ROLES[speaker], "content": content}
-        for speaker, content in zip(speakers, contents, strict=True)
-    ]

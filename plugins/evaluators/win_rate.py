@@ -26,7 +26,7 @@ class WinRate:
         if hasattr(self._labeler, "rankings"):
             console.print(
                 "  no win rate: imported rankings cannot judge new completions; for one, add "
-                "labeler=simulated (or reward_model) stages=[evaluate,report] force_from=evaluate",
+                "labeler=simulated (or reward_model) stages=evaluate,report force_from=evaluate",
                 markup=False,
             )
             return Evaluation({})

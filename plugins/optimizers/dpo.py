@@ -66,7 +66,8 @@ class DPO:
     def _pairs(self, context: Context, text: TextFormat) -> Dataset:
         """The ordered pairs as TRL tokenises them, but with the tokens of every other stage."""
         rows, drops = list[dict[str, list[int]]](), Counter[str]()
-        rankings = stored_rankings(context.output_of("label", "rankings.jsonl"))
+        stored = stored_rankings(context.output_of("label", "rankings.jsonl"))
+        rankings = sources.renderable(context, text, stored)
         for ranking in rankings:
             prompt = text.prompt_ids(ranking.prompt)
             if len(set(ranking.ranks)) == 1:

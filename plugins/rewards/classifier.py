@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlhfkit.context import Context
+from rlhfkit.data.chat_template import CannotRender, render
 from rlhfkit.data.text_format import plain_text
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import pad_right
@@ -19,8 +20,8 @@ from rlhfkit.types import Messages
 class ClassifierReward:
     """Renders the conversation for the classifier and reads its one logit."""
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
-        self._model, self._tokenizer = model, tokenizer
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int, template_date: str) -> None:
+        self._model, self._tokenizer, self._date = model, tokenizer, template_date
         self._batch_size = AdaptiveBatchSize("classifier scores", batch_size)
         self._text_config = model.config.get_text_config()
         tokenizer.truncation_side = "left"  # the answer stands at the end
@@ -46,7 +47,7 @@ class ClassifierReward:
         text = f"{plain_text(prompt)} {completion}"
         if chat:
             turns = [*prompt, {"role": "assistant", "content": completion}]
-            text = self._tokenizer.apply_chat_template(turns, tokenize=False)
+            text = render(self._tokenizer, turns, self._date, {})
         encoded = self._tokenizer(
             text, add_special_tokens=not chat, truncation=True, max_length=self._max_length
         )
@@ -104,6 +105,10 @@ def load_classifier(
         raise UserError(f"{path}: {model.config.num_labels} labels, but a reward model has one")
     check_whole(path, info)
     with loading(f"reward model '{path}'"):  # a template may fail, and that before any training
-        reward = ClassifierReward(model.eval().to(context.device), tokenizer, batch_size)
-        reward([[{"role": "user", "content": "Hello"}]], ["Hello"])
+        date = context.config.model.template_date
+        reward = ClassifierReward(model.eval().to(context.device), tokenizer, batch_size, date)
+        try:
+            reward([[{"role": "user", "content": "Hello"}]], ["Hello"])
+        except CannotRender as error:
+            raise ValueError(error.reason) from error
     return reward

@@ -21,7 +21,8 @@ _WIDTH = 100
 @contextmanager
 def commented(arguments: list[str], plugins: Plugins) -> Iterator[None]:
     """Within it, the configuration that Hydra prints is printed with comments."""
-    if not re.search(r"(^|\s)(--cfg|-c)[= ]?job\b", " ".join(arguments)) or "-p" in arguments:
+    is_part = {"-p", "--package"} & set(arguments)
+    if not re.search(r"(^|\s)(--cfg|-c)[= ]?job\b", " ".join(arguments)) or is_part:
         yield
         return
     printed = StringIO()

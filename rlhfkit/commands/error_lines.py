@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rlhfkit.errors import Mistakes, UserError, nearest
@@ -110,8 +111,21 @@ def _hydra(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         return f"cannot read '{error.override}': {_first_line(str(cause or text))}"
     if "runtime.choices.recipe" in text:
-        return "run_name: without a recipe a run needs a name, as in run_name=mine"
+        return (
+            "run_name: without a recipe a run needs a name, as in run_name=mine; with one it has "
+            "the recipe's, as in recipe=quickstart"
+        )
+    if several := re.match(r"Ambiguous value for argument '([^=]+)=(.*)'\n", text):
+        return _several(*several.groups())
     return _override(text, cause)
+
+
+def _several(key: str, value: str) -> str:
+    """Values with commas between are a sweep, or one text with commas in it."""
+    as_text = quote(f'{key}="{value}"')
+    is_text = any(character.isalpha() for character in value)
+    otherwise = f"; one text with commas in it is typed {as_text}" if is_text else ""
+    return f"{key}={value}: add --multirun for a run with each of the values{otherwise}"
 
 
 def _missing_option(error: Any, text: str) -> str:

@@ -5,7 +5,6 @@ and trust are the exporter's own.
 """
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from typing import Any
 from peft import PeftModel
 from transformers.utils import GENERATION_CONFIG_NAME
 
+from rlhfkit.commands.export_checks import export_target, exported_record
 from rlhfkit.config.run import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context
@@ -24,8 +24,6 @@ from rlhfkit.models.loading import is_adapter, load_causal_lm
 from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.models.trust import adapter_weights
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.stage import Stage
-from rlhfkit.stages.registry import find_stage, stages_of
 from rlhfkit.storage.run_dir import RECORD, RunDir, StageRecord
 
 _AS_TRAINED = ("path", "revision", "chat", "chat_template")
@@ -38,31 +36,16 @@ def export(config: RunConfig, plugins: Plugins) -> Path:
 
     Raises `UserError` when the stage has no finished model or the directory is in use.
     """
+    record, target = exported_record(config, plugins), export_target(config)
     run_dir = RunDir(config.run_dir)
-    record = _record(run_dir, config.export.stage, stages_of(plugins))
     source = run_dir.stage_dir(record.stage) / "model"
     context = Context(_as_trained(config, record), plugins, run_dir, "export")
-    target = _target(config)
     try:
         _place(context, source, target)
     except OSError as error:
         raise UserError(f"export.to={target}: cannot be written ({error.strerror})") from error
     _report(context, record, source, target)
     return target
-
-
-def _record(run_dir: RunDir, name: str, stages: Sequence[Stage]) -> StageRecord:
-    """The record of the stage to export."""
-    stage = find_stage(name, stages)
-    record = run_dir.record(stage.name)
-    if record is not None and (run_dir.stage_dir(stage.name) / "model").is_dir():
-        return record
-    having = [item.name for item in stages if (run_dir.stage_dir(item.name) / "model").is_dir()]
-    finished = [item for item in having if run_dir.record(item) is not None]
-    raise UserError(
-        f"export.stage={name}: no finished model in {run_dir.stage_dir(name)}; "
-        f"choices: {', '.join(finished) or 'none, let the stage run first'}"
-    )
 
 
 def _as_trained(config: RunConfig, record: StageRecord) -> RunConfig:
@@ -77,17 +60,6 @@ def _as_trained(config: RunConfig, record: StageRecord) -> RunConfig:
         "model.stop", []
     )  # of a run that is older than the option
     return replace(config, model=replace(config.model, **options))
-
-
-def _target(config: RunConfig) -> Path:
-    """Where to write: a directory that is empty or not there yet."""
-    name = config.export.stage + ("-merged" if config.export.merged else "")
-    target = Path(config.export.to or Path(config.run_dir) / "export" / name)
-    if target.is_dir() and not any(target.iterdir()):
-        return target
-    if target.exists():
-        raise UserError(f"export.to={target}: is there already; choose another or remove it")
-    return target
 
 
 def _place(context: Context, source: Path, target: Path) -> None:

@@ -1,11 +1,15 @@
 """What `rlhfkit --help` prints. Hydra's own help copies every config several times, which takes it
 more than a second; this one only lists names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from pathlib import Path
+from shlex import join
 
+from rlhfkit.commands.options import show_options
 from rlhfkit.console import console
 from rlhfkit.plugin_manager import Plugins
+from rlhfkit.storage.run_dir import runs_in
 
 TEXT = """\
 rlhfkit: the InstructGPT loop as one resumable command, every part a plugin.
@@ -26,14 +30,14 @@ Useful
   rlhfkit plan recipe=NAME gpu=12GB   does it fit, and what would
   rlhfkit recipe=NAME --cfg job       print every option with its value
   rlhfkit recipe=NAME stage.sft.learning_rate=2e-4 kl=fixed kl.kl_coef=0.05
-  rlhfkit recipe=NAME reward=[reward_model,length] reward.length.weight=0.5
+  rlhfkit recipe=NAME reward=reward_model,length reward.length.weight=0.5
   rlhfkit recipe=NAME seed=1,2,3 --multirun
   rlhfkit recipe=NAME kl=none run_name=other reuse=runs/NAME   take over the stages that are equal
   rlhfkit export recipe=NAME export.stage=rl export.merged=true export.to=DIR
   rlhfkit recipe=NAME force_from=STAGE   make a stage and all after it again
   accelerate launch --config_file conf/accelerate/ddp_2gpu.yaml -m rlhfkit recipe=NAME
   rlhfkit --config-dir DIR recipe=MINE   recipes of your own: DIR/recipe/MINE.yaml
-  rlhfkit --shell-completion install=bash
+  eval "$(rlhfkit --shell-completion install=bash)"   completes commands, options and values
   rlhfkit --hydra-help                   flags of Hydra, which composes the options
 """
 
@@ -42,8 +46,8 @@ _OF_THE_LAUNCHER = "accelerate"
 """Files of `accelerate launch --config_file`, no config group."""
 
 
-def show_help(plugins: Plugins, commands: Mapping[str, str]) -> None:
-    """Print usage, and every config group with its options. commands: a line for each."""
+def choices(plugins: Plugins) -> dict[str, set[str]]:
+    """The options of every config group: components, and the presets of installed packages."""
     groups = {name: set(found) for name, found in plugins.components.items()}
     for package in ("rlhfkit_conf", "rlhfkit_recipes", *plugins.config_packages()):
         for folder in files(package).iterdir():
@@ -52,6 +56,34 @@ def show_help(plugins: Plugins, commands: Mapping[str, str]) -> None:
                 if options:
                     names = {name.removesuffix(".yaml") for name in options}
                     groups.setdefault(folder.name, set()).update(names)
+    return groups
+
+
+def meant(word: str, recipes: Iterable[str]) -> str | None:
+    """A phrase that says which option a bare word may be the value of."""
+    if word in recipes:
+        return f"did you mean recipe={word}?"
+    place = Path(word)
+    if place.is_dir() and any(run.root == place for run in runs_in(place)):
+        return f"did you mean {join([f'run_name={place.name}', f'run_dir={word}'])}?"
+    return None
+
+
+def show_help(about: list[str], plugins: Plugins, commands: Mapping[str, str]) -> None:
+    """Print usage, and every config group with its options; of one command, group or section where
+    one is named. commands: a line for each."""
+    subject = about[0] if about else "run"
+    if subject in ("run", "--help", "-h") or subject.startswith("recipe="):
+        return _show_all(plugins, commands)
+    if subject in commands:
+        console.print(f"rlhfkit {subject}: {commands[subject]}", markup=False, soft_wrap=True)
+    if subject == "export" or subject not in commands:
+        show_options([subject], plugins)
+    return None
+
+
+def _show_all(plugins: Plugins, commands: Mapping[str, str]) -> None:
+    groups = choices(plugins)
     lines = [f"  {name}: {', '.join(sorted(groups[name]))}" for name in sorted(groups)]
     words = [f"  {name:<10}{line}" for name, line in commands.items()]
     text = TEXT.format(commands="\n".join(words), groups="\n".join(lines))

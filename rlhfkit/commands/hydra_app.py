@@ -12,14 +12,23 @@ from omegaconf import DictConfig, open_dict
 from rlhfkit.commands.commented_config import commented
 from rlhfkit.commands.error_lines import composing
 from rlhfkit.commands.hydra_store import register_configs
+from rlhfkit.commands.invocation import Invocation
 from rlhfkit.commands.own_parts import OwnParts
-from rlhfkit.commands.sweep import SweepDirectory, compare_points, finished_points, record_point
+from rlhfkit.commands.sweep import (
+    SweepDirectory,
+    compare_points,
+    exclude_unswept,
+    points_of_sweep,
+    record_point,
+)
+from rlhfkit.commands.typed_words import as_hydra_reads
 from rlhfkit.commands.untrusted_config import guard_configs
-from rlhfkit.console import quiet_libraries
+from rlhfkit.console import quiet_libraries, replace_unprintable
 from rlhfkit.distributed import processes
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.runner.preflight import check_options
 from rlhfkit.runner.runner import Runner
+from rlhfkit.storage.run_dir import RunDir
 
 _LEAVE_NO_TRACE = (
     "hydra.output_subdir=null",
@@ -36,33 +45,43 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
     own_parts = OwnParts(plugins)
     guard_configs(own_parts)
     register_configs(plugins)
-    words = own_parts.in_arguments(arguments)
+    options, flags = as_hydra_reads(own_parts.in_arguments(arguments), plugins)
     failures: list[Exception] = []
+    runners: list[Runner] = []
     SweepDirectory.place = None
 
     @hydra.main(version_base="1.3", config_path="pkg://rlhfkit_conf", config_name="config")
     def task(config: DictConfig) -> None:
         quiet_libraries()  # this may be another process
+        replace_unprintable()
         config, failure = _own_directory(config), None
         try:
-            _perform(command, Runner(config, plugins))
+            runners.append(Runner(config, plugins))
+            _perform(command, runners[-1])
         except Exception as error:  # Hydra would print it; the command line words errors itself
             failure = error
             failures.append(error)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
-            record_point(config.run_dir, failure)
+            record_point(config.run_dir, failure, any(runner.has_started for runner in runners))
 
     with TemporaryDirectory() as nowhere:
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
         recorded = command == "run" and processes.is_main()
-        sys.argv = ["rlhfkit", *words, *([] if recorded else no_trace)]
-        with composing(arguments), commented(words, plugins):
+        ours = [] if "--shell-completion" in flags else [exclude_unswept(options)]
+        ours += [] if recorded else no_trace
+        sys.argv = ["rlhfkit", *options, *ours, *flags]
+        with composing(arguments), commented(options + flags, plugins):
             task()
+        points = points_of_sweep()
+        started = [*(point.has_started for point in points), *(r.has_started for r in runners)]
+        if recorded and failures and not any(started):
+            Invocation.take_back()
         if failures:
             raise failures[0]
-        points = finished_points()
+        for point in points:
+            point.require_success()
     if command == "run" and len(points) > 1:
-        processes.on_main_process(compare_points, points)
+        processes.on_main_process(compare_points, [RunDir(point.run_dir) for point in points])
     processes.shutdown()
 
 
@@ -72,6 +91,10 @@ def _perform(command: str, runner: Runner) -> None:
 
         show_stages(runner)
     elif command == "export":
+        from rlhfkit.commands.export_checks import export_target, exported_record
+
+        exported_record(runner.config, runner.plugins)
+        export_target(runner.config)
         from rlhfkit.commands.export import export
 
         export(runner.config, runner.plugins)
@@ -85,10 +108,10 @@ def _perform(command: str, runner: Runner) -> None:
 
 
 def _own_directory(config: DictConfig) -> DictConfig:
-    """In a sweep every job gets a run directory of its own, named by its overrides."""
+    """In a sweep every job gets a run directory of its own, named by what is swept."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode is RunMode.MULTIRUN:
         with open_dict(config):
             config.reuse = config.reuse  # resolved: it may name what all points stand in
-            config.run_dir = f"{config.run_dir}/{hydra_config.job.override_dirname}"
+            config.run_dir = f"{config.run_dir}/{hydra_config.sweep.subdir}"
     return config

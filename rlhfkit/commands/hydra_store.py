@@ -4,7 +4,9 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins as HydraPlugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
 
+from rlhfkit.commands.sweep import point_name
 from rlhfkit.component import GROUPS, Group
 from rlhfkit.config.run import run_schema
 from rlhfkit.plugin_manager import Plugins, Provided
@@ -22,6 +24,10 @@ class _RecipeSearchPath(SearchPathPlugin):
 
 def register_configs(plugins: Plugins) -> None:
     """Store the schema and every component with Hydra; to be called before composing."""
+    from rlhfkit.commands.config_loader import install_config_loader  # it imports this module
+
+    install_config_loader()
+    OmegaConf.register_new_resolver("point_name", point_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=run_schema(plugins.stages), provider="rlhfkit")
     for group in GROUPS:

@@ -1,6 +1,8 @@
-"""What `rlhfkit plugins` and `rlhfkit stages` print."""
+"""What `rlhfkit list`, `plugins`, `stages` and `version` print."""
 
 from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -10,9 +12,37 @@ from rlhfkit.component import GROUPS
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
+from rlhfkit.stages.registry import stages_of
+from rlhfkit.storage.run_dir import runs_in
 
 if TYPE_CHECKING:  # it brings Hydra, which takes as long as all the rest of `rlhfkit plugins`
     from rlhfkit.runner.runner import Runner
+
+
+_STACK = ("torch", "trl", "transformers", "peft")
+
+
+def show_versions() -> None:
+    """rlhfkit's version, and those of what it stands on, none of which is imported."""
+    stack = ", ".join(f"{name} {version(name)}" for name in _STACK)
+    console.print(f"rlhfkit {version('rlhfkit')} ({stack})", markup=False, soft_wrap=True)
+
+
+def show_runs(arguments: list[str], plugins: Plugins) -> None:
+    """`rlhfkit list [DIR]`: the runs of a directory, points of sweeps among them."""
+    root = Path(arguments[0] if arguments else "runs")
+    if len(arguments) > 1 or not root.is_dir():
+        raise UserError(f"rlhfkit list: no directory {' '.join(arguments) or root}; say which")
+    runs = [run for run in runs_in(root) if run.root == root]
+    runs += [run for place in sorted(root.iterdir()) if place.is_dir() for run in runs_in(place)]
+    table = Table("run", "finished stages", "last at", title=f"Runs in {escape(str(root))}")
+    for run in runs:
+        records = [
+            record for stage in stages_of(plugins) if (record := run.record(stage.name)) is not None
+        ]
+        last = max(record.finished_at for record in records)
+        table.add_row(escape(str(run.root)), ", ".join(item.stage for item in records), last)
+    console.print(table if runs else f"no finished stage of a run in {escape(str(root))}")
 
 
 def show_plugins(arguments: list[str], plugins: Plugins) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rlhfkit.commands.error_lines import one_line
 from rlhfkit.component import Command
-from rlhfkit.console import quiet_libraries
+from rlhfkit.console import quiet_libraries, replace_unprintable
 from rlhfkit.distributed.processes import first_to_fail, world_size
 from rlhfkit.errors import Stopped, UserError, nearest
 
@@ -25,6 +25,11 @@ COMPOSED = {
 """Commands whose words are the options of a run, with a line each for the help."""
 
 OTHERS = (
+    Command(
+        "list",
+        "the runs of a directory and how far they are: rlhfkit list, or rlhfkit list DIR",
+        "rlhfkit.commands.listing:show_runs",
+    ),
     Command(
         "options",
         "what can be set and what it means: rlhfkit options kl, or stage.sft",
@@ -53,12 +58,15 @@ OTHERS = (
 )
 """Commands with words of their own, as plugins add them."""
 
+_HELP = ("--help", "-h")
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit status 2 is a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
     quiet_libraries()
+    replace_unprintable()
     _let_memory_grow()
     try:
         _dispatch(arguments)
@@ -82,25 +90,30 @@ def _let_memory_grow() -> None:
 def _dispatch(arguments: list[str]) -> None:
     if not arguments:
         raise UserError("say what to run, as in `rlhfkit recipe=quickstart`, or see rlhfkit --help")
+    if arguments[0] == "version" or "--version" in arguments:
+        from rlhfkit.commands.listing import show_versions
+
+        show_versions()
+        return
     from rlhfkit.plugin_manager import load_plugins
 
     plugins = load_plugins()
     others = _others(plugins)
-    command, rest = _split_command(arguments, [*COMPOSED, *others])
-    if command != "run" and world_size() > 1:
-        raise UserError(f"rlhfkit {command}: one process does it, without accelerate launch")
-    if "--help" in rest or "-h" in rest:
+    if arguments[0] == "help" or set(_HELP) & set(arguments):
         from rlhfkit.commands.help import show_help
 
-        lines = COMPOSED | {name: item.help for name, item in others.items()}
-        show_help(plugins, lines)
+        about = arguments[1:2] if arguments[0] == "help" else arguments[:1]
+        show_help(about, plugins, COMPOSED | {name: item.help for name, item in others.items()})
         return
+    command, rest = _split_command(arguments, [*COMPOSED, *others], plugins)
+    if command != "run" and world_size() > 1:
+        raise UserError(f"rlhfkit {command}: one process does it, without accelerate launch")
     if command in others:
         others[command].function(rest, plugins)
         return
     from rlhfkit.commands.hydra_app import run_application
 
-    _hide_verb_from_completion()
+    _complete_verb([*COMPOSED, *others])
     run_application(command, rest, plugins)
 
 
@@ -113,20 +126,31 @@ def _others(plugins: "Plugins") -> dict[str, Command]:
     return own | plugins.commands
 
 
-def _split_command(arguments: list[str], known: list[str]) -> tuple[str, list[str]]:
+def _split_command(
+    arguments: list[str], known: list[str], plugins: "Plugins"
+) -> tuple[str, list[str]]:
     """The verb and Hydra's own arguments; a bare first word is always meant as a verb."""
-    if not arguments or arguments[0].startswith(("-", "+", "~")) or "=" in arguments[0]:
+    first = arguments[0]
+    if first.startswith(("-", "+", "~")) or "=" in first:
         return "run", arguments
-    if arguments[0] not in known:
-        raise UserError(f"no command '{arguments[0]}'; {nearest(arguments[0], known)}")
-    return arguments[0], arguments[1:]
+    if first not in known:
+        from rlhfkit.commands.help import choices, meant
+
+        recipes = choices(plugins)["recipe"]
+        likely = [*known, *(f"recipe={name}" for name in recipes)]
+        near = meant(first, recipes) or nearest(first, likely)
+        raise UserError(f"no command '{first}'; {near}")
+    return first, arguments[1:]
 
 
-def _hide_verb_from_completion() -> None:
-    """The shell's line as Hydra, which completes options, expects it: without our verb."""
+def _complete_verb(known: list[str]) -> None:
+    """Complete the verb itself, or give Hydra, which completes options, the shell's line as it
+    expects it: without our verb."""
     program, _, rest = os.environ.get("COMP_LINE", "").partition(" ")
     verb, blank, options = rest.partition(" ")
-    if blank and verb in COMPOSED:
+    if program and not blank:
+        print("\n".join(name for name in known if name.startswith(verb)))
+    elif verb in COMPOSED:
         os.environ["COMP_LINE"] = f"{program} {options}"
         os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) - len(f"{verb} "))
 

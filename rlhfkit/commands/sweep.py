@@ -4,7 +4,10 @@ A point leaves `point.json` in Hydra's own directory of it, `runs/sweeps/<time>/
 is on a disk that all machines of a cluster share.
 """
 
+import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +15,7 @@ from traceback import format_exception
 from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -21,6 +25,8 @@ from rlhfkit.runner.runner import StageFailed
 from rlhfkit.storage.run_dir import RunDir, write_json
 
 POINT = "point.json"
+LONGEST_NAME = 120
+"""Bytes. File systems allow 255, of which libraries want some for names of their own."""
 
 
 class PointFailed(Exception):
@@ -40,6 +46,9 @@ class Point:
 
     stage: str | None = None
     """In which stage that was."""
+
+    has_started: bool = True
+    """Whether a stage was."""
 
     def require_success(self) -> None:
         """Raise what the point failed with."""
@@ -64,26 +73,40 @@ class SweepDirectory(Callback):
             old.unlink()
 
 
-def record_point(run_dir: str, error: Exception | None) -> None:
+def record_point(run_dir: str, error: Exception | None, has_started: bool) -> None:
     """Leave word of a job's end."""
     mistake = one_line(error) if error else None
     trace = stage = None
     if error is not None and mistake is None:
         stage = getattr(error, "stage", None)
         trace = "".join(format_exception(error.__cause__ if stage else error))
-    point = Point(run_dir, mistake, trace, stage)
+    point = Point(run_dir, mistake, trace, stage, has_started)
     write_json(Path(HydraConfig.get().runtime.output_dir) / POINT, asdict(point))
 
 
-def finished_points() -> list[RunDir]:
-    """The run directories of a sweep, none where no sweep ran; raises what a point failed with."""
+def points_of_sweep() -> list[Point]:
+    """What the points of a sweep left, in their order; nothing where no sweep ran."""
     if SweepDirectory.place is None:
         return []
     files = sorted(SweepDirectory.place.rglob(POINT))
-    points = [Point(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
-    for point in points:
-        point.require_success()
-    return [RunDir(point.run_dir) for point in points]
+    return [Point(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def point_name(overrides: str) -> str:
+    """A directory's name for a point, of the options that differ between points: one level, and
+    short enough for every file system."""
+    name = re.sub(r"[^\w.,=+-]+", "_", re.sub(r"[\"'\[\]]", "", overrides))
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
+    return f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
+
+
+def exclude_unswept(options: Sequence[str]) -> str:
+    """Hydra's option that leaves the options with one value for all points out of their names."""
+    parsed = OverridesParser.create().parse_overrides(list(options))
+    names = [option.key_or_group for option in parsed if not option.is_sweep_override()]
+    return f"hydra.job.config.override_dirname.exclude_keys=[{','.join(names)}]"
 
 
 def compare_points(points: list[RunDir]) -> None:

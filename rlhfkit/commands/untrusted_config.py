@@ -21,9 +21,9 @@ from rlhfkit.errors import UserError
 
 _CALLABLES = ("_target_", "()", "class")
 _HARMLESS = re.compile(
-    r"rlhfkit\.commands\.sweep\.SweepDirectory|(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
+    r"rlhfkit\.commands\.(sweep\.SweepDirectory|invocation\.Invocation)"
+    r"|(hydra_plugins|hydra\._internal\.core_plugins)\.[\w.]+"
     r"|logging\.(handlers\.)?\w+Handler|colorlog\.ColoredFormatter"
-    r"|rlhfkit\.commands\.sweep\.SweepDirectory"
 )
 _MAKES_NODES = re.compile(r"\$\{\s*oc\.(create|decode)")
 """Resolvers that could hide such a key in a text."""

@@ -5,6 +5,7 @@ No torch here: this module is imported by `rlhfkit --help`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from omegaconf import MISSING
@@ -16,6 +17,8 @@ from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.stage import Stage
 from rlhfkit.validators import require_above_zero, require_below, require_finite, require_one_of
+
+TEMPLATE_DATE = "2026-01-01"
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -35,6 +38,14 @@ class ModelConfig:
 
     chat_template: str | None = None
     """A Jinja chat template in place of the tokenizer's own."""
+
+    chat_template_kwargs: Any = None
+    """What the template is given for every prompt, as {enable_thinking: false}; a row's own
+    `chat_template_kwargs` come before."""
+
+    template_date: str = TEMPLATE_DATE
+    """The date, as YYYY-MM-DD, that templates which write today's are told, so that the same seed
+    has the same results tomorrow."""
 
     stop: list[str] = field(default_factory=list)
     r"""Tokens or texts that end a response beside the model's own ends; \n is a line break."""
@@ -59,6 +70,18 @@ class ModelConfig:
         if "" in self.stop:
             raise UserError(f"{name}.stop: an empty text would end every response at once")
         require_one_of(name, self, ("auto", *DTYPES), "dtype")
+        kwargs = self.chat_template_kwargs
+        if kwargs is not None and not isinstance(kwargs, dict):
+            raise UserError(
+                f"{name}.chat_template_kwargs={kwargs}: must be options of the template, as "
+                f"{{enable_thinking: false}}"
+            )
+        try:
+            datetime.fromisoformat(self.template_date)
+        except ValueError as error:
+            raise UserError(
+                f"{name}.template_date={self.template_date}: no date; give it as {TEMPLATE_DATE}"
+            ) from error
 
 
 @dataclass

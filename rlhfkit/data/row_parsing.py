@@ -4,86 +4,56 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rlhfkit.errors import UserError, nearest
-from rlhfkit.types import Demonstration, Messages, Ranking, Split
+from rlhfkit.data.messages import (
+    ANSWER_INPUTS,
+    Unusable,
+    to_messages,
+    turns_of,
+    with_answers,
+    with_template_inputs,
+    with_text,
+)
+from rlhfkit.types import Demonstration, Message, Messages, Ranking, Split
 
 Row = Mapping[str, Any]
 
+LABELS = ("user", "source", "instruction")
+"""Columns that rows of any split may have: who wrote the prompt, where it is from (the paper's
+labelers and customers), and the instruction that several demonstrations have in common."""
 
-class Unusable(ValueError):
-    """A row that is dropped; the text says why and is counted."""
-
+COLUMNS = (
+    "prompt", "completion", "messages", "text", "completions", "ranks", "scores", "chosen",
+    "rejected", "finished", "annotator", "tools", "chat_template_kwargs", *LABELS,
+)  # fmt: skip
+"""All that is read of rows; what a file calls otherwise can be mapped to these names."""
 
 _HIGHEST_RANK = 2**31
 
-_NEEDED: dict[Split, tuple[tuple[str, ...], ...]] = {
-    "demonstrations": (("prompt", "completion"), ("messages",)),
-    "prompts": (("prompt",), ("messages",)),
-    "eval_prompts": (("prompt",), ("messages",)),
-    "pretraining": (("text",),),
-    "rankings": (("prompt", "completions", "ranks"), ("prompt", "chosen", "rejected")),
-}
-
-
-def check_columns(name: str, split: Split, columns: list[str]) -> None:
-    """Raise `UserError` for a file or set without the columns of a split."""
-    choices = _NEEDED[split]
-    if any(set(choice) <= set(columns) for choice in choices):
-        return
-    missing = next(column for column in choices[0] if column not in columns)
-    forms = " or ".join("+".join(choice) for choice in choices)
-    raise UserError(
-        f"data {name}: {split} has no column '{missing}' (needs {forms}); "
-        f"{nearest(missing, columns)}"
-    )
-
-
-def to_messages(prompt: Any) -> Messages:
-    """A prompt as messages, from a text or from messages."""
-    if isinstance(prompt, str):
-        return _with_text([{"role": "user", "content": prompt}])
-    return _with_text(_turns(prompt))
-
-
-def _turns(value: Any) -> Messages:
-    """A column's messages, the assistant's last one among them."""
-    if not isinstance(value, list) or not value:
-        raise Unusable("prompt is neither text nor messages")
-    if not all(map(_is_message, value)):
-        raise Unusable("a message lacks role or content")
-    return [{"role": turn["role"], "content": turn["content"]} for turn in value]
-
-
-def _is_message(turn: Any) -> bool:
-    """Whether role and content are texts; None and lists of parts are none."""
-    return (
-        isinstance(turn, Mapping)
-        and isinstance(turn.get("role"), str)
-        and isinstance(turn.get("content"), str)
-    )
-
-
-def _with_text(turns: Messages) -> Messages:
-    """Messages that ask for something; an empty one may stand before, as of the system."""
-    if not turns or not turns[-1]["content"].strip():
-        raise Unusable("empty prompt")
-    return turns
-
 
 def _demonstration(row: Row) -> Demonstration:
+    if row.get("label") is False:  # TRL's unpaired preferences
+        raise Unusable("an answer labelled as bad")
     if row.get("messages"):
-        turns = _turns(row["messages"])
+        turns = turns_of(row["messages"])
         if turns[-1]["role"] != "assistant" or len(turns) < 2:
             raise Unusable("messages do not end with the assistant's")
-        return Demonstration(_with_text(turns[:-1]), _completion(turns[-1]["content"]))
-    return Demonstration(to_messages(row.get("prompt")), _completion(row.get("completion")))
+        prompt, answer = with_text(turns[:-1]), turns[-1]
+    else:
+        given = row.get("answer") if isinstance(row.get("answer"), Mapping) else None
+        prompt, (answer,) = with_answers(
+            to_messages(row.get("prompt")), [given or row.get("completion")]
+        )
+    more = answer if any(answer.get(name) for name in ANSWER_INPUTS) else None
+    text = answer["content"].rstrip() if more else _completion(answer)
+    return Demonstration(with_template_inputs(prompt, row), text, more)
 
 
 def _prompt(row: Row) -> Messages:
     if row.get("prompt") is not None:
-        return to_messages(row["prompt"])
-    turns = _turns(row.get("messages"))
-    return _with_text(turns[:-1] if turns[-1]["role"] == "assistant" else turns)
+        return with_template_inputs(to_messages(row["prompt"]), row)
+    turns = turns_of(row.get("messages"))
+    asked = with_text(turns[:-1] if turns[-1]["role"] == "assistant" else turns)
+    return with_template_inputs(asked, row)
 
 
 def _text(row: Row) -> str:
@@ -93,14 +63,37 @@ def _text(row: Row) -> str:
 
 
 def _ranking(row: Row) -> Ranking:
-    prompt = to_messages(row.get("prompt"))
-    if row.get("completions") is None:
-        pair = [_completion(row.get("chosen")), _completion(row.get("rejected"))]
-        return _checked(Ranking(prompt, pair, [1, 2], [True, True], "data"))
-    completions = [_completion(text) for text in _listed(row, "completions")]
-    ranks = [_rank(value) for value in _listed(row, "ranks", len(completions))]
-    labeler = str(row.get("annotator") or row.get("labeler") or "data")
-    return _checked(Ranking(prompt, completions, ranks, _finished(row, len(completions)), labeler))
+    pair = row.get("completions") is None
+    given = [row.get("chosen"), row.get("rejected")] if pair else _listed(row, "completions")
+    ranks = [1, 2] if pair else ranks_of(row, len(given))
+    asked = None if pair and "prompt" not in row else to_messages(row.get("prompt"))
+    prompt, answers = with_answers(asked, given)
+    if any(answer.get(name) for answer in answers for name in ANSWER_INPUTS):
+        raise Unusable("an answer to be ranked has tool calls or reasoning")
+    completions = [_completion(answer) for answer in answers]
+    labeler = "data" if pair else str(row.get("annotator") or row.get("labeler") or "data")
+    finished = [True, True] if pair else _finished(row, len(completions))
+    prompt = with_template_inputs(prompt, row)
+    return _checked(Ranking(prompt, completions, ranks, finished, labeler))
+
+
+def ranks_of(row: Row, count: int) -> list[int]:
+    """The ranks, or those that scores say: the highest is best, equal ones are ties."""
+    if row.get("ranks") is None and row.get("scores") is not None:
+        scores = [_score(value) for value in _listed(row, "scores", count)]
+        return [1 + sum(other > score for other in scores) for score in scores]
+    return [_rank(value) for value in _listed(row, "ranks", count)]
+
+
+def _score(value: Any) -> float:
+    """A number, as 2, 2.5 or "2.5"."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if math.isnan(number):
+        raise Unusable("a score is no number")
+    return number
 
 
 def _finished(row: Row, count: int) -> list[bool]:
@@ -145,20 +138,46 @@ def _checked(ranking: Ranking) -> Ranking:
     return ranking
 
 
-def _completion(value: Any) -> str:
-    """A completion as text; TRL also allows it as one assistant message."""
-    if isinstance(value, list) and value and isinstance(value[-1], Mapping):
-        value = value[-1].get("content")
-    if not isinstance(value, str) or not value.strip():
+def _completion(answer: Message) -> str:
+    """An answer's text; blanks at its beginning are its own, as of indented code."""
+    text: str = answer["content"].rstrip()
+    if not text:
         raise Unusable("empty completion")
-    return value.strip()
+    return text
 
 
-CONVERT: dict[Split, Callable[[Row], Any]] = {
+def _in_unicode(convert: Callable[[Row], Any]) -> Callable[[Row], Any]:
+    """What a row is converted to, where all of its texts can be written to a file."""
+
+    def converted(row: Row) -> Any:
+        item = convert(row)
+        _require_unicode(item if isinstance(item, str | list) else vars(item))
+        _require_unicode([row.get(name) for name in LABELS])
+        return item
+
+    return converted
+
+
+def _require_unicode(value: Any) -> None:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Unusable("half a surrogate pair, which is no text") from error
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            _require_unicode(part)
+
+
+_CONVERT: dict[Split, Callable[[Row], Any]] = {
     "demonstrations": _demonstration,
     "prompts": _prompt,
     "eval_prompts": _prompt,
     "pretraining": _text,
     "rankings": _ranking,
+}
+
+CONVERT: dict[Split, Callable[[Row], Any]] = {
+    split: _in_unicode(convert) for split, convert in _CONVERT.items()
 }
 """What makes an item of a split of its row; raises `Unusable`."""

@@ -11,15 +11,14 @@ from typing import Any
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data import prepared
-from rlhfkit.data.row_parsing import CONVERT, Row, Unusable, check_columns
+from rlhfkit.data.chat_template import CannotRender
+from rlhfkit.data.messages import Unusable
+from rlhfkit.data.row_parsing import CONVERT, LABELS, Row
+from rlhfkit.data.schemas import Schema, schema_of
 from rlhfkit.data.split_keys import Key, keys, place_of, position
 from rlhfkit.data.text_format import TextFormat, plain_text
 from rlhfkit.errors import UserError
 from rlhfkit.types import Demonstration, Messages, Ranking, Split
-
-LABELS = ("user", "source", "instruction")
-"""Columns that rows of any split may have: who wrote the prompt, where it is from (the paper's
-labelers and customers), and the instruction that several demonstrations have in common."""
 
 
 def demonstrations(context: Context) -> list[Demonstration]:
@@ -58,6 +57,19 @@ def held_out_texts(context: Context) -> list[str]:
 def rankings(context: Context) -> list[Ranking]:
     """Rankings that came with the data; pairs are the case K = 2. Not those of held-out prompts."""
     return _not_held_out(context, "rankings")
+
+
+def renderable(context: Context, text: TextFormat, stored: list[Ranking]) -> list[Ranking]:
+    """Rankings whose prompt the chat template takes; the others are counted."""
+    kept, drops = [], Counter[str]()
+    for ranking in stored:
+        try:
+            text.prompt_text(ranking.prompt)
+            kept.append(ranking)
+        except CannotRender as error:
+            drops[error.reason] += 1
+    report_drops(context, "rankings", drops, len(stored))
+    return kept
 
 
 def training_prompts(context: Context, text: TextFormat) -> list[Messages]:
@@ -141,6 +153,7 @@ def report_drops(context: Context, what: str, drops: Counter[str], total: int) -
 
 def _plain(row: Row, item: Any) -> dict[str, Any]:
     columns = {"prompt": item} if isinstance(item, list) else asdict(item)
+    columns = {name: value for name, value in columns.items() if value is not None}
     return columns | {name: str(row[name]) for name in LABELS if row.get(name) is not None}
 
 
@@ -164,10 +177,11 @@ def _usable(context: Context, split: Split, quiet: bool) -> list[tuple[Row, Any]
     loaded = _load(context, split)
     if loaded is None:
         return []
-    name, rows = loaded
+    name, rows, schema = loaded
     kept, drops = [], Counter[str]()
-    for row in rows:
+    for found in rows:
         try:
+            row = schema(found)
             kept.append((row, CONVERT[split](row)))
         except Unusable as error:
             drops[str(error)] += 1
@@ -178,18 +192,25 @@ def _usable(context: Context, split: Split, quiet: bool) -> list[tuple[Row, Any]
     return kept
 
 
-def _load(context: Context, split: Split) -> tuple[str, Sequence[Row]] | None:
-    """Where a split's rows come from, and the rows: of the stage prepare when it has run."""
+def _load(context: Context, split: Split) -> tuple[str, Sequence[Row], Schema] | None:
+    """Where a split's rows come from, the rows, and their form: of the stage prepare when it has
+    run."""
     if split != "pretraining" and prepared.exists(context):
         rows = prepared.training_rows(context, split)
-        return ("prepare", rows) if rows else None
+        return ("prepare", rows, schema_of("prepare", split, columns_of(rows))) if rows else None
     source = _source(context, split)
     if source is None:
         return None
     name, loader = source
-    dataset = loader.load(split)
-    check_columns(name, split, dataset.column_names)
-    return name, dataset
+    rows = loader.load(split)
+    schema = schema_of(name, split, columns_of(rows))
+    return name, schema.gather(rows) if schema.gather else rows, schema
+
+
+def columns_of(rows: Any) -> list[str]:
+    """The columns of a data set, or those that any of some rows has."""
+    names = getattr(rows, "column_names", None)
+    return list(dict.fromkeys(name for row in rows for name in row) if names is None else names)
 
 
 def _not_held_out(context: Context, split: Split) -> list[Any]:
@@ -235,12 +256,20 @@ def _fitting(
     context: Context, split: str, prompts: list[Messages], text: TextFormat
 ) -> list[Messages]:
     limit = context.config.model.max_prompt_length
-    kept = [prompt for prompt in prompts if len(text.prompt_ids(prompt)) <= limit]
-    drops = Counter({f"longer than model.max_prompt_length={limit}": len(prompts) - len(kept)})
-    report_drops(context, split, +drops, len(prompts))
+    kept, drops = [], Counter[str]()
+    for prompt in prompts:
+        try:
+            if len(text.prompt_ids(prompt)) <= limit:
+                kept.append(prompt)
+            else:
+                drops[f"longer than model.max_prompt_length={limit}"] += 1
+        except CannotRender as error:
+            drops[error.reason] += 1
+    report_drops(context, split, drops, len(prompts))
     if not kept:
+        reasons = "".join(f", {count} ({reason})" for reason, count in drops.most_common())
         raise UserError(
             f"no usable prompt in {split}: give data.<source>.{split}, or raise "
-            f"model.max_prompt_length ({len(prompts)} prompts read)"
+            f"model.max_prompt_length ({len(prompts)} prompts read{reasons})"
         )
     return kept

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from rlhfkit.context import Context
 from rlhfkit.data import sources
+from rlhfkit.data.chat_template import CannotRender
 from rlhfkit.data.text_format import TextFormat
 from rlhfkit.errors import UserError
 from rlhfkit.types import Demonstration, Messages, Ranking
@@ -67,8 +68,7 @@ def demonstrations(context: Context, text: TextFormat | None, stage: str) -> Fou
     lengths = [_prompts_limit(context), Length(f"stage.{stage}.max_completion_length", limit)]
 
     def render(text: TextFormat, item: Demonstration) -> Iterator[list[int]]:
-        yield text.prompt_ids(item.prompt)
-        yield text.completion_ids(item.completion)
+        yield from text.demonstration_ids(item)
 
     items = sources.demonstrations(context)
     return _found(context, "demonstrations", items, text, lengths, render)
@@ -155,25 +155,31 @@ def _found(
     if text is None or not items:
         return Found(split, total, len(items), drops, lengths)
 
-    def too_long(item: T) -> Length | None:
-        counts = [len(ids) for ids in render(text, item)]
+    def left_out(item: T) -> str | None:
+        try:
+            counts = [len(ids) for ids in render(text, item)]
+        except CannotRender as error:
+            return error.reason
         for length, count in zip(lengths, counts, strict=True):
             length.tokens.append(count)
         pairs = zip(lengths, counts, strict=True)
-        return next((each for each, count in pairs if count > each.limit and not each.cut), None)
+        over = (each for each, count in pairs if count > each.limit and not each.cut)
+        return next((f"longer than {each.option}={each.limit}" for each in over), None)
 
     sample = _sample(items)
-    exceeded = [each for each in map(too_long, sample) if each is not None]
-    if len(exceeded) == len(sample) and all(map(too_long, items)):
-        raise UserError(_nothing_fits(split, lengths, len(items)))
+    reasons = [reason for reason in map(left_out, sample) if reason is not None]
+    if len(reasons) == len(sample) and all(map(left_out, items)):
+        raise UserError(_nothing_fits(split, lengths, reasons[0], len(items)))
     some = "" if len(sample) == len(items) else f", of a sample of {len(sample)}"
-    for each in exceeded:
-        reason = f"longer than {each.option}={each.limit}{some}"
-        drops[reason] = drops.get(reason, 0) + 1
-    return Found(split, total, len(items) - len(exceeded), drops, lengths)
+    for reason in reasons:
+        drops[f"{reason}{some}"] = drops.get(f"{reason}{some}", 0) + 1
+    return Found(split, total, len(items) - len(reasons), drops, lengths)
 
 
-def _nothing_fits(split: str, lengths: Sequence[Length], count: int) -> str:
+def _nothing_fits(split: str, lengths: Sequence[Length], reason: str, count: int) -> str:
+    kind = "prompt" if split.endswith("prompts") else "row"
+    if not lengths[0].tokens:  # not one of them was rendered
+        return f"no usable {kind} in {split}: {reason}; set model.chat_template or model.chat=false"
     shortest = [
         f"{item.option}={min(item.tokens)}"
         for item in lengths
@@ -181,10 +187,7 @@ def _nothing_fits(split: str, lengths: Sequence[Length], count: int) -> str:
     ]
     limits = " and ".join(item.option for item in lengths if not item.cut)
     least = f"; the shortest needs {' and '.join(shortest)}" if shortest else ""
-    return (
-        f"no usable {'prompt' if split.endswith('prompts') else 'row'} in {split}: all {count} are "
-        f"too long; raise {limits}{least}"
-    )
+    return f"no usable {kind} in {split}: all {count} are too long; raise {limits}{least}"
 
 
 def _sample(items: Sequence[T]) -> list[T]:

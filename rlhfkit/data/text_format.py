@@ -1,16 +1,18 @@
 """Texts to tokens and back: the one place where prompts and completions are rendered."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from rlhfkit.config.run import TEMPLATE_DATE
 from rlhfkit.context import Context
+from rlhfkit.data.chat_template import CannotRender, render
 from rlhfkit.data.ends import find_ends
 from rlhfkit.errors import UserError
 from rlhfkit.models.generation_config import end_ids, load_generation_config
 from rlhfkit.models.loading import is_adapter, load_config, load_tokenizer
-from rlhfkit.types import Ends, Messages
+from rlhfkit.types import Demonstration, Ends, Message, Messages
 
 TOKENIZER_FILE = "tokenizer_config.json"
 """Beside a model that brings a tokenizer of its own."""
@@ -32,6 +34,12 @@ class TextFormat:
     vocabulary: int | None = None
     """How many tokens the model knows; None where that is not checked."""
 
+    template_date: str = TEMPLATE_DATE
+    """What a template that asks for the date is told."""
+
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """What the template is given for every prompt, as `enable_thinking`."""
+
     def prompt_ids(self, prompt: Messages) -> list[int]:
         """The prompt up to where the model's answer starts."""
         return self._ids(self.prompt_text(prompt), special=not self.chat)
@@ -40,17 +48,35 @@ class TextFormat:
         """The prompt as text, template included."""
         if not self.chat:
             return plain_text(prompt)
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                prompt, tokenize=False, add_generation_prompt=True
-            )
-        except Exception as error:  # a template is a program, and may fail as one
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"the chat template of {self.tokenizer.name_or_path} cannot render "
-                f"'{plain_text(prompt):.60}': {reason}; set model.chat_template or model.chat=false"
-            ) from error
-        return text
+        return self._rendered(prompt, add_generation_prompt=True)
+
+    def demonstration_ids(self, item: Demonstration) -> tuple[list[int], list[int]]:
+        """Prompt and completion of a demonstration; raises `CannotRender`."""
+        if item.answer is not None:
+            return self.prompt_ids(item.prompt), self.answer_ids(item.prompt, item.answer)
+        return self.prompt_ids(item.prompt), self.completion_ids(item.completion)
+
+    def answer_ids(self, prompt: Messages, answer: Message) -> list[int]:
+        """A message with tool calls or reasoning as the template writes it after the prompt, its
+        end included. Raises `CannotRender` where it does not write it there."""
+        if not self.chat:
+            raise self._refusal(prompt, "tool calls and reasoning need model.chat=true")
+        asked = self.prompt_text(prompt)
+        whole = self._rendered([*prompt, answer])
+        end = self._rendered([*prompt, {"role": "assistant", "content": _PROBE}])
+        text = whole.removeprefix(asked).removesuffix(end.rpartition(_PROBE)[2]).rstrip()
+        if not whole.startswith(asked):
+            raise self._refusal(prompt, "an answer is not written where the prompt ends")
+        if not text.strip():
+            raise self._refusal(prompt, "nothing of an answer is written, such as its tool_calls")
+        return self.completion_ids(text)
+
+    def _rendered(self, turns: Messages, add_generation_prompt: bool = False) -> str:
+        date, kwargs = self.template_date, self.template_kwargs
+        return render(self.tokenizer, turns, date, kwargs, add_generation_prompt)
+
+    def _refusal(self, prompt: Messages, reason: str) -> CannotRender:
+        return CannotRender(self.tokenizer.name_or_path, prompt, reason)
 
     def completion_ids(self, completion: str, finished: bool = True) -> list[int]:
         """A completion, with its end when it ended by itself; an empty one is the end alone."""
@@ -64,11 +90,12 @@ class TextFormat:
         return self._ids(text)
 
     def decode(self, ids: list[int]) -> str:
-        """The text of a response, without special tokens and outer blanks."""
+        """The text of a response, without special tokens and blanks at its end. Those at its
+        beginning are its own, as of indented code, but for the one that `completion_ids` adds."""
         text: str = self.tokenizer.decode(self._before_end(ids), skip_special_tokens=True)
         for string in self.ends.strings:
             text = text.partition(string)[0]
-        return text.strip()
+        return (text if self.chat else text.removeprefix(" ")).rstrip()
 
     def _before_end(self, ids: list[int]) -> list[int]:
         return ids[:-1] if ids[-1:] and ids[-1] in self.ends.ids else ids
@@ -122,7 +149,14 @@ def _with_ends(
     model = None if is_adapter(path) else path
     name = tokenizer.name_or_path
     generation = end_ids(load_generation_config(context, model), name)
-    text = TextFormat(tokenizer, chat, find_ends(tokenizer, chat, generation, stop))
+    options = context.config.model
+    text = TextFormat(
+        tokenizer,
+        chat,
+        find_ends(tokenizer, chat, generation, stop),
+        template_date=options.template_date,
+        template_kwargs=options.chat_template_kwargs or {},
+    )
     vocabulary = getattr(load_config(context, model).get_text_config(), "vocab_size", None)
     return _checked(name, text if vocabulary is None else _within(name, text, vocabulary))
 
@@ -151,7 +185,8 @@ def _checked(name: str, text: TextFormat) -> TextFormat:
 def plain_text(prompt: Messages) -> str:
     """A prompt without template: one message is taken as it is, a dialogue gets speaker names."""
     if len(prompt) == 1:
-        return prompt[0]["content"]
+        text: str = prompt[0]["content"]
+        return text
     names = {"user": "Human", "assistant": "Assistant", "system": "System"}
     turns = [f"{names.get(turn['role'], turn['role'])}: {turn['content']}" for turn in prompt]
     return "\n\n".join([*turns, "Assistant:"])

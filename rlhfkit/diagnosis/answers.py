@@ -7,6 +7,10 @@ from rlhfkit.diagnosis.remedies import stronger_kl
 LEAST_ENDED = 0.5
 """Share of answers that end by themselves; below it, most of what is scored is a cut text."""
 
+LEARNED_TO_END = 0.1
+"""Rise of that share since the start: so many more answers that end are no chance in batches of a
+few dozen, and a policy that is learning to end is left alone."""
+
 LENGTH_CHANGE = 1.5
 """How many times longer or shorter: what people call better is seldom that much longer, and most of
 the gain that PPO shows may come of length alone (Singhal et al. 2023)."""
@@ -28,9 +32,9 @@ _ENDS = "Huang et al. 2024, The N+ Implementation Details of RLHF with PPO (arXi
 
 
 def ends_missing(evidence: Evidence) -> Finding | None:
-    """Answers that run into `sampler.response_length`, and ever more of them, or as many."""
+    """Answers that run into `sampler.response_length`, and not fewer and fewer of them."""
     ended = evidence.series("response/eos_share")
-    learning = ended.end.mean > ended.start.mean + ended.end.error
+    learning = ended.end.mean > ended.start.mean + LEARNED_TO_END
     if learning or ended.end.mean >= LEAST_ENDED:
         return None
     limit = int(evidence.option("sampler.response_length", 64))

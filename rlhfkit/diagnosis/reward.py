@@ -106,8 +106,10 @@ def _used_up_at(spread: Series) -> int:
 
 def _wider(evidence: Evidence) -> tuple[str, ...]:
     """A range of lengths that answers are within and beyond, where only the length counts."""
-    words = max(1, round(0.75 * evidence.series("response/length").end.mean))
-    return (f"reward.length.max={words}",) if evidence.scored == ["length"] else ()
+    length = evidence.series("response/length")
+    if evidence.scored != ["length"] or not len(length):
+        return ()
+    return (f"reward=[length] reward.length.max={max(1, round(0.75 * length.end.mean))}",)
 
 
 def _fewer_episodes(evidence: Evidence, iterations: int) -> str:

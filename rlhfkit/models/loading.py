@@ -14,6 +14,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch_size import advise_when_full, is_out_of_memory
 from rlhfkit.models.from_config import causal_lm_from_config
+from rlhfkit.models.hub import explained, is_reachable, refuse_missing_folder, shipped_config
 from rlhfkit.models.trust import refuse_code, trusts
 
 ADAPTER_FILE = "adapter_config.json"
@@ -70,7 +71,10 @@ def load_config(context: Context, path: str | None = None) -> Any:
     """The configuration of the run's model, or of another one: a small file, no weights."""
     if context.dry_run and context.dry_run.model_config is not None:
         return context.dry_run.model_config
-    return load_pretrained(AutoConfig, context, path or context.config.model.path)
+    name = path or context.config.model.path
+    if context.dry_run and context.config.model.revision is None and (file := shipped_config(name)):
+        return AutoConfig.from_pretrained(file)
+    return load_pretrained(AutoConfig, context, name)
 
 
 def load_tokenizer(context: Context, path: str | None = None) -> Any:
@@ -107,14 +111,21 @@ def load_pretrained(
     model may run; None is what the run says."""
     model_config: ModelConfig = context.config.model
     located = locate(context, name)
-    if not Path(located).is_dir() and name == model_config.path:
-        options["revision"] = model_config.revision
+    is_folder = Path(located).is_dir()
+    if not is_folder:
+        refuse_missing_folder(what, name)
+        options["local_files_only"] = not is_reachable()
+        if name == model_config.path:
+            options["revision"] = model_config.revision
     trusted = trusts(context, name) if trust is None else trust
     with loading(f"{what} '{name}'"):
         try:
             return loader.from_pretrained(located, trust_remote_code=trusted, **options)
         except (OSError, ValueError) as error:
             refuse_code(context, name, error)
+            option = "model.path" if name == model_config.path else "its path"
+            if not is_folder and (reason := explained(name, error, option)):
+                raise UserError(f"{what} '{name}' {reason}") from error
             raise
 
 

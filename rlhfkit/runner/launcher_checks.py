@@ -116,7 +116,7 @@ def _check_deepspeed(config: RunConfig, chosen: Sequence[Stage]) -> None:
     if before:
         raise UserError(
             f"DeepSpeed: optimizer={config.optimizer.name} runs under it, stage {before[0]} before "
-            f"it does not; run stages=[rl] by itself when the others are done"
+            f"it does not; run stages=rl by itself when the others are done"
         )
 
 

@@ -3,13 +3,15 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
+from rlhfkit.storage.new_directories import missing, remove_empty
+from rlhfkit.storage.run_dir import INVOCATIONS
 
 LOCK = ".lock"
 HOLDER = ".lock.holder"
@@ -27,11 +29,22 @@ def run_lock(root: Path) -> Iterator[None]:
     if not processes.is_main():
         yield
         return
+    new = missing(root)
     lock = _acquired(root)
     try:
         yield
     finally:
+        if not any(place.is_dir() and place.name != INVOCATIONS for place in root.iterdir()):
+            _unlink(root)  # no stage was started
         lock.release()
+        remove_empty(new)
+
+
+def _unlink(root: Path) -> None:
+    """Remove the lock's files while it is held: who waits for it sees that they are gone."""
+    for name in (HOLDER, LOCK):
+        with suppress(OSError):  # Windows keeps the file of a lock
+            (root / name).unlink()
 
 
 def _acquired(root: Path) -> FileLock:

@@ -81,6 +81,7 @@ class Runner:
         self.raw = raw
         self.plugins = plugins
         self.run_dir = RunDir(config.run_dir)
+        self.has_started = False  # a stage
         self.stages = stages_of(plugins)
         self.chosen = [self.find(name) for name in config.stages]
         self._lenders = Lenders(config.reuse, self.run_dir)
@@ -147,6 +148,7 @@ class Runner:
 
     def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
         context = self.context(stage.name)
+        self.has_started = True
         processes.on_main_process(self.run_dir.start, wanted)
         console.rule(f"[bold]{stage.name}", align="left")
         checkpoints = context.checkpoints

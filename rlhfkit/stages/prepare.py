@@ -7,6 +7,7 @@ Writes: <part>/<kind>.jsonl (train, validation, test), which later stages read i
 sources; counts.json. Pretraining texts pass by. Source: InstructGPT, sections 3.2 and A.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.table import Table
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data import sources
+from rlhfkit.data.chat_template import CannotRender
 from rlhfkit.data.prepared import COUNTS_FILE, TEST, TRAIN, VALIDATION, path
 from rlhfkit.data.split_keys import user_of
 from rlhfkit.data.text_format import TextFormat, load_text_format
@@ -122,8 +124,10 @@ def _filter(context: Context, rows: ByKind, counts: Counts) -> ByKind:
 def _within_limits(context: Context, text: TextFormat, row: Row) -> bool:
     """Tokens as the model reads them: the prompt with its template, completions with EOS."""
     config = context.config.stage.prepare
-    if config.max_prompt_length and len(text.prompt_ids(row["prompt"])) > config.max_prompt_length:
-        return False
+    with suppress(CannotRender):  # later stages drop such a row and count it
+        longest = config.max_prompt_length
+        if longest and len(text.prompt_ids(row["prompt"])) > longest:
+            return False
     limit = config.max_completion_length
     return limit is None or all(
         len(text.completion_ids(item)) <= limit for item in prepare_steps.completions_of(row)

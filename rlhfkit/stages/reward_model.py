@@ -10,10 +10,11 @@ Writes: model/ with head.safetensors, metrics.jsonl, result.json. Source: Instru
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from transformers import TrainingArguments
 from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.artifacts import stored_rankings
+from rlhfkit.data.chat_template import CannotRender
 from rlhfkit.data.text_format import TextFormat, load_text_format, plain_text
 from rlhfkit.distributed import processes
 from rlhfkit.distributed.fsdp import as_forward_pass, unsharded
@@ -36,7 +38,7 @@ from rlhfkit.stages.label import RANKINGS_FILE
 from rlhfkit.storage.run_dir import write_json
 from rlhfkit.trainers.resumable import Resumable
 from rlhfkit.trainers.trainer import ShardedStepMixin, train, training_arguments
-from rlhfkit.types import Ranking
+from rlhfkit.types import Demonstration, Ranking
 
 RESULT_FILE = "result.json"
 
@@ -189,7 +191,7 @@ def _elements(context: Context, text: TextFormat, rankings: list[Ranking]) -> Da
     limit = context.config.model.max_prompt_length
     rows: dict[str, dict[str, Any]] = {}
     too_long = 0
-    for ranking in rankings:
+    for ranking in sources.renderable(context, text, rankings):
         prompt = text.prompt_ids(ranking.prompt)
         if len(prompt) > limit:
             too_long += 1
@@ -225,16 +227,27 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, list[Element]]:
 def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> float:
     """Shift the bias so that demonstrations average 0 (section C.2); gives the shift."""
     config = context.config.stage.reward_model
-    rows = sources.demonstrations(context)[: config.normalise_on] if config.normalise_on else []
+    found = sources.demonstrations(context) if config.normalise_on else []
+    rows = list(islice(_rendered(text, found), config.normalise_on))
     if not rows:
         return 0.0
+    prompts, completions = zip(*rows, strict=True)
     scores = by_micro_batch(
         model.language_model,
-        [text.prompt_ids(row.prompt) for row in rows],
-        [text.completion_ids(row.completion) for row in rows],
+        list(prompts),
+        list(completions),
         AdaptiveBatchSize("normalisation", config.per_device_train_batch_size),
         model.scores,
     )
     shift = -float(torch.stack(scores).mean())
     model.shift(shift)
     return shift
+
+
+def _rendered(
+    text: TextFormat, demonstrations: list[Demonstration]
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Demonstrations as tokens, without those that the chat template refuses."""
+    for demonstration in demonstrations:
+        with suppress(CannotRender):
+            yield text.demonstration_ids(demonstration)

@@ -20,7 +20,8 @@ from trl import SFTConfig, SFTTrainer
 from rlhfkit.config.stages import SftConfig
 from rlhfkit.context import Context
 from rlhfkit.data import sources
-from rlhfkit.data.row_parsing import Unusable
+from rlhfkit.data.chat_template import CannotRender
+from rlhfkit.data.messages import Unusable
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.distributed.fsdp import as_forward_pass
 from rlhfkit.errors import UserError
@@ -184,8 +185,10 @@ def _render(
             drops[str(error)] += 1
     sources.report_drops(context, "demonstrations", drops, len(demonstrations))
     if not kept:
+        reasons = ", ".join(f"{count} ({reason})" for reason, count in drops.most_common())
         raise UserError(
-            f"stage {context.stage}: every demonstration is too long; raise model.max_prompt_length"
+            f"stage {context.stage}: no demonstration can be used: {reasons} of "
+            f"{len(demonstrations)}"
         )
     return kept
 
@@ -193,8 +196,10 @@ def _render(
 def _tokens(
     context: Context, config: SftConfig, text: TextFormat, demonstration: Demonstration
 ) -> Tokens:
-    prompt = text.prompt_ids(demonstration.prompt)
-    completion = text.completion_ids(demonstration.completion)
+    try:
+        prompt, completion = text.demonstration_ids(demonstration)
+    except CannotRender as error:
+        raise Unusable(error.reason) from error
     if len(prompt) > context.config.model.max_prompt_length:
         raise Unusable("longer than model.max_prompt_length")
     if len(completion) > config.max_completion_length:

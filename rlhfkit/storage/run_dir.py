@@ -22,6 +22,7 @@ from rlhfkit.errors import UserError
 RECORD = "stage.json"
 STARTED = "started.json"
 CHECKPOINTS = "checkpoints"
+INVOCATIONS = "invocations"
 METRICS_FILE = "metrics.jsonl"
 
 _MISREAD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)

@@ -1,11 +1,15 @@
 """The command line as a user meets it: real processes, their output and exit status."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from rlhfkit.commands.listing import show_runs
+from rlhfkit.storage.run_dir import RunDir, StageRecord
 
 RLHFKIT = Path(sys.executable).with_name("rlhfkit")
 
@@ -55,7 +59,13 @@ def test_plugins_imports_no_hydra():
         (["kl.target=soon"], "kl.target: Value 'soon' of type 'str' could not be converted"),
         (["reward.length.max=3"], "reward.length: no such option; choices: reward_model"),
         (["modle=x"], "modle: no such option; did you mean 'model'"),
+        (["seed=0,1"], "seed=0,1: add --multirun for a run with each of the values"),
+        (["model.path=a,b"], "one text with commas in it is typed 'model.path=\"a,b\"'"),
+        (["--recipe", "quickstart"], "--recipe: options have no dashes; type recipe=quickstart"),
+        (["quickstart"], "no command 'quickstart'; did you mean recipe=quickstart?"),
+        (["list", "nowhere"], "no directory nowhere"),
         (["seed=[1"], "cannot read 'seed=[1'"),
+        (["kl=fixed", "kl.kl_coef=-1,-2", "--multirun"], "kl.kl_coef=-1.0: must be a finite"),
         (["export"], "export.stage=rl: no finished model in runs/x/rl; choices: none, let"),
         (["export", "export.merge=true"], "export.merge: no such option; did you mean 'merged'?"),
         (["exprt"], "no command 'exprt'; did you mean 'export' or 'report'?"),
@@ -81,12 +91,52 @@ def test_mistakes_give_one_line_and_status_2(tmp_path, arguments, says):
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    started = "stages=[label]" in arguments  # the stage itself looks for what it needs
+    assert started or list(tmp_path.iterdir()) == []
 
 
 def test_cfg_job_prints_every_option(tmp_path):
     done = rlhfkit("recipe=quickstart", "--cfg", "job", cwd=tmp_path, check=0)
     for line in ("lora_r:", "target:", "num_ppo_epochs:", "learning_rate:", "name: ppo"):
         assert line in done.stdout
+
+
+def test_the_version_is_rlhfkits_and_imports_no_torch(tmp_path):
+    for typed in ("version", "--version"):
+        done = rlhfkit(typed, cwd=tmp_path, check=0)
+        assert re.fullmatch(
+            r"rlhfkit 0\.1\.0 \(torch 2\.\S+, trl \S+, transformers 5\.\S+, peft \S+\)\n",
+            done.stdout,
+        )
+
+
+def test_help_of_a_command_shows_its_options(tmp_path):
+    for typed in (["help", "export"], ["export", "--help"]):
+        done = rlhfkit(*typed, cwd=tmp_path, check=0)
+        assert "rlhfkit export: write a finished model" in done.stdout
+        assert "export.merged=false" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_without_unicode_shows_tables_all_the_same(tmp_path, encoding):
+    done = subprocess.run(
+        [str(RLHFKIT), "stages", "run_name=ünï–码"], cwd=tmp_path, capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "not run" in done.stdout.decode(encoding)
+
+
+def test_list_shows_runs_and_points_of_sweeps(plugins, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for place in ("runs/a", "runs/sweep/seed=1"):
+        run = RunDir(place)
+        run.begin("sft")
+        run.complete(StageRecord("sft", {}, {}))
+    show_runs([], plugins)
+    said = capsys.readouterr().out
+    assert "runs/a" in said
+    assert "runs/sweep/seed=1" in said
 
 
 def test_options_of_several_rewards(tmp_path):
@@ -131,7 +181,7 @@ def test_multirun_gives_every_job_its_own_directory(tmp_path):
     arguments = ("stages=[report]", "run_name=sweep", "seed=1,2", "--multirun")
     rlhfkit(*arguments, cwd=tmp_path, check=0)
     found = sorted(path.parent.parent.name for path in tmp_path.rglob("stage.json"))
-    assert found == [f"run_name=sweep,seed={seed},stages=[report]" for seed in (1, 2)]
+    assert found == [f"seed={seed}" for seed in (1, 2)]
 
 
 def test_shell_completion_is_hydras(tmp_path):
@@ -145,6 +195,7 @@ def test_shell_completion_is_hydras(tmp_path):
         ("rlhfkit kl=", "kl=adaptive"),
         ("rlhfkit stages kl=", "kl=adaptive"),
         ("rlhfkit export export.", "export.merged="),
+        ("rlhfkit exp", "export"),
     ],
 )
 def test_shell_completion_knows_components_and_options(tmp_path, line, offered):

@@ -186,7 +186,7 @@ def test_an_evaluator(context):
 def test_a_data_source(context):
     source = context("data=mine.py:rows").build_all("data")["rows"]
     assert source.splits() == ("prompts",)
-    assert source.load("prompts")["prompt"] == ["what is 0", "what is 1"]
+    assert source.load("prompts") == [{"prompt": "what is 0"}, {"prompt": "what is 1"}]
     more = context("data=mine.py:rows", "data.rows.count=3")
     assert source.fingerprint("prompts") != more.build_all("data")["rows"].fingerprint("prompts")
 

@@ -11,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlhfkit.commands.compare import compare
+from rlhfkit.commands.sweep import exclude_unswept, point_name
 from rlhfkit.errors import UserError
 from rlhfkit.figures.paper_curves import PAPER
 from rlhfkit.storage.run_dir import RunDir, StageRecord, write_json
@@ -55,7 +56,7 @@ def tiny_sweep(tmp_path, tiny_overrides):
 def test_a_sweep_ends_in_table_and_plot_and_runs_common_stages_once(tmp_path, tiny_sweep):
     said = rlhfkit(*tiny_sweep, cwd=tmp_path)
     root = tmp_path / "runs" / "tiny"
-    first, second = (root / f"optimizer.ptx_coef={value},recipe=tiny" for value in (0, 20))
+    first, second = (root / f"optimizer.ptx_coef={value}" for value in (0, 20))
     for stage in COMMON:
         assert said.count(f"{stage}: done in") == 1
         assert f"{stage}: taken over from" in said
@@ -82,6 +83,22 @@ def test_joblib_runs_points_side_by_side_and_ends_in_the_table(tmp_path, tiny_sw
         assert {file.parent.name for file in place.glob("*/stage.json")} == set(SHORT)
     # side by side: neither had anything yet for the other to take over
     assert said.count("sft: done in") == 2
+
+
+def test_a_point_is_named_by_what_differs():
+    options = ["recipe=quickstart", "run_name=a", "+x=1", "seed=1,2", "kl.kl_coef=range(1,3)"]
+    excluded = exclude_unswept(options)
+    assert excluded.endswith(".exclude_keys=[recipe,run_name,x]")
+    assert point_name("kl.kl_coef=0.02,seed=1") == "kl.kl_coef=0.02,seed=1"
+    assert point_name('model.path="~/my model/ü",stages=[sft,rl]') == (
+        "model.path=_my_model_ü,stages=sft,rl"
+    )
+
+
+def test_a_points_name_is_never_too_long():
+    long = [point_name(f"model.path={'ü' * 200}{end}") for end in "ab"]
+    assert all(len(name.encode()) <= 120 for name in long)
+    assert long[0] != long[1]
 
 
 def _check_comparison(folder, runs):

@@ -22,11 +22,6 @@ def _with(name: str, content: bytes) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_bytes(content)
 
 
-def _shards_that_disagree(folder: Path) -> None:
-    (folder / "train-0.jsonl").write_text('{"prompt": "a"}\n')
-    (folder / "train-1.jsonl").write_text('{"prompt": ["a"], "more": {"b": 1}}\n')
-
-
 def _good(folder: Path) -> None:
     (folder / "train.jsonl").write_bytes(GOOD[".jsonl"])
 
@@ -49,7 +44,6 @@ FOLDERS = [
     Folder("a cut parquet", _with("train.parquet", GOOD[".parquet"][:-9])),
     Folder("zeros for parquet", _with("train.parquet", bytes(64))),
     Folder("a cut gzip", _with("train.jsonl.gz", GOOD[".jsonl.gz"][:-9])),
-    Folder("shards that disagree", _shards_that_disagree),
     Folder("another split", _good, option="{folder}::tset"),
     Folder("another config", _good, option="{folder}:hard:train"),
     Folder("a slice of words", _good, option="{folder}::train[a:b]"),

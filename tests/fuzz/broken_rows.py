@@ -95,7 +95,7 @@ NO_COMPLETIONS: dict[str, Any] = {
     "one without messages": (["I", [], "it"], "empty completion"),
     "one without content": (["I", [{"role": "assistant"}], "it"], "empty completion"),
     "two equal": (["I", "I", "it"], "equal completions of different ranks"),
-    "two equal but for blanks": (["I", " I ", "it"], "equal completions of different ranks"),
+    "two equal but for blanks": (["I", "I ", "it"], "equal completions of different ranks"),
     "all equal": (["I", "I", "I"], "equal completions of different ranks"),
 }
 NO_FLAGS: dict[str, Any] = {

@@ -113,9 +113,12 @@ def test_a_classifier_gives_the_same_numbers(tmp_path):
     tokenizer = tiny.PreTrainedTokenizerFast.from_pretrained(tmp_path)
     texts = ["red", "it is fine", "blue blue", "I like you and it"]
     arguments = ([[{"role": "user", "content": "what is best"}]] * 4, texts)
-    plain = ClassifierReward(loaded, tokenizer, 4)(*arguments)
+    reward = ClassifierReward(loaded, tokenizer, 4, template_date="2026-01-01")
+    plain = reward(*arguments)
     seen = limit_rows(loaded.model, 2)
-    assert ClassifierReward(loaded, tokenizer, 4)(*arguments) == pytest.approx(plain, abs=1e-5)
+    assert ClassifierReward(loaded, tokenizer, 4, "2026-01-01")(*arguments) == pytest.approx(
+        plain, abs=1e-5
+    )
     assert seen == [4, 2, 2]
 
 

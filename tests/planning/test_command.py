@@ -32,7 +32,7 @@ def test_a_run_that_does_not_fit_says_so_before_anything_is_loaded(tiny, tmp_pat
     assert len(lines) == 1
     assert lines[0].startswith("rlhfkit: does not fit: ")
     assert lines[0].endswith("nothing but a smaller model or shorter texts would")
-    assert {path.name for path in (tmp_path / "runs" / "x").glob("[!.]*")} == {"invocations"}
+    assert not (tmp_path / "runs").exists()
 
 
 def test_only_some_stages_and_a_trainer_that_is_not_planned(tiny):

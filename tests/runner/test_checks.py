@@ -69,7 +69,7 @@ def test_all_mistakes_at_once(mistakes, rows, tmp_path):
         "stage.sft.learning_rate=-1",
         "kl.target=0",
         "gpu=RTX4090",
-        rows("demonstrations", [{"question": "a", "answer": "b"}]),
+        rows("demonstrations", [{"asked": "a", "told": "b"}]),
         rows("prompts", [{"promt": "a"}]),
         f"data.files.eval_prompts={tmp_path / 'none.jsonl'}",
     )
@@ -194,18 +194,15 @@ def test_texts_that_are_all_too_long(mistakes):
     ]
 
 
-def test_a_template_that_fails_on_a_row(mistakes, rows):
+def test_a_template_that_refuses_every_row_and_one_that_refuses_some(mistakes, rows):
     template = "{% for m in messages %}{{ raise_exception('no system') if m.role == 'system' }}"
     template += "{{ m.content }}{% endfor %}"
     prompts = [{"prompt": text} for text in PROMPTS]
     system = [{"role": "system", "content": "fine"}, {"role": "user", "content": "what is red"}]
-    found = mistakes(
-        "stages=[sft,sample]",
-        f'model.chat_template="{template}"',
-        rows("prompts", [*prompts, {"prompt": system}]),
-    )
-    assert len(found) == 1, found
-    assert "no system" in found[0]
+    words = ("stages=[sft,sample]", f'model.chat_template="{template}"')
+    assert mistakes(*words, rows("prompts", [*prompts, {"prompt": system}])) == []
+    (found,) = mistakes(*words, rows("prompts", [{"prompt": system}] * 2))
+    assert "no usable prompt in prompts: the chat template refuses: no system" in found
 
 
 def test_a_model_without_weights(mistakes, tmp_path, tiny_files):

@@ -29,7 +29,10 @@ def write(path, rows):
     ("content", "says"),
     [
         (b"", "empty"),
-        (b'{"prompt": "what is red", "answer": "fine"}\n', "no column 'completion'"),
+        (
+            b'{"prompt": "what is red", "reply": "fine"}\n',
+            "no column 'completion'.*did you mean 'reply'",
+        ),
         (b'{"prompt": "what \xff is red", "completion": "fine"}\n', "UTF-8"),
         (b'{"prompt": "what is red"\n', "JSON"),
         (b'{"prompt": "", "completion": "fine"}\n', "no usable row"),

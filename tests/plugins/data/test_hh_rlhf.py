@@ -4,16 +4,20 @@ import gzip
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import datasets
 import pytest
 
 from rlhfkit.console import console
+from rlhfkit.data.dialogues import parse_dialogue
+from rlhfkit.data.messages import Unusable
 from rlhfkit.errors import UserError
 from rlhfkit.protocols import DataSource
 from rlhfkit_plugins.data import HhRlhfConfig
-from rlhfkit_plugins.data.hh_rlhf import HhRlhfSource, Unparsable, parse_dialogue
+from rlhfkit_plugins.data.hh_rlhf import HhRlhfSource
 
+CONTEXT = SimpleNamespace(findings=None)
 SHORT = "\n\nHuman: Hello\n\nAssistant:"
 LONG = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Why:\n\n1. rain\n\nAssistant:"
 SHORT_TURNS = [{"role": "user", "content": "Hello"}]
@@ -40,7 +44,7 @@ RANKINGS = [
 
 def source_of(path, rows):
     path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
-    return HhRlhfSource(HhRlhfConfig(path=str(path)), context=None)
+    return HhRlhfSource(HhRlhfConfig(path=str(path)), CONTEXT)
 
 
 @pytest.fixture
@@ -108,7 +112,7 @@ def test_dialogues(text, contents):
     ],
 )
 def test_dialogues_that_do_not_parse(text, reason):
-    with pytest.raises(Unparsable, match=reason):
+    with pytest.raises(Unusable, match=reason):
         parse_dialogue(text)
 
 
@@ -128,7 +132,7 @@ def test_unusable_files(tmp_path, rows, message):
 
 
 def test_errors_of_the_file_reader_come_through(tmp_path):
-    source = HhRlhfSource(HhRlhfConfig(path=str(tmp_path / "none.jsonl")), context=None)
+    source = HhRlhfSource(HhRlhfConfig(path=str(tmp_path / "none.jsonl")), CONTEXT)
     with pytest.raises(UserError, match="no such file"):
         source.load("rankings")
     with pytest.raises(UserError, match="no such file"):
@@ -148,7 +152,7 @@ def test_from_the_hub(monkeypatch):
         return datasets.Dataset.from_list(GOOD)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    source = HhRlhfSource(HhRlhfConfig(split="test"), context=None)
+    source = HhRlhfSource(HhRlhfConfig(split="test"), CONTEXT)
     assert list(source.load("rankings")) == RANKINGS
     assert asked == [(("Anthropic/hh-rlhf", None), {"split": "test", "revision": None})]
     assert source.fingerprint("rankings") == "Anthropic/hh-rlhf::test@main"

@@ -1,7 +1,11 @@
 """rlhfkit_plugins.data.hub: option strings, local folders, and errors of one line."""
 
+import os
+
 import datasets
 import huggingface_hub.constants
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
@@ -60,6 +64,42 @@ def test_a_local_folder(folder):
     assert source.splits() == ("prompts", "eval_prompts")
     assert list(source.load("prompts")) == [{"prompt": "a"}, {"prompt": "b"}]
     assert list(source.load("eval_prompts")) == [{"prompt": "c"}]
+
+
+def test_rows_are_never_those_of_the_files_before(folder):
+    """`datasets` tells files by their times, which a copy may keep."""
+    source, file = HubSource(HubConfig(prompts=str(folder))), folder / "train.jsonl"
+    times = file.stat()
+    assert list(source.load("prompts")) == [{"prompt": "a"}, {"prompt": "b"}]
+    file.write_text('{"prompt": "c"}\n{"prompt": "d"}\n')
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert list(source.load("prompts")) == [{"prompt": "c"}, {"prompt": "d"}]
+
+
+def test_a_column_that_datasets_cannot_hold(folder):
+    (folder / "train.jsonl").unlink()
+    kinds = {"prompt": pa.string(), "meta": pa.map_(pa.string(), pa.string())}
+    table = pa.table({"prompt": ["a"], "meta": [[("k", "v")]]}, pa.schema(kinds))
+    pq.write_table(table, folder / "train.parquet")
+    (folder / "test.jsonl").unlink()
+    source = HubSource(HubConfig(prompts=str(folder)))
+    assert list(source.load("prompts")) == [{"prompt": "a", "meta": [("k", "v")]}]
+
+
+def test_a_broken_file_is_named_with_its_line(folder):
+    (folder / "train.jsonl").write_text('{"prompt": "a"}\n{"prompt"\n')
+    with pytest.raises(UserError, match=r"rows' cannot be loaded: .*train\.jsonl:2: invalid JSON"):
+        HubSource(HubConfig(prompts=str(folder))).load("prompts")
+
+
+def test_names_of_columns_and_of_rankings(folder):
+    (folder / "train.jsonl").write_text('{"q": "a", "prompt": "old", "chosen": "b"}\n')
+    source = HubSource(HubConfig(preferences=str(folder), columns={"prompt": "q", "text": "no"}))
+    assert source.splits() == ("rankings",)
+    assert list(source.load("rankings")) == [{"prompt": "a", "chosen": "b"}]
+    plain = HubSource(HubConfig(rankings=str(folder)))
+    assert source.fingerprint("rankings").startswith(plain.fingerprint("rankings"))
+    assert source.fingerprint("rankings") != plain.fingerprint("rankings")
 
 
 def test_a_folder_in_the_home_folder(folder, monkeypatch):
