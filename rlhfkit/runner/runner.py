@@ -183,10 +183,11 @@ class Runner:
         and the files of data that are there."""
         again = self._forced()
         remaining = Remaining(self.run_dir, again)
-        waiting, complete, mistakes = list[Stage](), set[str](), list[str]()
+        waiting, complete = list[Stage](), set[str]()
+        mistakes, stale = list[str](), list[str]()
         for stage in self.stages:
             try:
-                there = stage.name not in again and self._is_there(stage, mistakes)
+                there = stage.name not in again and self._is_there(stage, stale)
             except UserError as error:  # of a stage that is not chosen, those say it that read it
                 there = False
                 mistakes += [str(error)] if stage in self.chosen else []
@@ -195,15 +196,16 @@ class Runner:
             elif stage in self.chosen:
                 waiting.append(stage)
         context = Context(self.config, self.plugins, remaining, "check", findings=Findings())
+        mistakes += stale[:1]  # what helps the first makes the others again, too
         return Planned(context, waiting, frozenset(complete)), mistakes
 
-    def _is_there(self, stage: Stage, mistakes: list[str]) -> bool:
+    def _is_there(self, stage: Stage, stale: list[str]) -> bool:
         """Whether a stage is complete, here or in a run to take it over from."""
         if stage not in self.chosen:
             return self.run_dir.record(stage.name) is not None
         status = self.status(stage)
         if status.state is State.STALE and _stays_stale(status):
-            mistakes.append(self._refusal(status))
+            stale.append(self._refusal(status))
         return status.state in (State.FINISHED, State.LENT)
 
     def _prepare_device(self, waiting: list[str]) -> None:

@@ -74,7 +74,7 @@ def test_plugins_imports_no_hydra():
         (["stages=[sft,evalute]"], "no stage 'evalute'; did you mean 'evaluate'?"),
         (["stages=[rl,sft]"], "each once, in the order [prepare,sft,"),
         (["force_from=rll"], "no stage 'rll'; did you mean 'rl' or 'label'?"),
-        (["stage.sample.num_completions=1", "stages=[prepare]"], "K must be from 2 to 16"),
+        (["stage.sample.num_completions=1", "stages=[sft,sample]"], "K must be from 2 to 16"),
         (["data=[files]", "data.files.demonstrations=no.jsonl", "stages=[sft]"], "no.jsonl"),
         (["+reward.length=3"], "reward.length: no component of this name is chosen"),
         (["stages=[label]"], "let the stage 'sample' run first"),

@@ -233,10 +233,14 @@ def test_several_mistakes_are_a_line_each_and_nothing_is_made(runner):
 
 
 def test_a_stage_made_with_other_settings_is_refused_before_an_earlier_one_trains(runner, run_tiny):
-    run_tiny("stages=[sft,sample]")
-    changed = runner("stages=[prepare,sample]", "stage.sample.num_completions=2")
-    with pytest.raises(UserError, match=r"num_completions: 3 -> 2"):
+    run_tiny("stages=[sft,sample,label]")
+    options = ("stage.sample.num_completions=2", "stage.label.overlap_prompts=3")
+    changed = runner("stages=[prepare,sample,label]", *options)
+    with pytest.raises(
+        UserError, match=r"num_completions: 3 -> 2\); add force_from=sample"
+    ) as told:
         changed.run()
+    assert "overlap_prompts" not in str(told.value)
     assert changed.run_dir.record("prepare") is None
 
 

@@ -69,7 +69,8 @@ def test_with_weight_0_it_is_only_measured(run_tiny, tmp_path):
 
     plain, weights = outcome("plain", "reward=[length]")
     rows, same = outcome("gold", "reward=[length,gold]", "reward.gold.weight=0")
-    assert all(isinstance(row.pop("reward/gold"), float) for row in rows)
+    for name in ("reward/gold", "reward/gold_std"):
+        assert all(isinstance(row.pop(name), float) for row in rows)
     assert rows == plain
     assert same == weights
     rows, other = outcome("used", "reward=[length,gold]")
