@@ -2,6 +2,7 @@
 base (full precision or 4 bits)."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,15 @@ class LoraLoader:
         self._check_base(path)
         weights = adapter_weights(path)
         options = {"adapter_name": name, "is_trainable": trainable}
-        with loading(f"{path}: the adapter"):
+        with loading(f"{path}: the adapter"), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
             try:
                 if isinstance(model, PeftModel):
                     model.load_adapter(path, **options)
                 else:
                     model = PeftModel.from_pretrained(model, path, **options)
+            except UserWarning as error:  # some of its weights found no place
+                raise self._misfit(path) from error
             except RuntimeError as error:
                 if "size mismatch" in str(error):
                     raise self._misfit(path) from error
