@@ -30,6 +30,7 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.sampling import sampler_for
 from rlhfkit.plugin_manager import Plugins, load_plugins
 from rlhfkit.storage.run_dir import RunDir
+from rlhfkit.types import Ends
 from tests import tiny
 from tests.models import tiny_architectures
 
@@ -117,7 +118,7 @@ class Trial:
         """Whether sampled log-probabilities are those of transformers' forward pass."""
         options = ("sampler.response_length=4", "loader=full")
         made: Any = sampler_for(self.context(f"sampler={sampler}", *options), model)
-        drawn = made.sample(model, PROMPTS, 2, torch.Generator().manual_seed(0))
+        drawn = made.sample(model, PROMPTS, Ends((2,)), torch.Generator().manual_seed(0))
         for prompt, response in zip(PROMPTS, drawn, strict=True):
             found = torch.tensor(response.logprobs)
             if not close(found, plain_logprobs(model.model, prompt, response.ids)):

@@ -9,6 +9,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.models import probing
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.verification import verified
+from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig, GenerateConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from rlhfkit_plugins.samplers.continuous import ContinuousSampler
@@ -30,7 +31,7 @@ def loaded(name):
 @torch.no_grad()
 def require_exact(model, sampler):
     """Log-probabilities of samples are those of the forward pass, one sequence at a time."""
-    drawn = sampler.sample(model, PROMPTS, 2, torch.Generator().manual_seed(0))
+    drawn = sampler.sample(model, PROMPTS, Ends((2,)), torch.Generator().manual_seed(0))
     for prompt, response in zip(PROMPTS, drawn, strict=True):
         ids = torch.tensor([prompt + response.ids])
         logprobs = torch.log_softmax(model.model(input_ids=ids, use_cache=False).logits[0], -1)
