@@ -18,6 +18,12 @@ Metrics = dict[str, dict[str, Metric]]
 """An evaluation: by policy and name."""
 
 
+def toy_tastes(labeler: str, data: Iterable[str]) -> bool:
+    """Whether rules that were written for the quickstart's prompts judge other data. data: names of
+    the sources."""
+    return labeler == "simulated" and "quickstart" not in data
+
+
 def read_metrics(run: RunDir) -> Metrics:
     """What the stage evaluate of a run found; nothing where it did not run."""
     path = run.stage_dir("evaluate") / "metrics.json"

@@ -83,6 +83,11 @@ class RunContents:
         return self.settings.get("labeler.name") == "simulated"
 
     @property
+    def sources(self) -> set[str]:
+        """Names of the data sources, as in `data=files`."""
+        return {key.removeprefix("data ").partition(".")[0] for key in self.inputs}
+
+    @property
     def optimizer(self) -> str:
         """What the run's policy is called, as in the paper's figure 1."""
         mixed = "-ptx" if self.settings.get("optimizer.ptx_coef") else ""

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 from rlhfkit.intervals import interval
 from rlhfkit.pages.contents import Duel, RunContents
+from rlhfkit.reporting import toy_tastes
 from rlhfkit.types import Metric
+
+TOY_TASTES = (
+    "These answers were judged by simulated labelers, a few rules that were written for the "
+    "quickstart's prompts and know nothing of this data."
+)
 
 _RESAMPLES = 2000
 _FEW = 10
@@ -18,7 +24,9 @@ def verdict(run: RunContents) -> list[str]:
     if rate is None:
         return [_without_win_rate(run)]
     judges = "the simulated labelers judge" if run.simulated else "the labelers judge"
-    said = [f"{_claim(run.optimizer, rate)}: {_share(rate)} held-out prompts, as {judges}."]
+    toy = toy_tastes(str(run.settings.get("labeler.name")), run.sources)
+    said = [TOY_TASTES] if toy else []
+    said += [f"{_claim(run.optimizer, rate)}: {_share(rate)} held-out prompts, as {judges}."]
     said += _attack(run, rate)
     base = run.metrics.get("base", {}).get("win_rate")
     if base is not None:

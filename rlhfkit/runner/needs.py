@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rlhfkit.component import GROUPS
 from rlhfkit.errors import UserError
+from rlhfkit.reporting import toy_tastes
 from rlhfkit.runner.planned import Planned
 from rlhfkit.types import Split
 
@@ -17,6 +18,12 @@ _FALL_BACK = ("sft", "rl_sft", "reward_model")
 
 _LIGHT = ("sampler", "optimizer", "kl")
 """Groups whose components load no model when they are built."""
+
+
+TOY_TASTES = (
+    "labeler=simulated: your data is judged by a few rules that were written for the quickstart's "
+    "prompts, not by people; take labeler=imported, labeler=reward_model or labeler=FILE.py:NAME"
+)
 
 
 def check_needs(planned: Planned) -> Iterator[str]:
@@ -87,6 +94,7 @@ def _sample(planned: Planned) -> Iterator[str]:
 
 
 def _label(planned: Planned) -> Iterator[str]:
+    _note_toy_tastes(planned)
     labeler, own = planned.context.config.labeler, planned.gives("rankings")
     if planned.imports_rankings:
         return  # reading them is what checks them
@@ -118,6 +126,8 @@ def _rl(planned: Planned) -> Iterator[str]:
 
 
 def _evaluate(planned: Planned) -> Iterator[str]:
+    if "win_rate" in planned.context.config.evaluator:
+        _note_toy_tastes(planned)
     yield from _prompts(planned, "evaluate", "eval_prompts")
     config = planned.context.config
     if not config.evaluator:
@@ -130,6 +140,12 @@ def _evaluate(planned: Planned) -> Iterator[str]:
             "first, as in stages=[sft,evaluate], or name one with "
             "+stage.evaluate.opponents.NAME=DIR"
         )
+
+
+def _note_toy_tastes(planned: Planned) -> None:
+    config = planned.context.config
+    if toy_tastes(config.labeler.name, config.data) and TOY_TASTES not in planned.notes:
+        planned.notes.append(TOY_TASTES)
 
 
 def _report(planned: Planned) -> None:

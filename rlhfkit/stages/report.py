@@ -14,7 +14,8 @@ from rlhfkit.data.prepared import COUNTS_FILE, STAGE
 from rlhfkit.figures import gold_curves, headline
 from rlhfkit.pages.contents import read_run
 from rlhfkit.pages.page import write
-from rlhfkit.reporting import Metrics, read_metrics, shown
+from rlhfkit.pages.verdict import TOY_TASTES
+from rlhfkit.reporting import Metrics, read_metrics, shown, toy_tastes
 from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
@@ -54,7 +55,9 @@ def run(context: Context) -> None:
 def _header(context: Context) -> list[str]:
     config = context.config
     labeler = config.labeler.name
+    warning = [TOY_TASTES, ""] if toy_tastes(labeler, config.data) else []
     return [
+        *warning,
         f"Model {config.model.path}, loader {config.loader.name}, optimizer "
         f"{config.optimizer.name}, KL {config.kl.name}, labeler {labeler}, seed {config.seed}.",
         "A small-scale run: its numbers say that the loop works, not how good a model is."
