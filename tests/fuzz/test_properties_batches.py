@@ -86,14 +86,13 @@ KINDS = st.sampled_from([torch.float32, torch.float64, torch.float16, torch.int6
 SHAPES = st.lists(st.integers(0, 3), max_size=3)
 TENSORS = st.builds(lambda shape, kind: torch.ones(shape, dtype=kind), SHAPES, KINDS)
 FUNCTIONS = {
-    "response_mask": (lambda x: masking.response_mask(x, 2), 1),
     "last_index": (masking.last_index, 1),
     "zero_masked": (masking.zero_masked, 2),
     "masked_sum": (masking.masked_sum, 2),
     "masked_mean": (masking.masked_mean, 2),
     "masked_variance": (masking.masked_variance, 2),
     "kwise_ranking_loss": (losses.kwise_ranking_loss, 2),
-    "reinforce_loss": (losses.reinforce_loss, 3),
+    "explained_variance": (losses.explained_variance, 3),
     "pretraining_loss": (losses.pretraining_loss, 2),
     "ppo_policy_loss": (lambda *four: losses.ppo_policy_loss(*four, 0.2), 4),
     "clipped_value_loss": (lambda *four: losses.clipped_value_loss(*four, 0.2), 4),
