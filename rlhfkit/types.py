@@ -136,13 +136,13 @@ class Response:
     logprobs: list[float]
     """Natural log-probability of each id under the sampling distribution (temperature included)."""
 
-    finished: bool
+    ended: bool
     """Whether it ended by itself; else it was cut at the length limit."""
 
     @classmethod
     def from_ids(cls, ids: list[int], logprobs: list[float], ends: Ends) -> "Response":
         """A response that was drawn as these ids, up to its end."""
-        return cls(ids, logprobs, finished=ends.ended(ids))
+        return cls(ids, logprobs, ended=ends.ended(ids))
 
 
 @dataclass(frozen=True)

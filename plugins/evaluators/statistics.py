@@ -57,7 +57,7 @@ class PolicyStatistics:
 
 def reward_columns(context: Context, samples: PolicySamples) -> dict[str, list[Any]]:
     """What reward functions get beside texts, in the run's tokens whatever the policy's."""
-    finished = [response.finished for response in samples.responses]
+    finished = [response.ended for response in samples.responses]
     prompt_ids, completion_ids = samples.prompt_ids, [r.ids for r in samples.responses]
     if samples.reference_kl is None:
         text = load_text_format(context)
@@ -70,7 +70,7 @@ def reward_columns(context: Context, samples: PolicySamples) -> dict[str, list[A
 def _values(samples: PolicySamples) -> dict[str, Sequence[float]]:
     values: dict[str, Sequence[float]] = {
         "length": [len(response.ids) for response in samples.responses],
-        "eos_share": [float(response.finished) for response in samples.responses],
+        "eos_share": [float(response.ended) for response in samples.responses],
     }
     if samples.reference_kl is not None:
         values["kl"] = samples.reference_kl

@@ -51,7 +51,7 @@ class Rewards:
         self.metrics = {
             "objective/scores": float(scores.mean()),
             "response/length": sum(map(len, completion_ids)) / len(responses),
-            "response/eos_share": sum(item.finished for item in responses) / len(responses),
+            "response/eos_share": sum(item.ended for item in responses) / len(responses),
             "response/distinct_share": distinct_share(completions),
             **reward_metrics(raw),
             "episode": self._episodes,

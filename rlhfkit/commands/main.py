@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         said = "stopped, and what was done is saved" if str(interrupt) else "interrupted"
         status = 128 + getattr(interrupt, "number", signal.SIGINT)
         _leave_it_to_another(status)
-        _stop(f"{said}; go on with: {_command_line(arguments)}", status)
+        _stop(f"{said}; resume with: {_command_line(arguments)}", status)
     except Exception as error:
         _report(error, arguments)
 

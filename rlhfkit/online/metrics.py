@@ -52,7 +52,7 @@ _SHOWN = {
 def rollout_metrics(rollout: Rollout, kl_coef: float, penalty: KLPenalty) -> dict[str, float]:
     """Means over the episodes; kl_coef: what a nat of KL costs."""
     charged = kl_coef * penalty.in_reward(rollout).sum(1)
-    ended = [response.finished for response in rollout.responses]
+    ended = [response.ended for response in rollout.responses]
     lengths = rollout.response_mask.sum(1).float()
     return {
         "objective/kl": float(rollout.kl.sum(1).mean()),

@@ -33,8 +33,8 @@ class Rollout:
             prompt_ids=[[5, 6], [7]],
             completions=["Hello", "Because"],
             responses=[
-                Response([8, 2], [-0.1, -0.7], finished=True),
-                Response([9], [-0.3], finished=False),
+                Response([8, 2], [-0.1, -0.7], ended=True),
+                Response([9], [-0.3], ended=False),
             ],
             response_mask=tensor([[True, True], [True, False]]),
             logprobs=tensor([[-0.1, -0.7], [-0.3, 0.0]]),

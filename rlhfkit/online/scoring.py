@@ -40,7 +40,7 @@ class Scorer:
         columns = {
             "prompt_ids": prompt_ids,
             "completion_ids": [response.ids for response in responses],
-            "finished": [response.finished for response in responses],
+            "finished": [response.ended for response in responses],
             **({"lower": lower} if lower else {}),
         }
         raw = {
@@ -48,7 +48,7 @@ class Scorer:
             for name, function in self._rewards.items()
         }
         total = torch.stack([self._weights[name] * values for name, values in raw.items()]).sum(0)
-        cut = torch.tensor([not response.finished for response in responses])
+        cut = torch.tensor([not response.ended for response in responses])
         return self._scaled(total) - self._config.missing_eos_penalty * cut, raw
 
     def state_dict(self) -> dict[str, float]:

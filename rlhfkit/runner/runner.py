@@ -29,21 +29,21 @@ from rlhfkit.storage.stop_signals import stop_at_next_step, stop_if_requested
 class State(Enum):
     """What a run directory says of a stage."""
 
-    FINISHED = "finished"
+    COMPLETE = "complete"
     STALE = "made with other settings"
     INTERRUPTED = "interrupted"
-    UNFINISHED = "started, not finished"
+    INCOMPLETE = "started, not complete"
     ABSENT = "not run"
-    LENT = "finished in another run"
+    LENT = "complete in another run"
 
     @property
     def next_step(self) -> str:
         """What the next `run` does with such a stage."""
         steps = {
-            State.FINISHED: "skip",
+            State.COMPLETE: "skip",
             State.STALE: "refuse",
             State.LENT: "take over",
-            State.INTERRUPTED: "go on",
+            State.INTERRUPTED: "resume",
         }
         return steps.get(self, "run")
 
@@ -115,9 +115,9 @@ class Runner:
         for stage in self.chosen:
             stop_if_requested()
             status = self.status(stage)
-            if status.state is State.FINISHED:
+            if status.state is State.COMPLETE:
                 processes.on_main_process(self.run_dir.tidy, stage.name)
-                console.print(f"[dim]{stage.name}: finished before, skipped[/dim]")
+                console.print(f"[dim]{stage.name}: complete, skipped[/dim]")
                 continue
             if status.state is State.STALE:
                 raise UserError(self._refusal(status))
@@ -138,12 +138,12 @@ class Runner:
         if found is not None and found.differences(wanted):
             return Status(stage, State.STALE, found, wanted)
         if record is not None:
-            return Status(stage, State.FINISHED, record, wanted)
+            return Status(stage, State.COMPLETE, record, wanted)
         lender = self._lenders.find(wanted) if self._may_borrow(stage) else None
         if lender is not None:
             return Status(stage, State.LENT, None, wanted, lender)
         started = self.run_dir.stage_dir(stage.name).exists()
-        empty = State.UNFINISHED if started else State.ABSENT
+        empty = State.INCOMPLETE if started else State.ABSENT
         return Status(stage, State.INTERRUPTED if interrupted else empty, interrupted, wanted)
 
     def _run_stage(self, stage: Stage, wanted: StageRecord) -> None:
@@ -206,7 +206,7 @@ class Runner:
         status = self.status(stage)
         if status.state is State.STALE and _stays_stale(status):
             stale.append(self._refusal(status))
-        return status.state in (State.FINISHED, State.LENT)
+        return status.state in (State.COMPLETE, State.LENT)
 
     def _prepare_device(self, waiting: list[str]) -> None:
         """Where a model will compute: say on what and in what precision, and choose kernels."""

@@ -60,7 +60,7 @@ class CompletionSampler:
                 given += drawn
                 numbers = {
                     "tokens": sum(len(item.ids) for item in drawn) / len(drawn),
-                    "finished": sum(item.finished for item in drawn) / len(drawn),
+                    "finished": sum(item.ended for item in drawn) / len(drawn),
                 }
                 bar.advance(len(part), numbers)
                 self._reporter.log(len(given), {f"{name}/{key}": numbers[key] for key in numbers})

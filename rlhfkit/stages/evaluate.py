@@ -176,7 +176,7 @@ def _write(
     metrics: Metrics,
 ) -> None:
     rows = [
-        {"policy": name, "prompt": prompt, "completion": completion, "finished": response.finished}
+        {"policy": name, "prompt": prompt, "completion": completion, "finished": response.ended}
         for name, drawn in samples.items()
         for prompt, completion, response in zip(
             drawn.prompts, drawn.completions, drawn.responses, strict=True

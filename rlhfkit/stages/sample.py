@@ -66,7 +66,7 @@ def _empty_row(prompt: Messages) -> dict[str, Any]:
 
 def _add(row: dict[str, Any], name: str, text: TextFormat, response: Response) -> None:
     row["completions"].append(text.decode(response.ids))
-    row["finished"].append(response.finished)
+    row["finished"].append(response.ended)
     row["sources"].append(name)
     row["ids"].append(response.ids)
     row["logprobs"].append([round(logprob, 5) for logprob in response.logprobs])

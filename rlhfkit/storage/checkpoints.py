@@ -52,7 +52,7 @@ class Checkpoints:
         elif not of_any_number:
             raise UserError(
                 f"{found}: saved by {len(common['random'])} processes, and now there are "
-                f"{processes.world_size()}: go on with as many, or add "
+                f"{processes.world_size()}: resume with as many, or add "
                 f"force_from={self._folder.parent.name} to start the stage again"
             )
         if processes.is_main():

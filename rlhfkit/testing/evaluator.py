@@ -35,5 +35,5 @@ class EvaluatorContract(ABC):
 
 def _samples(policy: str, texts: list[str]) -> PolicySamples:
     prompts = [prompt for prompt in PROMPTS for _ in range(2)]
-    responses = [Response([1, 2], [-1.0, -1.0], finished=True) for _ in texts]
+    responses = [Response([1, 2], [-1.0, -1.0], ended=True) for _ in texts]
     return PolicySamples(policy, prompts, texts, responses, [[1]] * 4, reference_kl=[0.0] * 4)

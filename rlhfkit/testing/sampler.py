@@ -51,9 +51,9 @@ class SamplerContract(ABC):
         for response in responses:
             assert 1 <= len(response.ids) == len(response.logprobs) <= LIMIT
             assert not {*ENDS.ids} & {*response.ids[:-1]}
-            assert response.finished == (response.ids[-1] in ENDS.ids)
-            assert response.finished or len(response.ids) == LIMIT
-        assert {response.finished for response in responses} == {True, False}
+            assert response.ended == (response.ids[-1] in ENDS.ids)
+            assert response.ended or len(response.ids) == LIMIT
+        assert {response.ended for response in responses} == {True, False}
 
     @pytest.mark.parametrize("temperature", [1.0, 0.7])
     def test_logprobs_are_those_of_a_teacher_forced_pass(

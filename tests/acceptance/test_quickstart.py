@@ -36,5 +36,5 @@ def test_ppo_beats_sft_and_a_second_run_skips(root, seed):
     assert win_rate["count"] >= 100
     assert win_rate["low"] > 0.5
     output, second = quickstart(root, seed)
-    assert output.count("finished before, skipped") == 7
+    assert output.count("complete, skipped") == 7
     assert second < 15 < first < 12 * 60

@@ -69,7 +69,7 @@ def test_a_sweep_ends_in_table_and_plot_and_runs_common_stages_once(tmp_path, ti
     assert said.count("rl: done in") == said.count("evaluate: done in") == 2
     _check_comparison(root / "comparison", [first, second])
     state = rlhfkit("stages", *tiny_sweep, cwd=tmp_path)
-    assert state.count("finished in another run") == 0
+    assert state.count("complete in another run") == 0
     assert state.count("skip") == 14
 
 

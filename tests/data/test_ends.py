@@ -86,7 +86,7 @@ def test_a_text_ends_with_the_token_that_completes_it():
     assert not ends.ended(ids[:8])
     for length in range(1, len("fine\n\nHuman:")):  # as a sampler looks, token by token
         assert ends.find(ids[: length + 1], length) == (12 if length == 11 else None)
-    assert Response.from_ids(ids[:12], [0.0] * 12, ends).finished
+    assert Response.from_ids(ids[:12], [0.0] * 12, ends).ended
 
 
 @pytest.mark.parametrize("said", ["fine", "fine<eot>", "fine<|more|>", "fine\n\nHuman: and"])

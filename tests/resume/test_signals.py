@@ -54,7 +54,7 @@ def test_a_signal_saves_and_ends_with_the_command_that_goes_on(
     signalled(number)
     code, said = command("run_name=test")
     assert code == status, said
-    assert "stopped, and what was done is saved; go on with: rlhfkit run run_name=test" in said
+    assert "stopped, and what was done is saved; resume with: rlhfkit run run_name=test" in said
     assert (tmp_path / "run" / "rl" / "checkpoints" / "step_000001").is_dir()
     assert "interrupted" in command(verb="stages")[1]
     assert command()[0] == 0
@@ -69,7 +69,7 @@ def test_a_second_signal_ends_at_once(command, tmp_path, monkeypatch):
     monkeypatch.setattr("rlhfkit.online.loop.set_rates", twice)
     code, said = command()
     assert code == 130
-    assert "interrupted; go on with: rlhfkit run" in said
+    assert "interrupted; resume with: rlhfkit run" in said
     assert not (tmp_path / "run" / "rl" / "checkpoints").exists()
 
 

@@ -58,7 +58,7 @@ def test_equal_stages_are_taken_over_and_finished_from_then_on(runner, ran, tmp_
         own, other = (tmp_path / name / stage / "model" / "weights" for name in "ba")
         assert own.samefile(other)
         assert RunDir(tmp_path / "b").record(stage) == RunDir(tmp_path / "a").record(stage)
-    assert states(runner("b")) == ["FINISHED"] * 3  # also without the other run
+    assert states(runner("b")) == ["COMPLETE"] * 3  # also without the other run
 
 
 def test_other_settings_are_run_here_with_all_that_reads_them(runner, ran):

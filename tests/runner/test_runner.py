@@ -34,7 +34,7 @@ def test_runs_in_order_then_skips(plugins, make_raw, ran, capsys):
     assert ran == ["sft", "sample", "label"]
     Runner(make_raw(CHAIN), plugins).run()
     assert ran == ["sft", "sample", "label"]
-    assert capsys.readouterr().out.count("finished before, skipped") == 3
+    assert capsys.readouterr().out.count("complete, skipped") == 3
 
 
 def test_a_kill_right_behind_a_stages_end_leaves_nothing(plugins, make_raw, ran):
@@ -107,8 +107,8 @@ def test_a_failing_stage_keeps_what_is_finished_and_resumes(plugins, make_raw, r
         runner.run()
     assert failed.value.stage == "sample"
     assert isinstance(failed.value.__cause__, RuntimeError)
-    assert runner.status(find_stage("sft")).state is State.FINISHED
-    assert runner.status(find_stage("sample")).state is State.UNFINISHED
+    assert runner.status(find_stage("sft")).state is State.COMPLETE
+    assert runner.status(find_stage("sample")).state is State.INCOMPLETE
     monkeypatch.setattr(Stage, "start", working)
     Runner(make_raw(CHAIN), plugins).run()
     assert ran == ["sft", "sample", "label"]
@@ -203,4 +203,4 @@ def test_a_stage_of_a_plugin_is_made_again_when_its_options_change(with_stages, 
     assert ran == ["sft", "sample", "own", "label"]
     runner = Runner(make_raw("stages=[sft,sample,own,label]", "stage.own.most=4"), plugins)
     states = [runner.status(stage).state for stage in runner.chosen]
-    assert states == [State.FINISHED, State.FINISHED, State.STALE, State.FINISHED]
+    assert states == [State.COMPLETE, State.COMPLETE, State.STALE, State.COMPLETE]

@@ -138,7 +138,7 @@ def test_answers_count_where_they_choose_and_only_there(run_tiny, make_raw, tiny
     assert again.status(find_stage("sft")).state is State.STALE
     runner = run_tiny(*SELECTING, "force_from=sft")
     again = type(runner)(make_raw(*tiny_overrides, *SELECTING, other), runner.plugins)
-    assert again.status(find_stage("sft")).state is State.FINISHED
+    assert again.status(find_stage("sft")).state is State.COMPLETE
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class StandIn:
                 "text": "",
                 "logprobs": {"token_logprobs": response.logprobs},
                 "token_ids": response.ids,
-                "finish_reason": "stop" if response.finished else "length",
+                "finish_reason": "stop" if response.ended else "length",
             }
             for index, response in enumerate(drawn)
         ]

@@ -43,13 +43,13 @@ def test_a_response_ends_at_any_of_several_ends(model, kind, config):
     letters = lambda ids: "".join(chr(ord("A") + token % 4) for token in ids)  # noqa: E731
     ends = Ends((EOS, 7, 60), ("BADB",), letters)
     responses = sample(kind, config, model, prompts=PROMPTS * 40, ends=ends, batch_size=100)
-    found = {response.ids[-1] for response in responses if response.finished}
+    found = {response.ids[-1] for response in responses if response.ended}
     assert found > {EOS, 7, 60}
     for response in responses:
         assert not {EOS, 7, 60} & {*response.ids[:-1]}
         assert "BADB" not in letters(response.ids[:-1])
         stopped = response.ids[-1] in (EOS, 7, 60) or "BADB" in letters(response.ids)
-        assert response.finished == stopped
+        assert response.ended == stopped
         assert stopped or len(response.ids) == 12
         assert len(response.logprobs) == len(response.ids)
 

@@ -51,7 +51,7 @@ def assert_from(model, responses, temperature):
         expected, _ = model.response_logprobs(batch, temperature)
     for response, row in zip(responses, expected.tolist(), strict=True):
         assert response.logprobs == pytest.approx(row[: len(response.ids)], abs=1e-4)
-        assert response.finished == (response.ids[-1] == EOS)
+        assert response.ended == (response.ids[-1] == EOS)
         assert EOS not in response.ids[:-1]
 
 
@@ -87,7 +87,7 @@ def test_the_server_is_told_of_every_end(setting):
     assert any("AB" in letters(response.ids) for response in responses)
     for response in responses:
         assert "AB" not in letters(response.ids[:-1])
-        assert response.finished == (ends.find(response.ids) == len(response.ids))
+        assert response.ended == (ends.find(response.ids) == len(response.ids))
         assert len(response.logprobs) == len(response.ids)
 
 
