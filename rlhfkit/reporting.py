@@ -11,7 +11,8 @@ from rlhfkit.context import Context
 from rlhfkit.diagnosis.watch import Watch
 from rlhfkit.distributed.processes import is_main
 from rlhfkit.errors import UserError
-from rlhfkit.storage.run_dir import METRICS_FILE, RunDir, as_written, read_json
+from rlhfkit.storage.catalogue import EVALUATION_FILE, METRICS_FILE
+from rlhfkit.storage.run_dir import RunDir, as_written, read_json
 from rlhfkit.types import Metric
 
 Metrics = dict[str, dict[str, Metric]]
@@ -26,7 +27,7 @@ def toy_tastes(labeler: str, data: Iterable[str]) -> bool:
 
 def read_metrics(run: RunDir) -> Metrics:
     """What the stage evaluate of a run found; nothing where it did not run."""
-    path = run.stage_dir("evaluate") / "metrics.json"
+    path = run.stage_dir("evaluate") / EVALUATION_FILE
     if not path.exists():
         return {}
     stored = read_json(path)

@@ -8,7 +8,8 @@ from rlhfkit_brevity import RunningBaselineConfig, optimizer
 from rlhfkit_brevity.optimizer import RunningBaseline
 
 from rlhfkit.online.metrics import METRICS
-from rlhfkit.storage.run_dir import METRICS_FILE, read_jsonl
+from rlhfkit.storage.catalogue import METRICS_FILE
+from rlhfkit.storage.run_dir import read_jsonl
 from rlhfkit.testing import CriticFreeContract
 from rlhfkit.testing.online_optimizer import make_rollout
 

@@ -12,7 +12,6 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 """The parts of a split by user."""
 
-COUNTS_FILE = "counts.json"
 
 _FILES: dict[Split, tuple[tuple[str, str], ...]] = {
     "demonstrations": ((TRAIN, "demonstrations"),),

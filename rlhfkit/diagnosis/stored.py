@@ -5,15 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit.diagnosis.evidence import Evidence
-from rlhfkit.storage.run_dir import (
-    METRICS_FILE,
-    RECORD,
-    STARTED,
-    RunDir,
-    as_written,
-    read_json,
-    read_jsonl,
-)
+from rlhfkit.storage.catalogue import COMPLETIONS_FILE, EVALUATION_FILE, METRICS_FILE
+from rlhfkit.storage.run_dir import RECORD, STARTED, RunDir, as_written, read_json, read_jsonl
 
 _TRAINED_ON = ("sample/completions.jsonl", "label/rankings.jsonl", "prepare/train/prompts.jsonl")
 _HELD_OUT = ("evaluate/samples.jsonl", "prepare/test/prompts.jsonl")
@@ -21,13 +14,13 @@ _HELD_OUT = ("evaluate/samples.jsonl", "prepare/test/prompts.jsonl")
 
 def read_evidence(run: RunDir) -> Evidence:
     """All that the run has; raises `UserError` for a file that no stage wrote like that."""
-    rl, completions = run.stage_dir("rl"), run.root / "sample" / "completions.jsonl"
+    rl, completions = run.stage_dir("rl"), run.root / "sample" / COMPLETIONS_FILE
     with as_written(completions):
         answers = [list(map(str, row["completions"])) for row in _rows(completions)]
     return Evidence(
         logged_rows(rl / METRICS_FILE),
         stored_settings(rl),
-        _evaluation(run.stage_dir("evaluate") / "metrics.json"),
+        _evaluation(run.stage_dir("evaluate") / EVALUATION_FILE),
         answers,
         _prompts(run, _TRAINED_ON),
         _prompts(run, _HELD_OUT),

@@ -11,7 +11,7 @@ from rlhfkit.diagnosis.evidence import Evidence
 from rlhfkit.diagnosis.finding import Finding
 from rlhfkit.diagnosis.stored import logged_rows, stored_settings
 from rlhfkit.storage import stop_signals
-from rlhfkit.storage.run_dir import METRICS_FILE
+from rlhfkit.storage.catalogue import METRICS_FILE
 
 
 class Watch:

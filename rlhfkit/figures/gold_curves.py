@@ -15,6 +15,7 @@ import numpy as np
 from rlhfkit import figures
 from rlhfkit.context import Context
 from rlhfkit.figures.overoptimization import FORMS, Fit, fit
+from rlhfkit.storage.catalogue import EVALUATION_FILE, METRICS_FILE
 from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
 
 GOLD = "reward/gold"
@@ -83,7 +84,7 @@ def table(curves: list[Curve]) -> list[str]:
 
 def _rl(root: Path) -> Curve | None:
     """A point for every iteration. A KL estimated below 0 counts as 0."""
-    path = root / "rl" / "metrics.jsonl"
+    path = root / "rl" / METRICS_FILE
     with as_written(path):
         rows = [row for row in (read_jsonl(path) if path.exists() else []) if GOLD in row]
         # TRL's trainers may log no KL
@@ -94,7 +95,7 @@ def _rl(root: Path) -> Curve | None:
 
 def _best_of_n(root: Path, weights: Mapping[str, float]) -> Curve | None:
     """A point for every n; the SFT model is n = 1."""
-    path = root / "evaluate" / "metrics.json"
+    path = root / "evaluate" / EVALUATION_FILE
     with as_written(path):
         found = read_json(path) if path.exists() else {}
         chosen = [name for name in found if name.startswith("best-of-")]

@@ -13,7 +13,8 @@ import yaml
 from rlhfkit.errors import UserError
 from rlhfkit.reporting import Metrics, read_metrics
 from rlhfkit.stage import Stage
-from rlhfkit.storage.run_dir import METRICS_FILE, RunDir, as_written, read_jsonl
+from rlhfkit.storage.catalogue import METRICS_FILE, ROWS, SAMPLES_FILE
+from rlhfkit.storage.run_dir import RunDir, as_written, read_jsonl
 from rlhfkit.types import Messages
 
 Value = TypeVar("Value")
@@ -106,7 +107,7 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
         found.missing.append("Nothing was evaluated: let the stage evaluate run.")
     found.curves = _whatever(found, lambda: _curves(run), [])
     samples: list[dict[str, Any]] = _whatever(
-        found, lambda: _rows(run.stage_dir("evaluate") / "samples.jsonl"), []
+        found, lambda: _rows(run.stage_dir("evaluate") / SAMPLES_FILE), []
     )
     found.words = _mean_words(samples)
     found.duels = _whatever(found, lambda: _duels(run, samples), [])
@@ -160,7 +161,7 @@ def _mean_words(samples: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def _duels(run: RunDir, samples: Sequence[dict[str, Any]]) -> list[Duel]:
     """The largest wins first."""
-    path = run.stage_dir("evaluate") / "rows" / "win_rate.jsonl"
+    path = run.stage_dir("evaluate") / ROWS / "win_rate.jsonl"
     with as_written(path):
         ended = {
             (row["policy"], json.dumps(row["prompt"]), row["completion"]): bool(row["finished"])

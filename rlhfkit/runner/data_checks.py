@@ -13,6 +13,7 @@ from rlhfkit.context import Context
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.runner.needs import NEEDS, RUN_MODELS, check_start
 from rlhfkit.runner.planned import Planned
+from rlhfkit.storage.catalogue import COMPLETIONS_FILE, RANKINGS_FILE
 from rlhfkit.types import SPLITS, Split
 
 
@@ -88,8 +89,8 @@ def check_stored(planned: Planned) -> Iterator[str]:
     """What complete stages wrote for those that wait."""
     names, folder = planned.names, planned.context.run_dir.stage_dir
     stored = {
-        "label": ("sample", "completions.jsonl", "stored_completions"),
-        "reward_model": ("label", "rankings.jsonl", "stored_rankings"),
+        "label": ("sample", COMPLETIONS_FILE, "stored_completions"),
+        "reward_model": ("label", RANKINGS_FILE, "stored_rankings"),
     }
     for reader in (name for name in names if name in stored):
         writer, file, function = stored[reader]

@@ -18,10 +18,9 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.sampling import sampler_for
 from rlhfkit.online.scoring import Scorer
+from rlhfkit.storage.catalogue import EPOCHS_FILE
 from rlhfkit.storage.run_dir import write_json
 from rlhfkit.types import Messages
-
-EPOCHS_FILE = "epochs.json"
 
 
 class BestEpoch(TrainerCallback):  # type: ignore[misc]

@@ -31,11 +31,9 @@ from rlhfkit.plugin_calls import evaluation_of
 from rlhfkit.reporting import Metrics, Reporter, confidence, shown
 from rlhfkit.stages.completions import CompletionSampler
 from rlhfkit.stages.sample import load_policy
+from rlhfkit.storage.catalogue import EVALUATION_FILE, ROWS, SAMPLES_FILE
 from rlhfkit.storage.run_dir import write_json, write_jsonl
 from rlhfkit.types import Messages, PolicySamples
-
-ROWS = "rows"
-"""The folder of what metrics are taken over, a file an evaluator."""
 
 _OF_THIS_RUN = ("base", "rl")
 """Policies that read what the SFT model reads, so that a KL exists; opponents may have another
@@ -182,9 +180,9 @@ def _write(
             drawn.prompts, drawn.completions, drawn.responses, strict=True
         )
     ]
-    write_jsonl(context.stage_dir / "samples.jsonl", rows)
+    write_jsonl(context.stage_dir / SAMPLES_FILE, rows)
     write_json(
-        context.stage_dir / "metrics.json",
+        context.stage_dir / EVALUATION_FILE,
         {
             name: {key: asdict(metric) for key, metric in found.items()}
             for name, found in metrics.items()

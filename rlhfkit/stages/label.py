@@ -19,12 +19,11 @@ from rlhfkit.plugin_calls import judgements_of
 from rlhfkit.protocols import Labeler
 from rlhfkit.reporting import Reporter
 from rlhfkit.stages.completions import PROMPTS_AT_ONCE
+from rlhfkit.storage.catalogue import AGREEMENT_FILE, COMPLETIONS_FILE, RANKINGS_FILE
 from rlhfkit.storage.run_dir import write_json, write_jsonl
 from rlhfkit.storage.state_file import load_state, save_state
 from rlhfkit.types import Completions, Judgement, Ranking
 
-RANKINGS_FILE = "rankings.jsonl"
-AGREEMENT_FILE = "agreement.json"
 _STATE_FILE = "judgements.safetensors"
 
 
@@ -46,7 +45,7 @@ def run(context: Context) -> None:
 
 def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float | None]]:
     config = context.config.stage.label
-    rows = stored_completions(context.output_of("sample", "completions.jsonl"))
+    rows = stored_completions(context.output_of("sample", COMPLETIONS_FILE))
     judgements = _judge(context, labeler, rows)
     rankings = [
         Ranking(row.prompt, row.completions, judged.ranks, row.finished, judged.labeler)

@@ -16,12 +16,13 @@ from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.chat_template import CannotRender
-from rlhfkit.data.prepared import COUNTS_FILE, TEST, TRAIN, VALIDATION, path
+from rlhfkit.data.prepared import TEST, TRAIN, VALIDATION, path
 from rlhfkit.data.split_keys import user_of
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.stages import prepare_steps
 from rlhfkit.stages.prepare_steps import Row, Rows
+from rlhfkit.storage.catalogue import COUNTS_FILE
 from rlhfkit.storage.run_dir import write_json, write_jsonl
 from rlhfkit.types import Split
 

@@ -10,7 +10,7 @@ from typing import Any
 from rlhfkit import figures
 from rlhfkit.console import console
 from rlhfkit.context import Context
-from rlhfkit.data.prepared import COUNTS_FILE, STAGE
+from rlhfkit.data.prepared import STAGE
 from rlhfkit.figures import gold_curves, headline
 from rlhfkit.pages.contents import read_run
 from rlhfkit.pages.page import write
@@ -18,6 +18,7 @@ from rlhfkit.pages.verdict import TOY_TASTES
 from rlhfkit.reporting import Metrics, read_metrics, shown, toy_tastes
 from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.stages.registry import stages_of
+from rlhfkit.storage.catalogue import COUNTS_FILE, METRICS_FILE, SAMPLES_FILE
 from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
 from rlhfkit.types import SPLITS
 
@@ -121,7 +122,7 @@ def _prepared(context: Context) -> list[str]:
 
 def _plot(context: Context) -> dict[Path, str]:
     """Reward against KL over the iterations of an online optimizer."""
-    path = context.run_dir.stage_dir("rl") / "metrics.jsonl"
+    path = context.run_dir.stage_dir("rl") / METRICS_FILE
     with as_written(path):
         rows = read_jsonl(path) if path.exists() else []
         rows = [row for row in rows if "objective/scores" in row]
@@ -142,7 +143,7 @@ def _plot(context: Context) -> dict[Path, str]:
 
 def _examples(context: Context, count: int = 5) -> list[str]:
     """The first held-out prompts with every policy's answer."""
-    path = context.run_dir.stage_dir("evaluate") / "samples.jsonl"
+    path = context.run_dir.stage_dir("evaluate") / SAMPLES_FILE
     with as_written(path):
         rows = read_jsonl(path) if path.exists() else []
         prompts = list(dict.fromkeys(row["prompt"][-1]["content"] for row in rows))[:count]

@@ -34,13 +34,11 @@ from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import by_micro_batch
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
-from rlhfkit.stages.label import RANKINGS_FILE
+from rlhfkit.storage.catalogue import RANKINGS_FILE, RESULT_FILE
 from rlhfkit.storage.run_dir import write_json
 from rlhfkit.trainers.resumable import Resumable
 from rlhfkit.trainers.trainer import ShardedStepMixin, train, training_arguments
 from rlhfkit.types import Demonstration, Ranking
-
-RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.reporting import Reporter
 from rlhfkit.stages.completions import CompletionSampler
+from rlhfkit.storage.catalogue import COMPLETIONS_FILE
 from rlhfkit.storage.run_dir import write_jsonl
 from rlhfkit.types import Messages, Response
-
-COMPLETIONS_FILE = "completions.jsonl"
 
 
 def run(context: Context) -> None:

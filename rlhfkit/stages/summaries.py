@@ -4,7 +4,15 @@ from pathlib import Path
 
 from rlhfkit.data.prepared import PARTS, TEST, TRAIN, VALIDATION
 from rlhfkit.reporting import shown
-from rlhfkit.stages.evaluate import ROWS
+from rlhfkit.storage.catalogue import (
+    AGREEMENT_FILE,
+    COMPLETIONS_FILE,
+    EVALUATION_FILE,
+    METRICS_FILE,
+    RANKINGS_FILE,
+    RESULT_FILE,
+    ROWS,
+)
 from rlhfkit.storage.run_dir import read_json, read_jsonl
 from rlhfkit.types import Metric
 
@@ -20,13 +28,13 @@ def prepare(path: Path) -> str:
 
 def sft(path: Path) -> str:
     """The last validation loss."""
-    losses = [row["eval_loss"] for row in read_jsonl(path / "metrics.jsonl") if "eval_loss" in row]
+    losses = [row["eval_loss"] for row in read_jsonl(path / METRICS_FILE) if "eval_loss" in row]
     return f"validation loss {losses[-1]:.3f}" if losses else "trained"
 
 
 def sample(path: Path) -> str:
     """How many completions there are, and how many ended by themselves."""
-    rows = read_jsonl(path / "completions.jsonl")
+    rows = read_jsonl(path / COMPLETIONS_FILE)
     count = sum(len(row["completions"]) for row in rows)
     ended = sum(sum(row["finished"]) for row in rows)
     return f"{count} completions of {len(rows)} prompts, {ended / count:.0%} ended by themselves"
@@ -34,8 +42,8 @@ def sample(path: Path) -> str:
 
 def label(path: Path) -> str:
     """How many rankings there are, and how far the labelers agree."""
-    agreement = read_json(path / "agreement.json")
-    count = len(read_jsonl(path / "rankings.jsonl"))
+    agreement = read_json(path / AGREEMENT_FILE)
+    count = len(read_jsonl(path / RANKINGS_FILE))
     if agreement["agreement"] is None:
         return f"{count} rankings"
     return f"{count} rankings, labelers agree on {agreement['agreement']:.1%} of pairs"
@@ -43,7 +51,7 @@ def label(path: Path) -> str:
 
 def reward_model(path: Path) -> str:
     """Validation accuracy."""
-    result = read_json(path / "result.json")
+    result = read_json(path / RESULT_FILE)
     if result["validation_accuracy"] is None:
         return "trained, no validation prompts"
     return (
@@ -54,7 +62,7 @@ def reward_model(path: Path) -> str:
 
 def rl(path: Path) -> str:
     """Score at the start and at the end, and the KL it took."""
-    rows = [row for row in read_jsonl(path / "metrics.jsonl") if "objective/scores" in row]
+    rows = [row for row in read_jsonl(path / METRICS_FILE) if "objective/scores" in row]
     if not rows:
         return "trained offline"
     first, last = rows[0], rows[-1]
@@ -66,7 +74,7 @@ def rl(path: Path) -> str:
 
 def evaluate(path: Path) -> str:
     """The win rate against the SFT model, and where the rows are."""
-    metrics = read_json(path / "metrics.json")
+    metrics = read_json(path / EVALUATION_FILE)
     files = ", ".join(f"`{file.name}`" for file in sorted((path / ROWS).glob("*.jsonl")))
     rows = f"; answer by answer in evaluate/{ROWS}: {files}" if files else ""
     if "win_rate" not in metrics.get("rl", {}):

@@ -14,9 +14,10 @@ from rlhfkit.config.run import CheckpointConfig
 from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.storage import stop_signals
+from rlhfkit.storage.catalogue import METRICS_FILE
 from rlhfkit.storage.checkpoint_files import newest_checkpoint, write_checkpoint
 from rlhfkit.storage.random_state import random_state, set_random_state
-from rlhfkit.storage.run_dir import CHECKPOINTS, METRICS_FILE
+from rlhfkit.storage.run_dir import CHECKPOINTS
 from rlhfkit.storage.state_file import State, load_state, save_state
 
 _COMMON = "common.safetensors"

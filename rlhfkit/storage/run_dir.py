@@ -23,7 +23,6 @@ RECORD = "stage.json"
 STARTED = "started.json"
 CHECKPOINTS = "checkpoints"
 INVOCATIONS = "invocations"
-METRICS_FILE = "metrics.jsonl"
 
 _MISREAD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What Python raises for JSON of another form."""

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from rlhfkit.context import Context
 from rlhfkit.protocols import PolicyOptimizer
+from rlhfkit.storage.catalogue import METRICS_FILE, RANKINGS_FILE
 from rlhfkit.storage.checkpoints import Checkpoints
-from rlhfkit.storage.run_dir import METRICS_FILE, read_jsonl
+from rlhfkit.storage.run_dir import read_jsonl
 from rlhfkit.storage.stop_signals import Interrupted, stop_at_next_step
 from rlhfkit.testing.tiny_run import PROMPTS, tiny_context
 from rlhfkit.types import Ranking
@@ -41,7 +42,7 @@ class PolicyOptimizerContract(ABC):
             )
             for text in PROMPTS
         ]
-        rankings = context.run_dir.stage_dir("label") / "rankings.jsonl"
+        rankings = context.run_dir.stage_dir("label") / RANKINGS_FILE
         rankings.parent.mkdir(exist_ok=True)
         rankings.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), "utf-8")
         return context

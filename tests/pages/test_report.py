@@ -30,7 +30,7 @@ def make_run(tmp_path):
     """`make_run("a", wins=15, ended=12)`: a run with 20 duels, of which so many were won, and so
     many of those that were won had both answers ended by themselves."""
 
-    def make(name="mine", wins=15, ended=12, low=0.55):
+    def make(name="mine", wins=15, ended=12, low=0.55, data="quickstart"):
         run = RunDir(tmp_path / "runs" / name)
         prompts = [[{"role": "user", "content": f"question {number}"}] for number in range(20)]
         samples, rows = [], []
@@ -46,7 +46,7 @@ def make_run(tmp_path):
                  "sft": texts["sft"], "win_rate": float(won)}
             )  # fmt: skip
         for stage in ("rl", "evaluate"):
-            record = StageRecord(stage, SETTINGS, {"data files.prompts": "abc"}, 12.0)
+            record = StageRecord(stage, SETTINGS, {f"data {data}.prompts": "abc"}, 12.0)
             run.start(record)
             place = run.stage_dir(stage)
             if stage == "rl":
@@ -97,6 +97,12 @@ def test_a_gain_where_all_end_stands(make_run):
     assert said[1] == "Where both answers end by themselves it is 100.0% [100.0%, 100.0%] of 20."
 
 
+def test_rules_of_the_quickstart_that_judge_other_data_are_named_first(make_run):
+    said = verdict(read_run(make_run(data="files"), STAGES))
+    assert said[0].startswith("These answers were judged by simulated labelers, a few rules that")
+    assert said[1].startswith("PPO-ptx is preferred")
+
+
 def test_text_of_models_is_text(make_run):
     page = render([read_run(make_run(), STAGES)])
     assert "<script>alert" not in page
@@ -109,7 +115,7 @@ def test_the_page_has_verdict_charts_duels_and_settings(make_run):
     page = render([read_run(make_run(), STAGES)])
     assert page.count("<svg role=") == 3
     assert page.count('<article class="duel"') == 20
-    for words in ("wins (15)", "losses (5)", "ties (0)", "model.path", "data files.prompts"):
+    for words in ("wins (15)", "losses (5)", "ties (0)", "model.path", "data quickstart.prompts"):
         assert words in page
     first, last = page.index("rl says 0<"), page.index("rl says 19<")
     assert first < last  # the largest wins first

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from rlhfkit.storage.run_dir import METRICS_FILE, RECORD
+from rlhfkit.storage.catalogue import METRICS_FILE
+from rlhfkit.storage.run_dir import RECORD
 
 _CLOCK = ("time/", "train_runtime", "train_s", "eval_runtime", "eval_s", "step_time")
 """How names of timings start, in metrics.jsonl."""

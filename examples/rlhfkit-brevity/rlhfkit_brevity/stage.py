@@ -11,7 +11,7 @@ from statistics import median
 from rlhfkit.context import Context
 from rlhfkit.data.artifacts import stored_completions
 from rlhfkit.errors import UserError
-from rlhfkit.stages.sample import COMPLETIONS_FILE
+from rlhfkit.storage.catalogue import COMPLETIONS_FILE
 from rlhfkit.storage.run_dir import read_json, write_json
 
 COUNTS_FILE = "word_counts.json"
