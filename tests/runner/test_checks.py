@@ -60,6 +60,13 @@ def test_a_run_without_mistakes(runner, capsys):
     assert "prompts │ 12 │ 12 │" in said
     assert "prompt 6, 7 (24)" in said
     assert "no mistake found; would run: sft, sample, label, reward_model, rl, evaluate" in said
+    assert said.count("labeler=simulated: your data is judged by a few rules that were written") == 1
+
+
+def test_people_judge_their_own_data(runner, rows, capsys):
+    ranked = [{"prompt": text, "chosen": "it is fine", "rejected": "red"} for text in PROMPTS]
+    check(runner("stages=[label,reward_model]", "labeler=imported", rows("rankings", ranked)))
+    assert "labeler=simulated" not in capsys.readouterr().out
     assert not runner().run_dir.root.exists()
 
 
