@@ -60,7 +60,9 @@ def test_a_run_without_mistakes(runner, capsys):
     assert "prompts │ 12 │ 12 │" in said
     assert "prompt 6, 7 (24)" in said
     assert "no mistake found; would run: sft, sample, label, reward_model, rl, evaluate" in said
-    assert said.count("labeler=simulated: your data is judged by a few rules that were written") == 1
+    assert (
+        said.count("labeler=simulated: your data is judged by a few rules that were written") == 1
+    )
 
 
 def test_people_judge_their_own_data(runner, rows, capsys):

@@ -103,7 +103,7 @@ def test_imported_rankings_cannot_judge(make_context, capsys):
     assert evaluator.evaluate({}) == Evaluation({})
     said = " ".join(capsys.readouterr().out.split())
     assert "no win rate: imported rankings cannot judge new completions" in said
-    assert "stages=[evaluate,report] force_from=evaluate" in said
+    assert "stages=evaluate,report force_from=evaluate" in said
 
 
 def test_answers_to_one_prompt_are_one_item(win_rate):

@@ -39,7 +39,9 @@ class Table(nn.Module):
         self.base_model = self.embedding = nn.Embedding(V, D).double()
         self.head = nn.Linear(D, V, bias=False).double()
         self.config = SimpleNamespace(
-            get_text_config=lambda: SimpleNamespace(hidden_size=D, final_logit_softcapping=None)
+            get_text_config=lambda: SimpleNamespace(
+                hidden_size=D, final_logit_softcapping=None, model_type="tiny"
+            )
         )
         self.embedding.forward = self._states
 
