@@ -1,13 +1,14 @@
-"""A plugin with sampler=scripted: what it answers depends on the prompt and on how many samplers
-there were before, so that one process and several train on the same completions. With STOP_AFTER
-in the environment a run is asked to stop."""
+"""A plugin with sampler=scripted: what it answers depends on the prompt, the stage and how many
+samplers it had before, so that one process and several train on the same completions. With
+STOP_AFTER in the environment a run is asked to stop."""
 
-import itertools
 import os
 import random
 import signal
 import sys
+from collections import Counter
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
@@ -24,11 +25,13 @@ class ScriptedConfig(BatchedConfig):
 
 
 class ScriptedSampler:
-    made = itertools.count()
+    made: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, config, context=None):
         self.temperature, self._longest = config.temperature, config.response_length
-        self._number = next(self.made)
+        stage = context.stage if context else ""
+        self.made[stage] += 1  # the checks before a run make some in the main process alone
+        self._number = (stage, self.made[stage])
 
     def sample(self, model, prompts, ends, generator):
         print(f"shares of {len(sharded_parts(model.module))} parts", file=sys.stderr)
