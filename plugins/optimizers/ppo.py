@@ -54,6 +54,7 @@ class PPO(OnlineOptimizer):
     def step(self, rollout: Rollout) -> dict[str, float]:
         # 1. advantages and returns, which stay through all updates
         targets = self.targets(rollout)
+        explained = explained_variance(targets.old_values, targets.returns, rollout.response_mask)
         averages = Averages()
         for indices in self.mini_batches(rollout):
             # 2. gradients: of the value loss, of the policy's, of the pretraining mix
@@ -61,7 +62,9 @@ class PPO(OnlineOptimizer):
             mini_targets = self._minibatch_targets(targets, rollout.response_mask, indices)
             backward = partial(self._backward, rollout, mini_targets, indices, texts)
             rows = max(len(indices), len(texts))
-            found = self.gradients(rows, backward).of_all_processes()
+            found = self.gradients(rows, backward)
+            found.add("val/explained_variance", explained)  # read with the losses: no wait more
+            found = found.of_all_processes()
             averages.merge(found)
             # 3. a step, unless the policy has moved too far
             if self._kl_exceeded(found.means()):
@@ -69,7 +72,10 @@ class PPO(OnlineOptimizer):
                 break
             averages.add_all(self.optimizer_step())
         self._steps_to_warm_up -= 1
-        return averages.means() | _explained_variance(targets, rollout.response_mask)
+        means = averages.means()
+        if math.isnan(means["val/explained_variance"]):  # the returns do not vary
+            del means["val/explained_variance"]
+        return means
 
     def state_dict(self) -> State:
         return {**super().state_dict(), "steps_to_warm_up": self._steps_to_warm_up}
@@ -196,9 +202,3 @@ class PPO(OnlineOptimizer):
             rollout.lower,
         )
         return pad_rows(rows, rollout.response_mask.shape[1])
-
-
-def _explained_variance(targets: Targets, mask: Tensor) -> dict[str, float]:
-    """Of the values before this step; nothing where the returns do not vary."""
-    share = float(explained_variance(targets.old_values, targets.returns, mask))
-    return {} if math.isnan(share) else {"val/explained_variance": share}
