@@ -62,15 +62,13 @@ def same(
 
     ids: where `found` is [N] the log-probabilities of these tokens alone.
     """
+    found, expected = found.cpu(), expected.cpu()  # MPS has no float64
     other = torch.log_softmax(expected.double(), -1)
     if other.isnan().any():
         return True
     spread = (other - other.mean(-1, keepdim=True)).square().mean().sqrt()
     if found.dim() == 1 and ids is not None:
-        one, other = (
-            found.double(),
-            other.gather(1, torch.tensor(ids)[:, None].to(other.device))[:, 0],
-        )
+        one, other = found.double(), other.gather(1, torch.tensor(ids)[:, None])[:, 0]
     else:
         one = torch.log_softmax(found.double(), -1)
     if one.shape != other.shape:
