@@ -77,6 +77,8 @@ class ServerConfig(SamplingConfig, ServerOptions):
     """A vLLM server: completions over HTTP, the adapter loaded anew whenever it changed. Tried
     against a stand-in of the protocol only, never against vLLM itself."""
 
+    planned_as: ClassVar[str] = "cached"
+
     url: str = "http://localhost:8000"
     """Where the server listens; started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, --enable-lora,
     and at another temperature than 1 with --logprobs-mode processed_logprobs."""

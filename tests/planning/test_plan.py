@@ -10,7 +10,7 @@ from rlhfkit.planning import plan as planning
 from rlhfkit.planning.depth import Depth
 from rlhfkit.planning.meter import MemoryMeter, Rates
 from rlhfkit.planning.phases import Lengths, Rehearsal
-from rlhfkit.planning.plan import STAGE_PHASES, plan_run
+from rlhfkit.planning.plan import STAGE_PHASES, plan_run, rehearsed_sampler
 
 RATES = Rates(1e9, 1e9)
 STAGES = tuple(STAGE_PHASES)
@@ -133,3 +133,8 @@ def test_all_episodes_keep_what_the_shared_layers_gave(context, shares):
     expected = 48 * states_of_an_episode if shares else 0
     grown = [more - few for few, more in zip(peaks(16), peaks(64), strict=True)]
     assert grown == [expected, expected]
+
+
+def test_every_sampler_is_planned_as_one_that_runs_on_fake_tensors(plugins, make_context):
+    for name in plugins.components["sampler"]:
+        assert rehearsed_sampler(make_context(f"sampler={name}")).name == "cached"
