@@ -14,7 +14,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from tests import tiny
+from rlhfkit.testing import tiny
 
 SHAPE = {
     "vocab_size": 64,

@@ -15,7 +15,7 @@ from rlhfkit.context import Context
 from rlhfkit.plugin_manager import Plugins, load_plugins
 from rlhfkit.runner.runner import Runner
 from rlhfkit.storage.run_dir import RunDir
-from tests.tiny_run import SETTINGS, write_files
+from rlhfkit.testing.tiny_run import SETTINGS, write_files
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("repeatable", derandomize=True, deadline=None)

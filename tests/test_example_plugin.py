@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 from rlhfkit.storage.run_dir import read_jsonl
-from tests.tiny_run import SETTINGS
+from rlhfkit.testing.tiny_run import SETTINGS
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "rlhfkit-brevity"
 

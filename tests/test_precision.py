@@ -8,7 +8,7 @@ import torch
 from rlhfkit.context import Context, DryRun
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.precision import choose_precision, has_bfloat16
-from tests import tiny
+from rlhfkit.testing import tiny
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 

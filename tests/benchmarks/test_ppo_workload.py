@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from rlhfkit.models.batch import make_batch
-from tests import tiny
+from rlhfkit.testing import tiny
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

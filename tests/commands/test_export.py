@@ -19,7 +19,7 @@ from rlhfkit.models.batch import make_batch
 from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.runner.runner import Runner
 from rlhfkit.stages.registry import find_stage
-from tests import tiny
+from rlhfkit.testing import tiny
 from tests.plugins.loaders import separate
 from tests.plugins.loaders.conftest import perturb
 

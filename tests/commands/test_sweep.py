@@ -15,8 +15,8 @@ from rlhfkit.commands.sweep import exclude_unswept, point_name
 from rlhfkit.errors import UserError
 from rlhfkit.figures.paper_curves import PAPER
 from rlhfkit.storage.run_dir import RunDir, StageRecord, write_json
+from rlhfkit.testing.tiny import WORDS
 from rlhfkit.types import Metric
-from tests.tiny import WORDS
 
 RLHFKIT = Path(sys.executable).with_name("rlhfkit")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

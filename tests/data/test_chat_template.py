@@ -6,8 +6,8 @@ from transformers import AutoTokenizer
 from rlhfkit.data.chat_template import CannotRender
 from rlhfkit.data.ends import find_ends
 from rlhfkit.data.text_format import TextFormat
+from rlhfkit.testing import tiny
 from rlhfkit.types import Ends
-from tests import tiny
 
 TURNS = (
     "{% for m in messages %}<{{ m.role }}>"

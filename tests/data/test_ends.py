@@ -7,8 +7,9 @@ import pytest
 from rlhfkit.data.ends import find_ends
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
+from rlhfkit.testing import tiny
 from rlhfkit.types import Ends, Response
-from tests import byte_tokenizer, tiny
+from tests import byte_tokenizer
 
 
 def turns(end):

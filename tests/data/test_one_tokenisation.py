@@ -9,9 +9,10 @@ import torch
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.runner.runner import Runner
 from rlhfkit.stages import reward_model, sft
+from rlhfkit.testing import tiny
 from rlhfkit.types import Messages, Ranking
 from rlhfkit_plugins.optimizers import dpo, trl_online
-from tests import byte_tokenizer, tiny
+from tests import byte_tokenizer
 from tests.byte_tokenizer import ids
 
 TEMPLATES = {

@@ -24,8 +24,8 @@ from hydra import compose, initialize_config_module
 from rlhfkit.commands.hydra_store import register_configs
 from rlhfkit.plugin_manager import load_plugins
 from rlhfkit.runner.runner import Runner
+from rlhfkit.testing.tiny_run import PROMPTS, SETTINGS, write_files
 from rlhfkit_plugins.samplers.cached import CachedSampler, draw
-from tests.tiny_run import PROMPTS, SETTINGS, write_files
 
 RECORDED = Path(__file__).parent / "recorded"
 

@@ -11,7 +11,7 @@ from rlhfkit.config.run import RunConfig
 from rlhfkit.distributed import processes
 from rlhfkit.distributed.fsdp import shard_trainer, unsharded, weights_to_save
 from rlhfkit.runner.launcher_checks import check_launcher
-from tests import tiny
+from rlhfkit.testing import tiny
 
 
 def main():

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from rlhfkit.storage.run_dir import read_jsonl
+from rlhfkit.testing.tiny_run import SETTINGS
 from tests.distributed.launching import launch
-from tests.tiny_run import SETTINGS
 
 TOLERANCE = 1e-5
 """Sums over two processes add in another order; steps of 1e-3 are a hundred times as large."""

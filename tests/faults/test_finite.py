@@ -9,9 +9,9 @@ from transformers import LlamaForCausalLM
 
 from rlhfkit.errors import Stopped
 from rlhfkit.stages.sft import CompletionTrainer
+from rlhfkit.testing import tiny
 from rlhfkit.trainers.nonfinite import NonFiniteError
 from rlhfkit_plugins.rewards.length import LengthReward
-from tests import tiny
 
 RL = ("stages=[rl]", "reward=[length]", "kl=fixed")
 

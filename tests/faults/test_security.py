@@ -18,7 +18,7 @@ from rlhfkit.commands.untrusted_config import GuardedConfigLoader, guard_configs
 from rlhfkit.errors import UserError
 from rlhfkit.models.loading import load_causal_lm, load_tokenizer
 from rlhfkit.stages.sample import load_policy
-from tests import tiny
+from rlhfkit.testing import tiny
 from tests.commands.test_main import rlhfkit
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from rlhfkit.component import GROUPS
 from rlhfkit.context import Context
 from rlhfkit.storage.run_dir import RunDir
-from tests.tiny_run import SETTINGS
+from rlhfkit.testing.tiny_run import SETTINGS
 
 DATA = next(group for group in GROUPS if group.name == "data")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rlhfkit.data.text_format import load_text_format
+from rlhfkit.testing import tiny
 from rlhfkit_plugins.rewards.classifier import load_classifier
-from tests import tiny
 from tests.fuzz.broken_models import ADAPTERS, CLASSIFIERS, CONFIGS, HEADS, STORED, TOKENIZERS
 from tests.fuzz.outcome import refused
 

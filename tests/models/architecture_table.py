@@ -30,8 +30,8 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.sampling import sampler_for
 from rlhfkit.plugin_manager import Plugins, load_plugins
 from rlhfkit.storage.run_dir import RunDir
+from rlhfkit.testing import tiny
 from rlhfkit.types import Ends
-from tests import tiny
 from tests.models import tiny_architectures
 
 COLUMNS = (

@@ -8,7 +8,7 @@ from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.planning.meter import MemoryMeter, Rates
 from rlhfkit.planning.worst_case import fake_tensors
-from tests import tiny
+from rlhfkit.testing import tiny
 
 
 def test_literal_batch():

@@ -12,12 +12,12 @@ from rlhfkit.models.batch_size import AdaptiveBatchSize, DoesNotFit, how_many_fi
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.runner.runner import StageFailed
+from rlhfkit.testing import tiny
 from rlhfkit.types import Ends
 from rlhfkit_plugins.rewards.classifier import ClassifierReward
 from rlhfkit_plugins.samplers import CachedConfig, GenerateConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from rlhfkit_plugins.samplers.generate import GenerateSampler
-from tests import tiny
 from tests.memory import limit_rows
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6], [7, 7, 7, 7], [12, 9]]

@@ -11,7 +11,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel, fresh_head, load_head
-from tests import tiny
+from rlhfkit.testing import tiny
 
 BATCH = make_batch([[5, 6], [7]], [[8, 9, 2], [10, 2]])
 

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rlhfkit.testing.tiny_run import SETTINGS, write_files
 from tests.resume.killing import import_everything, soak
 from tests.resume.test_kill import LONGER
-from tests.tiny_run import SETTINGS, write_files
 
 
 def main(minutes: float) -> None:

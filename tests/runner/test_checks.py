@@ -11,8 +11,8 @@ from rlhfkit.commands.check import check
 from rlhfkit.errors import Mistakes, UserError
 from rlhfkit.runner.preflight import find_mistakes
 from rlhfkit.runner.runner import Runner
-from tests import tiny
-from tests.tiny_run import PROMPTS
+from rlhfkit.testing import tiny
+from rlhfkit.testing.tiny_run import PROMPTS
 
 DEFAULT = "stages=[sft,sample,label,reward_model,rl,evaluate,report]"
 

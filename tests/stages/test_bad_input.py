@@ -9,7 +9,7 @@ from rlhfkit.commands.error_lines import one_line
 from rlhfkit.errors import UserError
 from rlhfkit.runner.runner import Runner
 from rlhfkit.storage.run_dir import StageRecord, write_jsonl
-from tests import tiny
+from rlhfkit.testing import tiny
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.stages.reward_model import RankingTrainer, _collate, _elements
 from rlhfkit.stages.sft import CompletionTrainer
+from rlhfkit.testing import tiny
 from rlhfkit.trainers.trainer import training_arguments
 from rlhfkit.types import Ranking
-from tests import tiny
 
 ROWS = [
     {"input_ids": [5] * length, "completion_mask": [0] + [1] * (length - 1)}

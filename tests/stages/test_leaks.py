@@ -8,7 +8,7 @@ from rlhfkit.data import sources
 from rlhfkit.data.text_format import load_text_format, plain_text
 from rlhfkit.errors import UserError
 from rlhfkit.runner.runner import Runner
-from tests.tiny_run import PROMPTS
+from rlhfkit.testing.tiny_run import PROMPTS
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from rlhfkit.data.split_keys import keys
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.storage.run_dir import read_jsonl, write_jsonl
-from tests.tiny_run import PROMPTS
+from rlhfkit.testing.tiny_run import PROMPTS
 
 COLOURS = ("red", "green", "blue")
 SPLIT = ("stage.prepare.validation_fraction=0.25", "stage.prepare.test_fraction=0.25")

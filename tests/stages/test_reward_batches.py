@@ -8,8 +8,8 @@ from rlhfkit.data.text_format import load_text_format
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel, fresh_head
 from rlhfkit.stages.reward_model import Element, _elements, ranking_loss
+from rlhfkit.testing import tiny
 from rlhfkit.types import Ranking
-from tests import tiny
 
 PROMPT, COMPLETIONS = [5, 6, 7], [[8, 2], [9, 10, 2], [11]]
 ORDERS = [[1, 2, 3], [2, 1, 2], [3, 1, 2]]

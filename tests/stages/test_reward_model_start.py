@@ -3,7 +3,7 @@
 import json
 
 from rlhfkit.storage.run_dir import read_jsonl
-from tests import tiny
+from rlhfkit.testing import tiny
 
 
 def test_reward_and_value_models_may_be_larger_than_the_policy(run_tiny, tiny_files, tmp_path):

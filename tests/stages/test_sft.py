@@ -14,7 +14,7 @@ from rlhfkit.data import sources
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.stages.sft import CompletionTrainer, _pretraining, _render, completion_loss
-from tests import tiny
+from rlhfkit.testing import tiny
 
 ROWS = [
     {"input_ids": [5, 6, 7, 8, 2], "completion_mask": [0, 0, 1, 1, 1]},

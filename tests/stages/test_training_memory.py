@@ -14,7 +14,7 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import BodyAndHead, ScalarModel
 from rlhfkit.stages.reward_model import RankingTrainer, _collate, accuracy
 from rlhfkit.stages.sft import CompletionTrainer
-from tests import tiny
+from rlhfkit.testing import tiny
 from tests.memory import limit_rows
 
 LENGTHS = [(2, 3), (1, 2), (3, 1), (2, 2), (4, 3), (1, 1)]

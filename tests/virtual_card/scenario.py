@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_module
 from rlhfkit.commands.hydra_store import register_configs
 from rlhfkit.plugin_manager import load_plugins
 from rlhfkit.runner.runner import Runner
-from tests.tiny import WORDS
-from tests.tiny_run import SETTINGS, write_files
+from rlhfkit.testing.tiny import WORDS
+from rlhfkit.testing.tiny_run import SETTINGS, write_files
 
 SPLITS = ("demonstrations", "prompts", "eval_prompts", "pretraining")
 

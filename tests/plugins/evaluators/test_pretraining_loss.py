@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlhfkit.data import sources
 from rlhfkit.errors import UserError
 from rlhfkit.runner.preflight import check_pretraining
-from tests import tiny
+from rlhfkit.testing import tiny
 
 from .samples import samples
 

@@ -3,9 +3,9 @@
 import pytest
 
 from rlhfkit.storage.run_dir import StageRecord
+from rlhfkit.testing import tiny
 from rlhfkit_plugins.rewards.format import FormatReward
 from rlhfkit_plugins.rewards.reward_model import IdsReward
-from tests import tiny
 
 from .samples import samples
 

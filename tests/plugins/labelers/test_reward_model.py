@@ -3,13 +3,13 @@
 import pytest
 
 from rlhfkit.errors import UserError
+from rlhfkit.testing import tiny
 from rlhfkit.types import Ranking
 from rlhfkit_plugins.labelers import ImportedConfig, RewardModelLabelerConfig
 from rlhfkit_plugins.labelers.imported import ImportedRankings
 from rlhfkit_plugins.labelers.ranking import ranks_of
 from rlhfkit_plugins.labelers.reward_model import RewardModelLabeler
 from rlhfkit_plugins.rewards.classifier import load_classifier
-from tests import tiny
 
 PROMPTS = [[{"role": "user", "content": text}] for text in ("what is the best colour", "and you")]
 COMPLETIONS = [["red", "it is blue", "red", "the best is green"], ["fine", "I like it"]]

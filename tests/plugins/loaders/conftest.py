@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlhfkit.context import Context
-from tests import tiny
+from rlhfkit.testing import tiny
 
 
 class Trained(NamedTuple):

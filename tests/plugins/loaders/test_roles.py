@@ -13,8 +13,8 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import HEAD_FILE, ScalarModel, fresh_head
+from rlhfkit.testing import tiny
 from rlhfkit_plugins.loaders.targets import target_modules
-from tests import tiny
 
 BATCH = make_batch([[5, 6], [7, 8, 9]], [[10, 11, 2], [12, 2]])
 

@@ -11,9 +11,9 @@ from trl import GRPOConfig, GRPOTrainer
 from rlhfkit.errors import UserError
 from rlhfkit.rl.advantages import group_relative
 from rlhfkit.rl.aggregation import LossType
+from rlhfkit.testing import tiny
 from rlhfkit_plugins.optimizers import LOSS_TYPES, GrpoConfig
 from rlhfkit_plugins.optimizers.grpo import GRPO
-from tests import tiny
 from tests.plugins.optimizers.ppo_steps import CONFIG, KL_COEF, TEMPERATURE, make, make_rollout
 from tests.plugins.optimizers.test_ppo import arrays_of, make_roles
 

@@ -18,8 +18,8 @@ from rlhfkit.config.stages import RlConfig
 from rlhfkit.context import Context
 from rlhfkit.plugin_manager import load_plugins
 from rlhfkit.storage.run_dir import RunDir, read_jsonl
-from tests import tiny
-from tests.tiny_run import PROMPTS
+from rlhfkit.testing import tiny
+from rlhfkit.testing.tiny_run import PROMPTS
 
 COMPONENTS = load_plugins().components
 ONLINE = {

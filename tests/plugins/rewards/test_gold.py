@@ -4,10 +4,10 @@ import pytest
 
 from rlhfkit.errors import UserError
 from rlhfkit.storage.run_dir import read_jsonl
+from rlhfkit.testing import tiny
 from rlhfkit_plugins.labelers.features import measure
 from rlhfkit_plugins.labelers.pool import POOL
 from rlhfkit_plugins.rewards.classifier import load_classifier
-from tests import tiny
 
 PROMPTS = [[{"role": "user", "content": "Describe a red boat."}]] * 4
 TEXTS = ["That red boat lies in the harbour.", "", "Sure!", "boat boat boat boat boat boat"]

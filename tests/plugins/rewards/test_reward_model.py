@@ -10,8 +10,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Llam
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel, fresh_head
+from rlhfkit.testing import tiny
 from rlhfkit_plugins.rewards.classifier import load_classifier
-from tests import tiny
 
 TEXTS = ["red", "the best colour is blue", "I like you and it goes on", "fine <eos>", "red and red"]
 PROMPTS = [

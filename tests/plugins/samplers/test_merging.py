@@ -7,11 +7,11 @@ import torch
 
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.merging import merged_adapter
+from rlhfkit.testing import tiny
 from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from rlhfkit_plugins.samplers.continuous import ContinuousSampler
-from tests import tiny
 from tests.architectures import write as write_architecture
 from tests.plugins.loaders.conftest import perturb, trained
 

@@ -10,12 +10,12 @@ from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.planning.phases import different_prompts
+from rlhfkit.testing import tiny
 from rlhfkit.types import Ends
 from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig, GenerateConfig, cached
 from rlhfkit_plugins.samplers.cached import CachedSampler, draw
 from rlhfkit_plugins.samplers.continuous import ContinuousSampler
 from rlhfkit_plugins.samplers.generate import GenerateSampler
-from tests import tiny
 
 EOS = 2
 ENDS = Ends((EOS,))
