@@ -41,9 +41,9 @@ def _is_prompt(prompt: Any) -> bool:
 
 def _is_ranked(item: Ranking) -> bool:
     return (
-        len(item.completions) == len(item.ranks) == len(item.ended)
+        len(item.completions) == len(item.ranks) == len(item.finished)
         and len(set(item.ranks)) > 1
         and all(isinstance(text, str) and text.strip() for text in item.completions)
         and all(type(rank) is int for rank in item.ranks)
-        and all(type(flag) is bool for flag in item.ended)
+        and all(type(flag) is bool for flag in item.finished)
     )
