@@ -11,6 +11,7 @@ import cloudpickle
 import pytest
 import torch
 from hydra import initialize_config_module
+from hydra._internal import hydra as hydra_internals
 from hydra.core.global_hydra import GlobalHydra
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -20,6 +21,13 @@ from rlhfkit.models.loading import load_causal_lm, load_tokenizer
 from rlhfkit.stages.sample import load_policy
 from rlhfkit.testing import tiny
 from tests.commands.test_main import rlhfkit
+
+
+@pytest.fixture(autouse=True)
+def _loader_of_configs(monkeypatch):
+    """Put back what a test installs in Hydra."""
+    monkeypatch.setattr(hydra_internals, "ConfigLoaderImpl", hydra_internals.ConfigLoaderImpl)
+
 
 ROOT = Path(__file__).parents[2]
 CODE = """
