@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+import sysconfig
+import venv
 from pathlib import Path
 from statistics import median
 
@@ -16,31 +17,37 @@ from rlhfkit.testing.tiny_run import SETTINGS
 EXAMPLE = Path(__file__).parents[1] / "examples" / "rlhfkit-brevity"
 
 
-def pip(*arguments):
+@pytest.fixture
+def python(tmp_path):
+    """An environment that sees all of this one's packages and has the example beside them: other
+    tests, which may run at the same time, do not meet it."""
+    venv.create(tmp_path / "environment", with_pip=True)
+    command = tmp_path / "environment" / "bin" / "python"
+    own = subprocess.check_output(
+        [command, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+    ).strip()
+    shared = sysconfig.get_path("purelib")
+    (Path(own) / "shared.pth").write_text(f"import site; site.addsitedir({shared!r})\n", "utf-8")
+    source = shutil.copytree(EXAMPLE, tmp_path / "source")
+    pip(command, "install", "--quiet", "--no-deps", str(source))
+    return command
+
+
+def pip(python, *arguments):
     done = subprocess.run(
-        [sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False
+        [python, "-m", "pip", *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-def rlhfkit(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "rlhfkit", *arguments],
-        cwd=cwd, env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+def test_installed_listed_run_and_uninstalled(python, tiny_files, tmp_path):
+    def rlhfkit(*arguments, cwd):
+        return subprocess.run(
+            [python, "-m", "rlhfkit", *arguments],
+            cwd=cwd, env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
 
-
-@pytest.fixture
-def installed(tmp_path):
-    """The example pip-installed in this environment, and gone after the test."""
-    source = shutil.copytree(EXAMPLE, tmp_path / "source")
-    pip("install", "--quiet", "--no-deps", str(source))
-    yield
-    pip("uninstall", "--yes", "rlhfkit-brevity")
-
-
-def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
     listed = rlhfkit("plugins", cwd=tmp_path)
     for words in (
         "rlhfkit-brevity",
@@ -97,14 +104,14 @@ def test_installed_listed_run_and_uninstalled(installed, tiny_files, tmp_path):
     listed = rlhfkit("options", "stage.word_counts", cwd=tmp_path)
     assert "stage.word_counts.most=null" in listed.stdout
 
-    pip("uninstall", "--yes", "rlhfkit-brevity")
+    pip(python, "uninstall", "--yes", "rlhfkit-brevity")
     gone = rlhfkit("recipe=brevity", cwd=tmp_path)
     assert gone.returncode == 2
     assert "recipe=brevity: no such choice" in gone.stderr
     assert "brevity" not in rlhfkit("plugins", cwd=tmp_path).stdout
 
 
-def test_contracts_of_the_example(installed, tmp_path):
+def test_contracts_of_the_example(python, tmp_path):
     test = tmp_path / "test_contract.py"
     test.write_text(
         "from rlhfkit.testing import KLControllerContract, RewardFunctionContract\n"
@@ -117,7 +124,7 @@ def test_contracts_of_the_example(installed, tmp_path):
         "    def make(self): return BrevityReward(BrevityConfig(), None)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)],
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)],
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert "4 passed" in done.stdout, done.stdout
