@@ -125,9 +125,18 @@ def memory(model: str, cap: float | None) -> Callable[[Settings], Measured]:
             runs = measure(shape, limit, settings)
             planned = planning.result()
         console.print(table(runs, {shape: planned}))
-        return {"planned_bytes": planned, "runs": runs}
+        return {"planned_bytes": planned, "runs": runs, "outside_bytes": _outside(settings.device)}
 
     return run
+
+
+def _outside(device: str) -> int | None:
+    """What this process and the driver hold beside PyTorch's memory: the CUDA context, kernels,
+    the libraries' own workspaces."""
+    if not device.startswith("cuda"):
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return int(total - free - torch.cuda.memory_reserved(device))
 
 
 def decoding(model: str) -> Callable[[Settings], Measured]:
