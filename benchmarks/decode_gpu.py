@@ -161,7 +161,7 @@ def main() -> None:
             rows += _of_batch(model, name, batch, ends, options)
             options.out.parent.mkdir(parents=True, exist_ok=True)
             options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        if time.perf_counter() < ends:
+        if options.kernels and time.perf_counter() < ends:
             print(_attempt("kernels", kernels, model, 32, options.prompt), flush=True)
         del model
 
@@ -204,6 +204,7 @@ def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batches", nargs="+", type=int, default=[32, 64, 8])
     parser.add_argument("--prompt", type=int, default=256, help="tokens")
     parser.add_argument("--tokens", type=int, default=112, help="of the longer responses")
+    parser.add_argument("--kernels", action="store_true", help="where a step's time goes")
     parser.add_argument("--seconds", type=float, default=100, help="for a model, at most about")
     parser.add_argument("--device", default="cuda:0", help="cuda:0, cuda:1, ... or cpu")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/decode_gpu.json"))

@@ -27,9 +27,11 @@ class CudaGraphs:
         if not self.enabled:
             return step
         kept = [(tensor, tensor.clone()) for tensor in changed]
+        stream = torch.cuda.current_stream()
         try:
             return self._record(step, kept)
         except RuntimeError as error:
+            torch.cuda.set_stream(stream)  # which a capture that failed does not
             if is_out_of_memory(error):
                 raise
             self.enabled = False

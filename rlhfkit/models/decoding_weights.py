@@ -100,7 +100,7 @@ def _with_adapter(model: LanguageModel, module: Any, dtype: torch.dtype | None) 
         result = base(states)
         rows = states.to(computed).flatten(0, -2) @ down
         added = torch.addmm(result.flatten(0, -2).to(computed), rows, up)
-        return added.view(result.shape)
+        return added.view(result.shape).to(result.dtype)
 
     return forward
 

@@ -52,6 +52,9 @@ def _quantise(model: Any, quantization: Any, dtype: torch.dtype, device: torch.d
             shape = (module.out_features, module.in_features)
             weight = torch.empty(shape, dtype=dtype, device=device).normal_(std=std)
             _set_4bit(module, weight, quantization)
+            if module.bias is not None:  # which is then not initialised with the others
+                bias = torch.zeros(len(weight), dtype=dtype, device=device)
+                module.bias = nn.Parameter(bias, requires_grad=False)
     model.is_loaded_in_4bit = model.is_quantized = True
     model.config.quantization_config = quantization
 
