@@ -50,6 +50,21 @@ class CachedConfig(BatchedConfig):
 
 
 @dataclass
+class GraphConfig(CachedConfig):
+    """The same tokens from tensors that never move, a step recorded once as a CUDA graph: for GPUs,
+    where launching a step's operations takes longer than computing them."""
+
+    planned_as: ClassVar[str] = "cached"
+
+    dequantise: bool | None = None
+    """Whether 4-bit layers get a copy in half precision while sampling, two bytes a parameter;
+    null: where memory has room for it."""
+
+    capture: bool = True
+    """Whether a step is recorded as a CUDA graph; false launches its operations one by one."""
+
+
+@dataclass
 class GenerateConfig(BatchedConfig):
     """transformers' `generate`, plain sampling, log-probabilities by a second pass."""
 
@@ -104,6 +119,7 @@ class ServerConfig(SamplingConfig, ServerOptions):
 def samplers() -> Sequence[Component]:
     return (
         Component("cached", CachedConfig, "rlhfkit_plugins.samplers.cached:CachedSampler"),
+        Component("graph", GraphConfig, "rlhfkit_plugins.samplers.graph:GraphSampler"),
         Component("generate", GenerateConfig, "rlhfkit_plugins.samplers.generate:GenerateSampler"),
         Component(
             "continuous", ContinuousConfig, "rlhfkit_plugins.samplers.continuous:ContinuousSampler"

@@ -1,6 +1,6 @@
 """sampler=cached: a decoding loop that stops paying for sequences once they end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,7 +68,7 @@ class CachedSampler(BatchedSampler):
         ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
-        state = _Decoding.start(model, prompts)
+        state = Decoding.start(model, prompts)
         check_every = 1 if model.device.type == "cpu" else CHECK_EVERY
         with model.autocast():  # around the loop, so that weights are cast once
             for step in range(1, self.response_length + 1):
@@ -79,10 +79,7 @@ class CachedSampler(BatchedSampler):
                 if last or not state.rows:
                     break
                 state.advance(model)
-        return [
-            Response.from_ids(ids, logprobs, ends)
-            for ids, logprobs in zip(state.ids, state.logprobs, strict=True)
-        ]
+        return state.written.responses(ends)
 
 
 def draw(
@@ -94,18 +91,33 @@ def draw(
     logits and what comes of them exist for a chunk of rows only.
     """
     device = hidden.device
-    # MPS has no float64, and consumer cards hardly any
-    precision = torch.float64 if device.type == "cpu" else torch.float32
-    uniform = torch.rand(len(hidden), 1, generator=generator, device=device, dtype=precision)
+    dtype = number_type(device)
+    uniform = torch.rand(len(hidden), 1, generator=generator, device=device, dtype=dtype)
     rows = max(1, CHUNK_LOGITS // len(model.head.weight))
+    return draw_by(model.logits, hidden, temperature, uniform, rows)
+
+
+def draw_by(
+    logits: Callable[[Tensor], Tensor],
+    hidden: Tensor,
+    temperature: float,
+    uniform: Tensor,
+    rows: int,
+) -> tuple[Tensor, Tensor]:
+    """The same by given numbers [B, 1], with logits for so many rows at once."""
     drawn = [
-        _draw(model.logits(part).div_(temperature), part_uniform)
+        _draw(logits(part).div_(temperature), part_uniform)
         for part, part_uniform in zip(
             torch.split(hidden, rows), torch.split(uniform, rows), strict=True
         )
     ]
     tokens, logprobs = zip(*drawn, strict=True)
     return torch.cat(tokens), torch.cat(logprobs)
+
+
+def number_type(device: torch.device) -> torch.dtype:
+    """What tokens are drawn by: MPS has no float64, and consumer cards hardly any."""
+    return torch.float64 if device.type == "cpu" else torch.float32
 
 
 def _draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +138,7 @@ def _decoded(
     and after the first token without the first sequence."""
     ids: list[list[int]] = [[] for _ in prompts]
     logits: list[list[Tensor]] = [[] for _ in prompts]
-    state = _Decoding.start(model, prompts)
+    state = Decoding.start(model, prompts)
     for step in range(3):
         tokens = [prompts[0][(row + step) % len(prompts[0])] for row in state.rows]
         for row, token, found in zip(state.rows, tokens, model.logits(state.hidden), strict=True):
@@ -141,7 +153,35 @@ def _decoded(
 
 
 @dataclass
-class _Decoding:
+class Written:
+    """What all sequences of a batch have so far."""
+
+    ids: list[list[int]]
+    logprobs: list[list[float]]
+
+    @classmethod
+    def of(cls, count: int) -> "Written":
+        """So many, all empty."""
+        return cls([[] for _ in range(count)], [[] for _ in range(count)])
+
+    def extend(self, row: int, tokens: list[int], logprobs: list[float], ends: Ends) -> bool:
+        """Add what was drawn, up to an end; gives whether the sequence goes on."""
+        ids, before = self.ids[row], len(self.ids[row])
+        ids += tokens
+        length = ends.find(ids, before)
+        if length is not None:
+            del ids[length:]
+        self.logprobs[row] += logprobs[: len(ids) - before]
+        return length is None
+
+    def responses(self, ends: Ends) -> list[Response]:
+        """All of them, as they are."""
+        pairs = zip(self.ids, self.logprobs, strict=True)
+        return [Response.from_ids(ids, logprobs, ends) for ids, logprobs in pairs]
+
+
+@dataclass
+class Decoding:
     """The sequences still being written (`rows`), and what all of them have so far."""
 
     rows: list[int]
@@ -152,13 +192,12 @@ class _Decoding:
     """[rows, D] state that predicts the next token."""
     last: Tensor
     """[rows] the token drawn last."""
-    ids: list[list[int]]
-    logprobs: list[list[float]]
+    written: Written
     unread: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """[rows] tokens and log-probabilities of the steps since the last look at them."""
 
     @classmethod
-    def start(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> "_Decoding":
+    def start(cls, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> "Decoding":
         """Read the prompts, padded on the left so that all end at the same position; equal ones
         are read once, and what was made of them is copied."""
         read = list(dict.fromkeys(map(tuple, prompts))) if model.share_prompts else prompts
@@ -174,8 +213,7 @@ class _Decoding:
         position_ids = (mask.cumsum(1) - 1).clamp(min=0)
         hidden = model.hidden_states(input_ids, mask, position_ids, cache)[:, -1]
         rows = list(range(len(prompts)))
-        empty: list[list[int]] = [[] for _ in rows]
-        state = cls(rows, cache, mask, hidden, input_ids[:, -1], empty, [[] for _ in rows])
+        state = cls(rows, cache, mask, hidden, input_ids[:, -1], Written.of(len(rows)))
         if len(read) < len(prompts):
             place = {prompt: index for index, prompt in enumerate(read)}
             state._take([place[tuple(prompt)] for prompt in prompts])
@@ -199,16 +237,11 @@ class _Decoding:
             torch.stack(part, 1).tolist() for part in zip(*self.unread, strict=True)
         )
         self.unread.clear()
-        keep = []
-        for index, (row, drawn) in enumerate(zip(self.rows, tokens, strict=True)):
-            ids, before = self.ids[row], len(self.ids[row])
-            ids += drawn
-            length = ends.find(ids, before)
-            if length is None:
-                keep.append(index)
-            else:
-                del ids[length:]
-            self.logprobs[row] += logprobs[index][: len(ids) - before]
+        keep = [
+            index
+            for index, row in enumerate(self.rows)
+            if self.written.extend(row, tokens[index], logprobs[index], ends)
+        ]
         if len(keep) == len(self.rows):
             return
         self.rows = [self.rows[index] for index in keep]

@@ -149,9 +149,12 @@ def _install_memory() -> None:
         module.empty_cache = module.ipc_collect = lambda: None
 
 
+from tests.virtual_card import graphs  # noqa: E402  -- after torch
+
 _install_devices()
 _install_streams()
 _install_memory()
+graphs.install()
 _CAP = os.environ.get("VIRTUAL_CUDA_LIMIT_MIB")
 limit(None if _CAP is None else int(float(_CAP) * 2**20))
 fail_with(os.environ.get("VIRTUAL_CUDA_OOM_TEXT"))

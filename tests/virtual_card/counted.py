@@ -37,7 +37,7 @@ def main() -> None:
     loader, folder = sys.argv[1:]
     results, sys.stdout = sys.stdout, sys.stderr
     cached.draw = counted("draw", cached.draw)
-    cached._Decoding.advance = counted("advance", cached._Decoding.advance)
+    cached.Decoding.advance = counted("advance", cached.Decoding.advance)
     PPO.step = counted("step", PPO.step)
     stages = "stages=[sft,sample,label,reward_model,rl]"
     TinyRuns(Path(folder)).run("run", f"loader={loader}", stages)
