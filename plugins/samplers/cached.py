@@ -1,6 +1,6 @@
 """sampler=cached: a decoding loop that stops paying for sequences once they end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -94,25 +94,19 @@ def draw(
     dtype = number_type(device)
     uniform = torch.rand(len(hidden), 1, generator=generator, device=device, dtype=dtype)
     rows = max(1, CHUNK_LOGITS // len(model.head.weight))
-    return draw_by(model.logits, hidden, temperature, uniform, rows)
-
-
-def draw_by(
-    logits: Callable[[Tensor], Tensor],
-    hidden: Tensor,
-    temperature: float,
-    uniform: Tensor,
-    rows: int,
-) -> tuple[Tensor, Tensor]:
-    """The same by given numbers [B, 1], with logits for so many rows at once."""
     drawn = [
-        _draw(logits(part).div_(temperature), part_uniform)
+        _draw(scaled(model.logits(part), temperature), part_uniform)
         for part, part_uniform in zip(
             torch.split(hidden, rows), torch.split(uniform, rows), strict=True
         )
     ]
     tokens, logprobs = zip(*drawn, strict=True)
     return torch.cat(tokens), torch.cat(logprobs)
+
+
+def scaled(logits: Tensor, temperature: float) -> Tensor:
+    """Logits at a temperature, in place."""
+    return logits if temperature == 1 else logits.div_(temperature)
 
 
 def number_type(device: torch.device) -> torch.dtype:

@@ -11,7 +11,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.probing import Fails
-from rlhfkit_plugins.samplers.cached import Decoding, draw_by
+from rlhfkit_plugins.samplers.cached import Decoding, scaled
+from rlhfkit_plugins.samplers.drawing import draw_in_blocks
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -126,8 +127,9 @@ class StaticStep:
         at.mask.index_fill_(3, at.write_at, 0)
         read = at.last[:, None]
         hidden = self._model.hidden_states(read, at.mask, at.positions, self._cache)[:, -1]
+        logits = scaled(self._logits(hidden), self._temperature)
         uniform = at.uniform.index_select(0, at.step)[0, :, None]
-        tokens, logprobs = draw_by(self._logits, hidden, self._temperature, uniform, len(hidden))
+        tokens, logprobs = draw_in_blocks(logits, uniform)
         at.last.copy_(tokens)
         at.tokens.index_copy_(0, at.step, tokens[None])
         at.logprobs.index_copy_(0, at.step, logprobs[None])

@@ -22,6 +22,7 @@ class Graph:
     def __init__(self, keep_graph: bool = False) -> None:
         self.work: list[tuple[Any, Any, Any, Any]] = []
 
+    @torch.autocast("cuda", enabled=False)  # its casts are among the operations
     def replay(self) -> None:
         for function, args, kwargs, result in self.work:
             again = function(*args, **kwargs)

@@ -6,7 +6,7 @@ The stages before rl are the same for many cases, which take them over from the 
 import pytest
 
 LOADERS = ("lora", "qlora", "full")
-SAMPLERS = ("cached", "generate", "continuous")
+SAMPLERS = ("cached", "graph", "generate", "continuous")
 OPTIMIZERS = ("rloo", "grpo", "reinforce_pp", "dpo", "trl_grpo", "trl_rloo")
 CHECKPOINTING = [
     f"stage.{stage}.gradient_checkpointing=true" for stage in ("sft", "reward_model", "rl")

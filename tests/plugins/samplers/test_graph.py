@@ -9,8 +9,9 @@ from rlhfkit.models import probing
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.testing import tiny
 from rlhfkit.types import Ends
-from rlhfkit_plugins.samplers import CachedConfig, GraphConfig, graph
+from rlhfkit_plugins.samplers import CachedConfig, GraphConfig, cached, graph
 from rlhfkit_plugins.samplers.cached import CachedSampler
+from rlhfkit_plugins.samplers.drawing import block_size, draw_in_blocks
 from rlhfkit_plugins.samplers.graph import GraphSampler
 
 ENDS = Ends((2, 7))
@@ -84,3 +85,26 @@ def test_the_layers_are_as_before():
     before = [vars(module).get("forward") for module in model.model.modules()]
     drawn(GraphSampler(GraphConfig(response_length=4, merge_adapters=False)), model)
     assert [vars(module).get("forward") for module in model.model.modules()] == before
+
+
+@pytest.mark.parametrize("vocabulary", [64, 97, 1000])
+def test_blocks_draw_what_the_plain_way_draws(vocabulary):
+    logits = torch.randn(4000, vocabulary, generator=torch.Generator().manual_seed(0)) * 3
+    logits[:, 5:9] = -torch.inf
+    uniform = torch.rand(4000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    tokens, logprobs = draw_in_blocks(logits, uniform)
+    expected, others = cached._draw(logits, uniform)
+    assert torch.equal(tokens, expected)
+    torch.testing.assert_close(logprobs, others)
+
+
+@pytest.mark.parametrize(("number", "token"), [(0.0, 2), (1.0, 5), (0.25, 4), (0.2499, 2)])
+def test_tokens_without_probability_are_never_drawn(number, token):
+    probs = torch.tensor([[0, 0, 0.25, 0, 0.25, 0.5, 0, 0, 0]])
+    tokens, _ = draw_in_blocks(probs.log(), torch.tensor([[number]]))
+    assert tokens.tolist() == [token]
+
+
+@pytest.mark.parametrize(("vocabulary", "size"), [(151936, 128), (128256, 334), (97, 1)])
+def test_block_sizes(vocabulary, size):
+    assert block_size(vocabulary) == size
