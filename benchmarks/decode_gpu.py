@@ -135,7 +135,7 @@ def kernels(model: LanguageModel, batch: int, prompt_len: int) -> str:
 def load(name: str, options: argparse.Namespace, folder: Path) -> LanguageModel:
     """A policy on a 4-bit base, with an adapter that changes its numbers."""
     size = max(options.batches)
-    settings = Settings(options.prompt, options.tokens, size, True, 1, options.device, 0)
+    settings = Settings(options.prompt, options.tokens, size, True, 1, options.device, 0, "cached")
     context = make_context(name, settings, folder, options.device)
     model: LanguageModel = context.build("loader").language_model(None, trainable=True)
     model.model.eval()
@@ -145,9 +145,9 @@ def load(name: str, options: argparse.Namespace, folder: Path) -> LanguageModel:
     return model
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what there is time for, and write the numbers."""
-    options = _parse()
+    options = _parse(arguments)
     rows: list[dict[str, Any]] = []
     for name in options.models:
         ends = time.perf_counter() + options.seconds

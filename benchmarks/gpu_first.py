@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +26,14 @@ from memory_setup import Settings
 from rlhfkit.console import console
 
 SETTINGS = Settings(
-    prompt=256, response=128, batch=8, checkpointing=True, repetitions=2, device="cuda:0", seed=0
+    prompt=256,
+    response=128,
+    batch=8,
+    checkpointing=True,
+    repetitions=2,
+    device="cuda:0",
+    seed=0,
+    sampler="graph",
 )
 REHEARSED = replace(SETTINGS, prompt=24, response=12, repetitions=1)
 
@@ -139,14 +146,20 @@ def _outside(device: str) -> int | None:
     return int(total - free - torch.cuda.memory_reserved(device))
 
 
-def decoding(model: str) -> Callable[[Settings], Measured]:
+def decoding(model: str, batches: Sequence[int]) -> Callable[[Settings], Measured]:
     """Tokens a second of every sampler."""
 
     def run(settings: Settings) -> Measured:
-        from decode_gpu import measure_all
+        import decode_gpu
 
-        shape = "tiny" if _is_rehearsal(settings) else model
-        return measure_all(shape, settings.device)
+        tiny = _is_rehearsal(settings)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "decode.json"
+            words = ["--models", "tiny" if tiny else model, "--device", settings.device]
+            words += ["--tokens", "20" if tiny else "64", "--out", str(file)]
+            decode_gpu.main([*words, "--batches", *map(str, batches)])
+            measured: Measured = json.loads(file.read_text(encoding="utf-8"))
+        return measured
 
     return run
 
@@ -180,15 +193,15 @@ def update_rate(settings: Settings) -> Measured:
 
 
 STEPS = {
-    "hardware": Step(hardware, 60),
+    "hardware": Step(hardware, 30),
     "parity": Step(parity, 60),
     "whole_run": Step(whole_run, 90),
-    "decoding_1.5b": Step(decoding("1.5b"), 110),
+    "decoding_1.5b": Step(decoding("1.5b", (32, 64, 8)), 110),
     "memory_1.5b_6": Step(memory("1.5b", 6), 90),
-    "memory_8b_12": Step(memory("8b", 12), 110),
+    "memory_8b_12": Step(memory("8b", 12), 90),
     "update_rate": Step(update_rate, 60),
-    "memory_14b_24": Step(memory("14b", 24), 120),
-    "decoding_8b": Step(decoding("8b"), 110),
+    "memory_14b_24": Step(memory("14b", 24), 110),
+    "decoding_8b": Step(decoding("8b", (32,)), 110),
     "memory_8b_24": Step(memory("8b", 24), 90),
 }
 

@@ -57,6 +57,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8, help="sequences at once")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sampler", choices=("cached", "graph"), default="cached")
     parser.add_argument(
         "--checkpointing",
         action=argparse.BooleanOptionalAction,

@@ -63,6 +63,10 @@ class Settings:
     device: str
     seed: int
 
+    sampler: str
+    """cached or graph; the latter without a copy of the 4-bit layers, which it would make by the
+    memory that is free on the whole card and not under the limit."""
+
     @property
     def rankings(self) -> int:
         """Prompts in a batch of the reward model's."""
@@ -133,6 +137,8 @@ def overrides(settings: Settings) -> list[str]:
         "loader=qlora",
         "loader.lora_r=16",
         "optimizer=ppo",
+        f"sampler={settings.sampler}",
+        *(["sampler.dequantise=false"] if settings.sampler == "graph" else []),
         *configured(settings.prompt, settings.response, settings.batch, settings.checkpointing),
         "optimizer.ptx_coef=27.8",
         f"optimizer.ptx_batch_size={settings.batch}",
