@@ -83,7 +83,8 @@ class _Ready:
 
     def _dequantised(self, module: Any) -> Layer:
         weight = _unpacked(module)
-        return _product(weight.to(self._dtype or module.compute_dtype), module.bias)
+        product = _product(weight.to(self._dtype or module.compute_dtype), module.bias)
+        return lambda states: product(states).to(states.dtype)  # as bitsandbytes does
 
     def _with_adapter(self, module: Any) -> Layer | None:
         """Its base's output plus two products; the scaling is in the second's weight."""
@@ -145,7 +146,7 @@ def _joined(weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor) -> La
     def forward(states: Tensor) -> Tensor:
         both = linear(states.to(joined.dtype), joined, bias).flatten(0, -2)
         added = torch.addmm(both[:, :width], both[:, width:], up)
-        return added.view(*states.shape[:-1], width)
+        return added.view(*states.shape[:-1], width).to(states.dtype)
 
     return forward
 
