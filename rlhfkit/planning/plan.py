@@ -11,6 +11,7 @@ from rlhfkit.config.run import RunConfig
 from rlhfkit.config.trainer import TrainingConfig
 from rlhfkit.context import Context
 from rlhfkit.models.loading import load_config
+from rlhfkit.planning.card import WORKSPACES
 from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
 from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
 from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
@@ -180,7 +181,10 @@ def _highest(reading: Reading) -> Counter[str]:
 def _phase_plan(context: Context, stage: str, phase: str, reading: Reading) -> PhasePlan:
     sequences, total = _sequences(context.config, phase)
     seconds = reading.seconds / sequences * (total or 1000)
-    return PhasePlan(stage, _highest(reading), seconds, total is not None)
+    parts = Counter(_highest(reading))
+    if context.device_kind == "cuda":
+        parts["activations"] += WORKSPACES
+    return PhasePlan(stage, parts, seconds, total is not None)
 
 
 def _batch(config: TrainingConfig) -> int:
