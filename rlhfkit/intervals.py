@@ -57,3 +57,25 @@ def interval(values: Sequence[float], level: float, resamples: int, seed: int) -
     )
     low, high = result.confidence_interval
     return Metric(float(np.mean(values)), float(low), float(high), len(values), level)
+
+
+def ratio_interval(
+    parts: Sequence[float],
+    totals: Sequence[float],
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Metric:
+    """The sum of parts over the sum of totals, with its percentile bootstrap interval over the items
+    that both are counted in: right pairs over pairs, by prompt.
+
+    Raises `ValueError` without totals.
+    """
+    counts = np.array([parts, totals], dtype=float)
+    if not counts[1].sum():
+        raise ValueError("ratio_interval: nothing is counted")
+    drawn = np.random.default_rng(seed).integers(len(parts), size=(resamples, len(parts)))
+    sums = counts[:, drawn].sum(-1)
+    low, high = np.quantile(sums[0] / sums[1], [(1 - level) / 2, (1 + level) / 2])
+    value = counts[0].sum() / counts[1].sum()
+    return Metric(float(value), float(low), float(high), len(parts), level)

@@ -123,8 +123,9 @@ class RewardModelConfig(TrainingConfig):
     max_completion_length: int = 256
     """Completions are cut to this many tokens: a ranking needs all of its K."""
 
-    normalise_on: int = 64
-    """The bias makes this many demonstrations average 0 (section C.2); 0 leaves it at 0."""
+    normalise_on: int | None = None
+    """The bias makes so many demonstrations, drawn at random, average 0; null takes all of them
+    (section C.2), and 0 leaves the bias at 0."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
