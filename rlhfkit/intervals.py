@@ -66,8 +66,8 @@ def ratio_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Metric:
-    """The sum of parts over the sum of totals, with its percentile bootstrap interval over the items
-    that both are counted in: right pairs over pairs, by prompt.
+    """The sum of parts over the sum of totals, as right pairs over pairs, with its percentile
+    bootstrap interval over the items, as prompts, that both are counted in.
 
     Raises `ValueError` without totals.
     """

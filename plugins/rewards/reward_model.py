@@ -1,7 +1,6 @@
 """reward=reward_model: the run's reward model, another run's, or a sequence classifier."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,10 +21,13 @@ def build(config: RewardModelRewardConfig, context: Context) -> RewardFunction:
     if config.path is not None:
         trust = config.trust_remote_code
         return load_reward(context, config.path, config.batch_size, trust)
+    text = load_text_format(context)
     if context.roles is not None and context.roles.reward is not None:
-        return IdsReward(context.roles.reward, config.batch_size, shares_lower=True)
+        shared = IdsReward(context.roles.reward, config.batch_size)
+        return RunReward(shared, text, shares_lower=True)
     path = context.output_of("reward_model", "model")
-    return IdsReward(context.build("loader").scalar_model(str(path)), config.batch_size)
+    model = context.build("loader").scalar_model(str(path))
+    return RunReward(IdsReward(model, config.batch_size), text)
 
 
 def load_reward(
@@ -40,19 +42,10 @@ def load_reward(
 
 
 class IdsReward:
-    """A scalar model's score at the last token of a completion, from the policy's own tokens."""
+    """A scalar model's score at the last token of a completion."""
 
-    def __init__(self, model: ScalarModel, batch_size: int, *, shares_lower: bool = False) -> None:
-        """shares_lower: whether the lower layers are those of the policy that is scored."""
+    def __init__(self, model: ScalarModel, batch_size: int) -> None:
         self._model, self._batch_size = model, AdaptiveBatchSize("reward model scores", batch_size)
-        self._shares_lower = shares_lower
-
-    def __call__(
-        self, prompts: list[Messages], completions: list[str], **columns: Any
-    ) -> list[float]:
-        """Reads the columns `prompt_ids` and `completion_ids`, not the texts."""
-        lower = columns.get("lower") if self._shares_lower else None
-        return self.score(columns["prompt_ids"], columns["completion_ids"], lower)
 
     def score(
         self,
@@ -66,6 +59,43 @@ class IdsReward:
             model.language_model, prompts, completions, self._batch_size, model.scores, lower
         )
         return torch.stack(rows).tolist() if rows else []
+
+
+class RunReward:
+    """The run's own reward model. It reads what labelers read and what it was trained on: a
+    completion's text as the run tokenises it. The tokens that were sampled may be others, as blanks
+    before the end, or a word in other pieces than the tokenizer's."""
+
+    def __init__(self, reward: IdsReward, text: TextFormat, *, shares_lower: bool = False) -> None:
+        """shares_lower: whether the lower layers are those of the policy that is scored."""
+        self._reward, self._text, self._shares_lower = reward, text, shares_lower
+
+    def __call__(
+        self,
+        prompts: list[Messages],
+        completions: list[str],
+        *,
+        prompt_ids: list[list[int]],
+        completion_ids: list[list[int]],
+        finished: list[bool],
+        lower: LowerRows | None = None,
+        **columns: object,
+    ) -> list[float]:
+        """lower: of the tokens that were sampled; used where they are those of the text."""
+        pairs = zip(completions, finished, strict=True)
+        read = [self._text.completion_ids(*pair) for pair in pairs]
+        if lower is None or not self._shares_lower:
+            return self._reward.score(prompt_ids, read)
+        scores: dict[int, float] = {}
+        for sampled in (True, False):
+            rows = [row for row, ids in enumerate(read) if (ids == completion_ids[row]) is sampled]
+            found = self._reward.score(
+                [prompt_ids[row] for row in rows],
+                [read[row] for row in rows],
+                lower.select(rows) if sampled else None,
+            )
+            scores |= dict(zip(rows, found, strict=True))
+        return [scores[row] for row in range(len(read))]
 
 
 class TextReward:

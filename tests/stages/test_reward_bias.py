@@ -20,7 +20,7 @@ TEXTS = ["red"] * 70 + ["it is fine"] * 30
 
 @pytest.fixture
 def shifted(make_context, tmp_path):
-    """`shifted("stage.reward_model.normalise_on=8")`: the result, and scores of both texts after."""
+    """`shifted("stage.reward_model.normalise_on=8")`: the result, and both texts' new scores."""
     tiny.language_model(tmp_path / "base")
     rows = [{"prompt": "what colour", "completion": text} for text in TEXTS]
     file = tmp_path / "demonstrations.jsonl"
@@ -71,8 +71,8 @@ def test_longer_prompts_than_the_model_reads_are_left_out(shifted):
 
 
 def test_accuracy_has_its_interval_over_prompts():
-    """Three prompts with 2 of 2 pairs right, one with none of 6. Of the resamples 0.4 % have the last
-    one alone and 5 % have it three times, 2 of 20; 32 % do not have it."""
+    """Three prompts with 2 of 2 pairs right, one with none of 6. Of the resamples 0.4 % have the
+    last one alone and 5 % have it three times, 2 of 20; 32 % do not have it."""
     found = ratio_interval([2, 2, 2, 0], [2, 2, 2, 6])
     assert (found.value, found.low, found.high, found.count) == (0.5, 0.1, 1.0, 4)
 
