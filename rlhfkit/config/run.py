@@ -142,6 +142,10 @@ class RunConfig:
     eval_fraction: float = 0.1
     """Share of the prompts held out for evaluation when the data has no `eval_prompts`."""
 
+    ranked_fraction: float | None = None
+    """Share of the training prompts whose completions are ranked, the others being RL's: two sets,
+    as in InstructGPT's table 6; null gives all of them to both."""
+
     pretraining_eval_fraction: float = 0.0
     """Share of the pretraining texts that nothing is trained on, for evaluator=pretraining_loss."""
 
@@ -176,6 +180,8 @@ class RunConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
         require_below(name, self, 1, "eval_fraction", "pretraining_eval_fraction")
+        require_above_zero(name, self, "ranked_fraction")
+        require_below(name, self, 1, "ranked_fraction")
         require_below(name, self, 2**32, "seed")  # what NumPy takes
         if self.gpu is not None:
             read_size(self.gpu)
@@ -186,6 +192,11 @@ class RunConfig:
             raise UserError(
                 "evaluator=pretraining_loss needs texts that nothing is trained on: add "
                 "pretraining_eval_fraction=0.1"
+            )
+        if self.stage.evaluate.temperature is not None and not hasattr(self.sampler, "temperature"):
+            raise UserError(
+                f"stage.evaluate.temperature={self.stage.evaluate.temperature}: "
+                f"sampler={self.sampler.name} has no temperature"
             )
         for reward, entry in self.reward.items():
             require_finite(f"reward.{reward}", entry, "weight")  # the group's, no component's

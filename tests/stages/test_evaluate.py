@@ -4,6 +4,8 @@ import gc
 import json
 import weakref
 from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,3 +132,17 @@ def test_wrong_options_are_refused_before_training(run_tiny, tmp_path, setting, 
     with pytest.raises(UserError, match=message):
         run_tiny("stages=[sft,evaluate]", setting)
     assert not (tmp_path / "run" / "sft").exists()
+
+
+def test_policies_answer_at_the_stages_own_temperature(make_context):
+    context = make_context("sampler.temperature=0.7", "stage.evaluate.temperature=0.01")
+    assert evaluate._at_temperature(context).build("sampler").temperature == 0.01
+    assert context.build("sampler").temperature == 0.7
+    plain = make_context("sampler.temperature=0.7")
+    assert evaluate._at_temperature(plain).build("sampler").temperature == 0.7
+
+
+def test_a_sampler_without_temperature_is_told_so(make_context):
+    config = make_context("stage.evaluate.temperature=0.01").config
+    with pytest.raises(UserError, match=r"temperature=0\.01: sampler=mine has no temperature"):
+        replace(config, sampler=SimpleNamespace(name="mine")).check("")
