@@ -1,6 +1,7 @@
 """reward=reward_model: the run's reward model, another run's, or a sequence classifier."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,28 +72,23 @@ class RunReward:
         self._reward, self._text, self._shares_lower = reward, text, shares_lower
 
     def __call__(
-        self,
-        prompts: list[Messages],
-        completions: list[str],
-        *,
-        prompt_ids: list[list[int]],
-        completion_ids: list[list[int]],
-        finished: list[bool],
-        lower: LowerRows | None = None,
-        **columns: object,
+        self, prompts: list[Messages], completions: list[str], **columns: Any
     ) -> list[float]:
-        """lower: of the tokens that were sampled; used where they are those of the text."""
-        pairs = zip(completions, finished, strict=True)
+        """Reads the columns `prompt_ids` and `finished`. `lower` is of the tokens that were sampled,
+        `completion_ids`: it is used where these are those of the text."""
+        pairs = zip(completions, columns["finished"], strict=True)
         read = [self._text.completion_ids(*pair) for pair in pairs]
+        prompt_ids, lower = columns["prompt_ids"], columns.get("lower")
         if lower is None or not self._shares_lower:
             return self._reward.score(prompt_ids, read)
+        sampled = [ids == own for ids, own in zip(read, columns["completion_ids"], strict=True)]
         scores: dict[int, float] = {}
-        for sampled in (True, False):
-            rows = [row for row, ids in enumerate(read) if (ids == completion_ids[row]) is sampled]
+        for same in (True, False):
+            rows = [row for row, is_same in enumerate(sampled) if is_same is same]
             found = self._reward.score(
                 [prompt_ids[row] for row in rows],
                 [read[row] for row in rows],
-                lower.select(rows) if sampled else None,
+                lower.select(rows) if same else None,
             )
             scores |= dict(zip(rows, found, strict=True))
         return [scores[row] for row in range(len(read))]
