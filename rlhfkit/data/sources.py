@@ -269,12 +269,15 @@ def _held_out(context: Context, row: Row, prompt: Messages) -> bool:
 
 
 def _source(context: Context, split: Split) -> tuple[str, Any] | None:
-    """The one chosen source that has a split."""
+    """The one chosen source that has a split. One whose options name it comes before those that
+    bring it along, as the quickstart does."""
     having = [
         (name, source)
         for name, source in context.build_all("data").items()
         if split in source.splits()
     ]
+    options = context.config.data
+    having = [row for row in having if getattr(options[row[0]], split, None)] or having
     if len(having) > 1:
         names = " and ".join(name for name, _ in having)
         raise UserError(f"data: {names} both give {split}; leave it out of one of them")
