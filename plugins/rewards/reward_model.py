@@ -74,8 +74,8 @@ class RunReward:
     def __call__(
         self, prompts: list[Messages], completions: list[str], **columns: Any
     ) -> list[float]:
-        """Reads the columns `prompt_ids` and `finished`. `lower` is of the tokens that were sampled,
-        `completion_ids`: it is used where these are those of the text."""
+        """Reads the columns `prompt_ids` and `finished`; `lower`, which is of the tokens that were
+        sampled, where these `completion_ids` are those of the text."""
         pairs = zip(completions, columns["finished"], strict=True)
         read = [self._text.completion_ids(*pair) for pair in pairs]
         prompt_ids, lower = columns["prompt_ids"], columns.get("lower")
