@@ -137,7 +137,7 @@ def _reads(planned: Planned) -> Iterator[Callable[[], Any]]:
     if "demonstrations" in given:
         for name in (name for name in ("sft", "rl_sft") if name in names):
             yield partial(survey.demonstrations, context, text, name)
-        if "reward_model" in names and config.reward_model.normalise_on:
+        if "reward_model" in names and config.reward_model.normalise_on != 0:
             yield partial(_readable, context, "demonstrations")
     if asks and ("sample" in names or ("rl" in names and planned.online)):
         yield partial(survey.training_prompts, context, text)
