@@ -60,22 +60,27 @@ def interval(values: Sequence[float], level: float, resamples: int, seed: int) -
 
 
 def ratio_interval(
-    parts: Sequence[float],
-    totals: Sequence[float],
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    hits: Sequence[float], totals: Sequence[float], level: float, resamples: int, seed: int
 ) -> Metric:
-    """The sum of parts over the sum of totals, as right pairs over pairs, with its percentile
-    bootstrap interval over the items, as prompts, that both are counted in.
+    """The sum of the hits over the sum of the totals, with its percentile bootstrap interval over
+    independent items: each has a number of hits and a total above 0."""
+    value, count = sum(hits) / sum(totals), len(totals)
+    shares = {hit / total for hit, total in zip(hits, totals, strict=True)}
+    if len(shares) == 1:
+        return Metric(value, value, value, count, level)
 
-    Raises `ValueError` without totals.
-    """
-    counts = np.array([parts, totals], dtype=float)
-    if not counts[1].sum():
-        raise ValueError("ratio_interval: nothing is counted")
-    drawn = np.random.default_rng(seed).integers(len(parts), size=(resamples, len(parts)))
-    sums = counts[:, drawn].sum(-1)
-    low, high = np.quantile(sums[0] / sums[1], [(1 - level) / 2, (1 + level) / 2])
-    value = counts[0].sum() / counts[1].sum()
-    return Metric(float(value), float(low), float(high), len(parts), level)
+    def ratio(own: np.ndarray, of: np.ndarray, axis: int) -> np.ndarray:
+        return np.asarray(own.sum(axis=axis) / of.sum(axis=axis))
+
+    result = bootstrap(
+        (hits, totals),
+        ratio,
+        paired=True,
+        confidence_level=level,
+        n_resamples=resamples,
+        method="percentile",
+        batch=_AT_ONCE,
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
+    return Metric(value, float(low), float(high), count, level)

@@ -40,6 +40,15 @@ _OF_THIS_RUN = ("base", "rl")
 tokenizer, and `prompted` reads more."""
 
 
+def _at_temperature(context: Context) -> Context:
+    """A context whose sampler has this stage's temperature."""
+    temperature = context.config.stage.evaluate.temperature
+    if temperature is None:
+        return context
+    sampler = replace(context.config.sampler, temperature=temperature)
+    return replace(context, config=replace(context.config, sampler=sampler))
+
+
 def run(context: Context) -> None:
     """Sample, judge and write."""
     context = _at_temperature(context)
@@ -62,15 +71,6 @@ def run(context: Context) -> None:
         reporter.log(len(prompts), numbers)
     _write(context, samples, metrics)
     console.print(metrics_table(metrics))
-
-
-def _at_temperature(context: Context) -> Context:
-    """A context whose sampler has this stage's temperature."""
-    temperature = context.config.stage.evaluate.temperature
-    if temperature is None:
-        return context
-    sampler = replace(context.config.sampler, temperature=temperature)
-    return replace(context, config=replace(context.config, sampler=sampler))
 
 
 def _judge(context: Context, samples: dict[str, PolicySamples]) -> Metrics:

@@ -155,19 +155,20 @@ def accuracy(
     for part, scores in size.map(processes.local_shard(elements), partial(score_elements, model)):
         for element, rewards in zip(part, scores, strict=True):
             counted = _by_ranking(rewards, element)
-            correct = sum(int(item.correct) for item in counted)
-            own.append((element.prompt, correct, sum(int(item.pairs) for item in counted)))
+            right = sum(int(item.correct) for item in counted)
+            own.append((element.prompt, right, sum(int(item.pairs) for item in counted)))
     by_prompt: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0])
-    for prompt, correct, pairs in processes.gather(own):
-        by_prompt[tuple(prompt)][0] += correct
-        by_prompt[tuple(prompt)][1] += pairs
+    for prompt, right, of in processes.gather(own):
+        by_prompt[tuple(prompt)][0] += right
+        by_prompt[tuple(prompt)][1] += of
     counts = list(by_prompt.values())
-    found = ratio_interval([row[0] for row in counts], [row[1] for row in counts], seed=seed)
+    correct, pairs = ([row[place] for row in counts] for place in (0, 1))
+    found = ratio_interval(correct, pairs, level=0.95, resamples=2000, seed=seed)
     return {
         "validation_accuracy": found.value,
         "validation_low": found.low,
         "validation_high": found.high,
-        "validation_pairs": sum(row[1] for row in counts),
+        "validation_pairs": sum(pairs),
         "validation_prompts": found.count,
     }
 

@@ -64,6 +64,20 @@ def test_an_evaluator_that_gives_something_else_is_one_line(run_tiny, monkeypatc
         run_tiny("stages=[sft,evaluate]")
 
 
+def test_policies_answer_at_the_stages_own_temperature(make_context):
+    context = make_context("sampler.temperature=0.7", "stage.evaluate.temperature=0.01")
+    assert evaluate._at_temperature(context).build("sampler").temperature == 0.01
+    assert context.build("sampler").temperature == 0.7
+    plain = make_context("sampler.temperature=0.7")
+    assert evaluate._at_temperature(plain).build("sampler").temperature == 0.7
+
+
+def test_a_sampler_without_temperature_is_told_so(make_context):
+    config = make_context("stage.evaluate.temperature=0.01").config
+    with pytest.raises(UserError, match=r"temperature=0\.01: sampler=mine has no temperature"):
+        replace(config, sampler=SimpleNamespace(name="mine")).check("")
+
+
 def test_no_answer_is_refused(run_tiny):
     with pytest.raises(UserError, match="num_completions=0: must be"):
         run_tiny("stages=[sft,evaluate]", "stage.evaluate.num_completions=0")
@@ -132,17 +146,3 @@ def test_wrong_options_are_refused_before_training(run_tiny, tmp_path, setting, 
     with pytest.raises(UserError, match=message):
         run_tiny("stages=[sft,evaluate]", setting)
     assert not (tmp_path / "run" / "sft").exists()
-
-
-def test_policies_answer_at_the_stages_own_temperature(make_context):
-    context = make_context("sampler.temperature=0.7", "stage.evaluate.temperature=0.01")
-    assert evaluate._at_temperature(context).build("sampler").temperature == 0.01
-    assert context.build("sampler").temperature == 0.7
-    plain = make_context("sampler.temperature=0.7")
-    assert evaluate._at_temperature(plain).build("sampler").temperature == 0.7
-
-
-def test_a_sampler_without_temperature_is_told_so(make_context):
-    config = make_context("stage.evaluate.temperature=0.01").config
-    with pytest.raises(UserError, match=r"temperature=0\.01: sampler=mine has no temperature"):
-        replace(config, sampler=SimpleNamespace(name="mine")).check("")

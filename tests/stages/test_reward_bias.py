@@ -73,7 +73,7 @@ def test_longer_prompts_than_the_model_reads_are_left_out(shifted):
 def test_accuracy_has_its_interval_over_prompts():
     """Three prompts with 2 of 2 pairs right, one with none of 6. Of the resamples 0.4 % have the
     last one alone and 5 % have it three times, 2 of 20; 32 % do not have it."""
-    found = ratio_interval([2, 2, 2, 0], [2, 2, 2, 6])
+    found = ratio_interval([2, 2, 2, 0], [2, 2, 2, 6], 0.95, 2000, seed=0)
     assert (found.value, found.low, found.high, found.count) == (0.5, 0.1, 1.0, 4)
 
 
