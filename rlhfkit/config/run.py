@@ -185,6 +185,11 @@ class RunConfig:
         require_below(name, self, 2**32, "seed")  # what NumPy takes
         if self.gpu is not None:
             read_size(self.gpu)
+        if self.stage.evaluate.temperature is not None and not hasattr(self.sampler, "temperature"):
+            raise UserError(
+                f"stage.evaluate.temperature={self.stage.evaluate.temperature}: "
+                f"sampler={self.sampler.name} has no temperature"
+            )
         for option in ("run_name", "run_dir"):
             if not getattr(self, option).strip():
                 raise UserError(f"{option}: is empty; a run needs a name, as in run_name=mine")
@@ -192,11 +197,6 @@ class RunConfig:
             raise UserError(
                 "evaluator=pretraining_loss needs texts that nothing is trained on: add "
                 "pretraining_eval_fraction=0.1"
-            )
-        if self.stage.evaluate.temperature is not None and not hasattr(self.sampler, "temperature"):
-            raise UserError(
-                f"stage.evaluate.temperature={self.stage.evaluate.temperature}: "
-                f"sampler={self.sampler.name} has no temperature"
             )
         for reward, entry in self.reward.items():
             require_finite(f"reward.{reward}", entry, "weight")  # the group's, no component's
