@@ -85,6 +85,8 @@ class RunReward:
         scores: dict[int, float] = {}
         for same in (True, False):
             rows = [row for row, is_same in enumerate(sampled) if is_same is same]
+            if not rows:
+                continue
             found = self._reward.score(
                 [prompt_ids[row] for row in rows],
                 [read[row] for row in rows],
