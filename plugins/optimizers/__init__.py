@@ -20,6 +20,9 @@ LOSS_TYPES = ("grpo", "dapo", "dr_grpo")
 """`rlhfkit.rl.aggregation.LossType`, without importing torch."""
 
 
+PTX_REDUCTIONS = ("token_mean", "token_sum")
+
+
 @dataclass
 class PpoConfig(OnlineConfig):
     """Proximal policy optimisation with a value model started from the reward model."""
@@ -56,6 +59,12 @@ class PpoConfig(OnlineConfig):
     """Stop the passes over a batch before a step whose `approxkl`, the distance from the policy
     that sampled, is above 1.5 times this, as in Spinning Up and Stable-Baselines3; null never."""
 
+    ptx_reduction: str = "token_mean"
+    """`token_mean`: PPO's term and the pretraining term are means over their tokens, and `ptx_coef`
+    weighs these; `token_sum`: sums over an episode and over a text, as equation 2 of InstructGPT
+    reads to the letter, so that the same `ptx_coef` weighs more the longer texts are than answers
+    (docs/optimizers.md)."""
+
     critic_warmup: int = 0
     """Iterations at the start that train the value model alone: a reward model has never seen
     unfinished text, so its values of it, and the first advantages, are far off."""
@@ -66,6 +75,7 @@ class PpoConfig(OnlineConfig):
         require_not_negative(name, self, "value_learning_rate", "vf_coef", "entropy_coef")
         require_not_negative(name, self, "critic_warmup")
         require_above_zero(name, self, "cliprange_value", "value_huber_delta", "target_kl")
+        require_one_of(name, self, PTX_REDUCTIONS, "ptx_reduction")
         require_fractions(name, self, "gamma", "lam")
         if self.whiten_per_mini_batch and not self.whiten_advantages:
             raise UserError(

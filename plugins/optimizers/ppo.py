@@ -101,8 +101,19 @@ class PPO(OnlineOptimizer):
         self._value_backward(rollout, targets, indices, size, averages)
         if not self._warming_up:
             self._policy_backward(rollout, targets, indices, size, averages)
-            averages.add("loss/ptx", self.ptx_backward(texts, size))
+            coef = self._ptx_coef(rollout, indices, texts)
+            averages.add("loss/ptx", self.ptx_backward(texts, size, coef))
         return averages
+
+    def _ptx_coef(self, rollout: Rollout, indices: list[int], texts: list[list[int]]) -> float:
+        """The weight of the texts' mean over tokens beside PPO's mean over tokens. Equation 2 has
+        sums over a text and an episode: means times their lengths. Both are divided by the length
+        of an episode, so that PPO's own gradients are the same."""
+        coef = self.config.ptx_coef
+        if self.config.ptx_reduction == "token_mean" or not texts:
+            return coef
+        of_text = sum(len(row) - 1 for row in texts) / len(texts)
+        return coef * of_text / (rollout.tokens(indices) / len(indices))
 
     def targets(self, rollout: Rollout) -> Targets:
         """Advantages and returns from the penalised rewards and the values as they are now."""

@@ -176,7 +176,7 @@ def _prompts(context: Context, text: TextFormat, num_generations: int) -> list[M
     rl = context.config.stage.rl
     batches = -(-rl.total_episodes // rl.batch_size)
     wanted = batches * rl.batch_size // num_generations
-    prompts = sources.training_prompts(context, text)
+    prompts = sources.prompts_of_rl(context, text)
     generator, rows = random.Random(context.config.seed), list[Messages]()
     while len(rows) < wanted:
         rows += generator.sample(prompts, len(prompts))

@@ -22,10 +22,13 @@ def build(config: RewardModelRewardConfig, context: Context) -> RewardFunction:
     if config.path is not None:
         trust = config.trust_remote_code
         return load_reward(context, config.path, config.batch_size, trust)
+    text = load_text_format(context)
     if context.roles is not None and context.roles.reward is not None:
-        return IdsReward(context.roles.reward, config.batch_size, shares_lower=True)
+        shared = IdsReward(context.roles.reward, config.batch_size)
+        return RunReward(shared, text, shares_lower=True)
     path = context.output_of("reward_model", "model")
-    return IdsReward(context.build("loader").scalar_model(str(path)), config.batch_size)
+    model = context.build("loader").scalar_model(str(path))
+    return RunReward(IdsReward(model, config.batch_size), text)
 
 
 def load_reward(
@@ -40,19 +43,10 @@ def load_reward(
 
 
 class IdsReward:
-    """A scalar model's score at the last token of a completion, from the policy's own tokens."""
+    """A scalar model's score at the last token of a completion."""
 
-    def __init__(self, model: ScalarModel, batch_size: int, *, shares_lower: bool = False) -> None:
-        """shares_lower: whether the lower layers are those of the policy that is scored."""
+    def __init__(self, model: ScalarModel, batch_size: int) -> None:
         self._model, self._batch_size = model, AdaptiveBatchSize("reward model scores", batch_size)
-        self._shares_lower = shares_lower
-
-    def __call__(
-        self, prompts: list[Messages], completions: list[str], **columns: Any
-    ) -> list[float]:
-        """Reads the columns `prompt_ids` and `completion_ids`, not the texts."""
-        lower = columns.get("lower") if self._shares_lower else None
-        return self.score(columns["prompt_ids"], columns["completion_ids"], lower)
 
     def score(
         self,
@@ -66,6 +60,40 @@ class IdsReward:
             model.language_model, prompts, completions, self._batch_size, model.scores, lower
         )
         return torch.stack(rows).tolist() if rows else []
+
+
+class RunReward:
+    """The run's own reward model. It reads what labelers read and what it was trained on: a
+    completion's text as the run tokenises it. The tokens that were sampled may be others, as blanks
+    before the end, or a word in other pieces than the tokenizer's."""
+
+    def __init__(self, reward: IdsReward, text: TextFormat, *, shares_lower: bool = False) -> None:
+        """shares_lower: whether the lower layers are those of the policy that is scored."""
+        self._reward, self._text, self._shares_lower = reward, text, shares_lower
+
+    def __call__(
+        self, prompts: list[Messages], completions: list[str], **columns: Any
+    ) -> list[float]:
+        """Reads the columns `prompt_ids` and `finished`; `lower`, which is of the tokens that were
+        sampled, where these `completion_ids` are those of the text."""
+        pairs = zip(completions, columns["finished"], strict=True)
+        read = [self._text.completion_ids(*pair) for pair in pairs]
+        prompt_ids, lower = columns["prompt_ids"], columns.get("lower")
+        if lower is None or not self._shares_lower:
+            return self._reward.score(prompt_ids, read)
+        sampled = [ids == own for ids, own in zip(read, columns["completion_ids"], strict=True)]
+        scores: dict[int, float] = {}
+        for same in (True, False):
+            rows = [row for row, is_same in enumerate(sampled) if is_same is same]
+            if not rows:
+                continue
+            found = self._reward.score(
+                [prompt_ids[row] for row in rows],
+                [read[row] for row in rows],
+                lower.select(rows) if same else None,
+            )
+            scores |= dict(zip(rows, found, strict=True))
+        return [scores[row] for row in range(len(read))]
 
 
 class TextReward:

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
-from rlhfkit.figures.comparison import Point, common_sft, draw
+from rlhfkit.figures.comparison import Point, common_sft, draw, over_seeds
+from rlhfkit.figures.paired import differences, items_of
 from rlhfkit.figures.paper_curves import PAPER
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reporting import confidence, read_metrics, shown
@@ -22,9 +23,12 @@ from rlhfkit.storage.run_dir import RunDir, runs_in
 from rlhfkit.types import Metric
 
 ABOUT = (
-    "Brackets and bars are {level} intervals; win rates are against each run's SFT model, by its "
-    "own labelers, which may be simulated."
+    "Brackets and bars are {level} intervals over prompts or texts: they leave out what another "
+    "training run would change. Win rates are against each run's SFT model, by its own labelers, "
+    "which may be simulated."
 )
+SEEDS = "Values are means over seeds, whose own values stand behind the interval."
+PAIRED = "Paired differences to the first row, over the same prompts or texts:"
 
 
 def compare_runs(arguments: list[str], plugins: Plugins) -> None:
@@ -37,18 +41,20 @@ def compare(directories: list[Path]) -> None:
 
     Raises `UserError` where there are not two evaluated runs with different settings.
     """
-    points = _points([run for place in directories for run in _runs(place)])
-    target = Path(os.path.commonpath([point.run.root.absolute() for point in points]))
+    runs = _points([run for place in directories for run in _runs(place)])
+    points = over_seeds(runs)
+    target = Path(os.path.commonpath([point.run.root.absolute() for point in runs]))
     target = Path(os.path.relpath(target)) / "comparison"
     target.mkdir(exist_ok=True)
     console.print(_table(points))
     about = ABOUT.format(level=confidence(_metrics(points)))
-    lines = [*_markdown(points), "", about, *_findings(points)]
+    about += f" {SEEDS}" if any(point.repeats for point in points) else ""
+    lines = [*_markdown(*_cells(points)), "", about, *_findings(points), *_paired(points)]
     picture = target / "comparison.png"
     if draw(points, picture):
         lines += ["", f"![comparison]({picture.name})"]
     (target / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _write_csv(points, target / "comparison.csv")
+    _write_csv(runs, target / "comparison.csv")
     console.print("\n".join([about, *_findings(points), f"  comparison: {target}"]), markup=False)
 
 
@@ -74,7 +80,7 @@ def _points(runs: list[RunDir]) -> list[Point]:
     if not swept:
         raise UserError(f"compare: {runs[0].root} and the others have the same settings")
     points = [
-        Point(run, {key: own[key] for key in swept}, read_metrics(run))
+        Point(run, {key: own[key] for key in swept}, read_metrics(run), items_of(run))
         for run, own in zip(runs, settings, strict=True)
     ]
     return sorted(points, key=lambda point: [_order(value) for value in point.options.values()])
@@ -107,10 +113,32 @@ def _cells(points: list[Point]) -> tuple[list[str], list[list[str]]]:
     sft = common_sft(points)
     reference = [row(["SFT", *[""] * (len(swept) - 1)], sft)] if sft else []
     policies = [
-        row([str(value) for value in point.options.values()], point.metrics.get("rl", {}))
+        [*map(str, point.options.values()), *(_with_seeds(point, name) for name in names)]
         for point in points
     ]
     return [*swept, *names], [*reference, *policies]
+
+
+def _with_seeds(point: Point, name: str) -> str:
+    """A metric as text, with that of each seed behind it."""
+    text = shown(point.metrics.get("rl", {}).get(name))
+    each = [f"{run.metrics['rl'][name].value:.3g}" for run in point.repeats]
+    return f"{text} ({', '.join(each)})" if each else text
+
+
+def _paired(points: list[Point]) -> list[str]:
+    """Every point less the first, by pairs; nothing where runs kept no rows."""
+    first, *others = points
+    level = next((metric.level for metric in _metrics(points)), Metric.level)
+    found = [differences(first.items, point.items, level) for point in others]
+    names = [name for name in _cells(points)[0] if all(name in row for row in found)]
+    if not names:
+        return []
+    rows = [
+        [*map(str, point.options.values()), *(shown(row[name]) for name in names)]
+        for point, row in zip(others, found, strict=True)
+    ]
+    return ["", PAIRED, "", *_markdown([*first.options, *names], rows)]
 
 
 def _table(points: list[Point]) -> Table:
@@ -121,8 +149,7 @@ def _table(points: list[Point]) -> Table:
     return table
 
 
-def _markdown(points: list[Point]) -> list[str]:
-    head, rows = _cells(points)
+def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 

@@ -47,7 +47,7 @@ class OnlineConfig:
     """AdamW's weight decay."""
 
     max_grad_norm: float = 1.0
-    """Norm that each model's gradients are clipped to."""
+    """Norm that each model's gradients are clipped to; 0 does not clip."""
 
     num_ppo_epochs: int = 4
     """Passes over each batch of episodes."""
@@ -92,8 +92,8 @@ class OnlineConfig:
         require_one_of(name, self, OPTIMS, "optim")
         require_one_of(name, self, KL_ESTIMATORS, "kl_estimator")
         require_not_negative(name, self, "learning_rate", "warmup_iterations", "weight_decay")
-        require_not_negative(name, self, "ptx_coef")
-        require_above_zero(name, self, "adam_epsilon", "max_grad_norm", "cliprange", "kl_clip")
+        require_not_negative(name, self, "ptx_coef", "max_grad_norm")
+        require_above_zero(name, self, "adam_epsilon", "cliprange", "kl_clip")
         require_above_zero(name, self, "num_ppo_epochs", "num_mini_batches")
         require_above_zero(name, self, "ptx_batch_size", "ptx_per_episode", "ptx_length")
         require_below(name, self, 1, "adam_beta1", "adam_beta2", "ema_decay")

@@ -142,6 +142,10 @@ class RunConfig:
     eval_fraction: float = 0.1
     """Share of the prompts held out for evaluation when the data has no `eval_prompts`."""
 
+    ranked_fraction: float | None = None
+    """Share of the training prompts whose completions are ranked, the others being RL's: two sets,
+    as in InstructGPT's table 6; null gives all of them to both."""
+
     pretraining_eval_fraction: float = 0.0
     """Share of the pretraining texts that nothing is trained on, for evaluator=pretraining_loss."""
 
@@ -176,9 +180,16 @@ class RunConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning; so do the parts', by their own."""
         require_below(name, self, 1, "eval_fraction", "pretraining_eval_fraction")
+        require_above_zero(name, self, "ranked_fraction")
+        require_below(name, self, 1, "ranked_fraction")
         require_below(name, self, 2**32, "seed")  # what NumPy takes
         if self.gpu is not None:
             read_size(self.gpu)
+        if self.stage.evaluate.temperature is not None and not hasattr(self.sampler, "temperature"):
+            raise UserError(
+                f"stage.evaluate.temperature={self.stage.evaluate.temperature}: "
+                f"sampler={self.sampler.name} has no temperature"
+            )
         for option in ("run_name", "run_dir"):
             if not getattr(self, option).strip():
                 raise UserError(f"{option}: is empty; a run needs a name, as in run_name=mine")

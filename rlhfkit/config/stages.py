@@ -14,6 +14,7 @@ from rlhfkit.validators import (
 )
 
 SELECT_BY = ("last", "loss", "reward")
+SHARES = ("rows", "tokens")
 ROLES = ("user", "assistant", "system")
 OF_A_RUN = ("sft", "base", "rl", "prompted")
 """What evaluate calls the run's own policies."""
@@ -38,6 +39,10 @@ class SftConfig(TrainingConfig):
     pretraining_fraction: float = 0.0
     """Share of pretraining texts mixed in; 0.1 is the paper's RL initialisation (C.3)."""
 
+    pretraining_fraction_of: str = "rows"
+    """What that is a share of: `rows` of the mix, or `tokens` that the loss is taken on, of which a
+    text has many more than an answer. The paper does not say which."""
+
     pretraining_length: int = 128
     """Tokens of each pretraining text."""
 
@@ -48,6 +53,7 @@ class SftConfig(TrainingConfig):
         """Raise `UserError` for a value outside its meaning."""
         super().check(name)
         require_one_of(name, self, SELECT_BY, "select_by")
+        require_one_of(name, self, SHARES, "pretraining_fraction_of")
         require_above_zero(name, self, "max_completion_length", "pretraining_length")
         require_below(name, self, 1, "residual_dropout", "pretraining_fraction")
         require_below(name, self, 1, "validation_fraction")
@@ -123,8 +129,9 @@ class RewardModelConfig(TrainingConfig):
     max_completion_length: int = 256
     """Completions are cut to this many tokens: a ranking needs all of its K."""
 
-    normalise_on: int = 64
-    """The bias makes this many demonstrations average 0 (section C.2); 0 leaves it at 0."""
+    normalise_on: int | None = None
+    """The bias makes so many demonstrations, drawn at random, average 0; null takes all of them
+    (section C.2), and 0 leaves the bias at 0."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
@@ -140,6 +147,9 @@ class RlConfig:
 
     total_episodes: int = 1024
     """How many completions are sampled in all."""
+
+    num_prompts: int | None = None
+    """How many training prompts, drawn at random, are answered again and again; null takes all."""
 
     batch_size: int = 64
     """Episodes per iteration, of all processes together."""
@@ -169,7 +179,7 @@ class RlConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "total_episodes", "batch_size", "micro_batch_size")
-        require_above_zero(name, self, "reward_clip")
+        require_above_zero(name, self, "num_prompts", "reward_clip")
         require_not_negative(name, self, "missing_eos_penalty")
         if self.use_score_norm and not self.use_score_scaling:
             raise UserError(f"{name}.use_score_norm=true: needs {name}.use_score_scaling=true")
@@ -189,6 +199,10 @@ class EvaluateConfig:
     num_completions: int = 1
     """How often each policy answers each prompt; intervals are over prompts all the same."""
 
+    temperature: float | None = None
+    """Temperature at which every policy answers here and the KL is taken (Huang et al. 2024: 0.01);
+    null is the sampler's."""
+
     opponents: dict[str, str | None] = field(default_factory=dict)
     """More models to compare: a name of your own, and a directory or hub name; null leaves that
     one out and says so."""
@@ -199,7 +213,7 @@ class EvaluateConfig:
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
-        require_above_zero(name, self, "num_prompts", "num_completions")
+        require_above_zero(name, self, "num_prompts", "num_completions", "temperature")
         for opponent, path in self.opponents.items():
             _check_opponent(f"{name}.opponents.{opponent}", opponent, path)
         _check_few_shot(f"{name}.few_shot", self.few_shot)

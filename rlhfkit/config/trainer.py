@@ -53,8 +53,11 @@ class TrainingConfig:
     adam_beta2: float = 0.95
     """Decay of AdamW's mean of squared gradients."""
 
+    adam_epsilon: float = 1e-8
+    """Added to the denominator of AdamW's step."""
+
     max_grad_norm: float = 1.0
-    """Norm that gradients are clipped to."""
+    """Norm that gradients are clipped to; 0 does not clip."""
 
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass: less memory, a third more time."""
@@ -70,7 +73,7 @@ class TrainingConfig:
         require_one_of(name, self, OPTIMS, "optim")
         require_above_zero(name, self, "num_train_epochs", "per_device_train_batch_size")
         require_above_zero(name, self, "gradient_accumulation_steps", "logging_steps")
-        # transformers' trainers do not clip with a max_grad_norm of 0
+        require_above_zero(name, self, "adam_epsilon")
         require_not_negative(name, self, "learning_rate", "weight_decay", "max_grad_norm")
         require_not_negative(name, self, "warmup_steps")
         require_below(name, self, 1, "min_lr_rate", "adam_beta1", "adam_beta2")

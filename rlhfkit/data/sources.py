@@ -3,6 +3,7 @@
 Rows that cannot be used are dropped and counted; a split without usable rows is an error.
 """
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -75,6 +76,34 @@ def renderable(context: Context, text: TextFormat, stored: list[Ranking]) -> lis
 def training_prompts(context: Context, text: TextFormat) -> list[Messages]:
     """Prompts for sampling and RL that fit the model; the held-out ones are not among them."""
     return _fitting(context, "prompts", prompts_to_train_on(context), text)
+
+
+def prompts_to_rank(context: Context, text: TextFormat) -> list[Messages]:
+    """Those whose completions are ranked: all, or the share `ranked_fraction`."""
+    return _fitting(context, "prompts", part_of_prompts(context, ranked=True), text)
+
+
+def prompts_of_rl(context: Context, text: TextFormat) -> list[Messages]:
+    """Those that RL answers: all, or those that are not ranked; `stage.rl.num_prompts` of them."""
+    found = _fitting(context, "prompts", part_of_prompts(context, ranked=False), text)
+    count = context.config.stage.rl.num_prompts
+    if count is None or count >= len(found):
+        return found
+    return random.Random(context.config.seed).sample(found, count)
+
+
+def part_of_prompts(context: Context, ranked: bool) -> list[Messages]:
+    """The training prompts on one side of `ranked_fraction`, of any length; all without it."""
+    prompts, share = prompts_to_train_on(context), context.config.ranked_fraction
+    if share is None:
+        return prompts
+    kept = [item for item in prompts if (place_of(f"ranked {plain_text(item)}") < share) is ranked]
+    if not kept:
+        raise UserError(
+            f"ranked_fraction={share}: leaves no prompt to {'rank' if ranked else 'RL'} of the "
+            f"{len(prompts)}; take another share, or more prompts"
+        )
+    return kept
 
 
 def prompts_to_train_on(context: Context) -> list[Messages]:
@@ -240,12 +269,15 @@ def _held_out(context: Context, row: Row, prompt: Messages) -> bool:
 
 
 def _source(context: Context, split: Split) -> tuple[str, Any] | None:
-    """The one chosen source that has a split."""
+    """The one chosen source that has a split. One whose options name it comes before those that
+    bring it along, as the quickstart does."""
     having = [
         (name, source)
         for name, source in context.build_all("data").items()
         if split in source.splits()
     ]
+    options = context.config.data
+    having = [row for row in having if getattr(options[row[0]], split, None)] or having
     if len(having) > 1:
         names = " and ".join(name for name, _ in having)
         raise UserError(f"data: {names} both give {split}; leave it out of one of them")

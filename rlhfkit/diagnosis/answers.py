@@ -79,7 +79,7 @@ def length_drifts(evidence: Evidence) -> Finding | None:
 
 def entropy_collapses(evidence: Evidence) -> Finding | None:
     """A policy that is sure of every token."""
-    entropy = evidence.series("objective/entropy")
+    entropy = evidence.token_entropy
     start, end = entropy.start, entropy.end
     if end.mean > max(ENTROPY_FLOOR, ENTROPY_LEFT * start.mean):
         return None

@@ -29,7 +29,9 @@ DIAGNOSES = (
     Diagnosis(
         "SFT is preferred", ("evaluation", "objective/scores"), reward.preferred_less, TWO_WINDOWS
     ),
-    Diagnosis("entropy collapses", ("objective/entropy",), answers.entropy_collapses),
+    Diagnosis(
+        "entropy collapses", ("objective/entropy", "response/length"), answers.entropy_collapses
+    ),
     Diagnosis("answers repeat", ("response/distinct_share",), answers.answers_repeat),
 )
 

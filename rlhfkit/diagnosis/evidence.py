@@ -53,6 +53,15 @@ class Evidence:
         found = {name: self.series(f"reward/{name}_std") for name in self.scored}
         return {name: spread for name, spread in found.items() if len(spread) >= LEAST_WINDOW}
 
+    @cached_property
+    def token_entropy(self) -> Series:
+        """The entropy of a token: an episode's over its length."""
+        found, lengths = self.series("objective/entropy"), self.series("response/length")
+        length = dict(zip(lengths.steps, lengths.values, strict=True))
+        points = zip(found.steps, found.values, strict=True)
+        by_token = {step: value / length[step] for step, value in points if length.get(step)}
+        return Series([*by_token], [*by_token.values()])
+
     def series(self, name: str) -> Series:
         """The course of a metric."""
         return Series.read(self.rows, name)

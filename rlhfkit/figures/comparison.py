@@ -1,9 +1,11 @@
 """The plot of a sweep: measures against the option that was varied, and the paper's curve."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlhfkit.figures.paired import Items, means, pooled
 from rlhfkit.figures.paper_curves import PAPER, PaperCurve
 from rlhfkit.reporting import Metrics, confidence
 from rlhfkit.storage.run_dir import RunDir
@@ -28,12 +30,38 @@ class Point:
 
     metrics: Metrics
 
+    items: Items = field(default_factory=dict)
+    """What its policy's metrics are taken over; empty where the run kept no rows."""
+
+    repeats: Sequence["Point"] = ()
+    """The runs of several seeds that this one is the mean of."""
+
+
+def over_seeds(points: list[Point]) -> list[Point]:
+    """Runs that differ in the seed alone as one: means, with intervals over items whose values are
+    the seeds' means. The points as they are where nothing else differs, or a run kept no rows."""
+    if "seed" not in points[0].options or len(points[0].options) == 1:
+        return points
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        others = {key: value for key, value in point.options.items() if key != "seed"}
+        groups.setdefault(repr(others), []).append(point)
+    merged = [_merged(group) for group in groups.values()]
+    return merged if all(point.items for point in merged) else points
+
+
+def _merged(group: list[Point]) -> Point:
+    options = {key: value for key, value in group[0].options.items() if key != "seed"}
+    items = pooled([point.items for point in group])
+    level = next((metric.level for metric in group[0].metrics.get("rl", {}).values()), Metric.level)
+    return Point(group[0].run, options, {"rl": means(items, level)}, items, group)
+
 
 def common_sft(points: list[Point]) -> dict[str, Metric]:
     """The SFT model's metrics when all runs have the same one, else none."""
     records = (point.run.record("sft") for point in points)
     same = len({record.digest if record else None for record in records}) == 1
-    return points[0].metrics["sft"] if same else {}
+    return points[0].metrics.get("sft", {}) if same else {}
 
 
 def draw(points: list[Point], path: Path) -> bool:
@@ -72,9 +100,16 @@ def _panel(axes: Any, points: list[Point], values: list[float], measure: str) ->
     metrics = [_of_rl(point)[measure] for point in points]
     below = [metric.value - metric.low for metric in metrics]
     above = [metric.high - metric.value for metric in metrics]
-    means = [metric.value for metric in metrics]
+    heights = [metric.value for metric in metrics]
     label = f"here, {confidence(metrics)}"
-    axes.errorbar(values, means, yerr=[below, above], marker="o", capsize=3, label=label)
+    axes.errorbar(values, heights, yerr=[below, above], marker="o", capsize=3, label=label)
+    seeds = [
+        (value, _of_rl(run)[measure].value)
+        for value, point in zip(values, points, strict=True)
+        for run in point.repeats
+    ]
+    if seeds:
+        axes.plot(*zip(*seeds, strict=True), "x", color="0.4", label="each seed")
     sft = common_sft(points).get(measure)
     if sft or measure == "win_rate":
         level = sft.value if sft else 0.5  # a model ties with itself

@@ -7,6 +7,7 @@ of which the best of n is taken.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ def best_of_n_kl(n: int) -> float:
 
 def best_of_n_mean(proxy: Sequence[float], values: Sequence[float], n: int) -> float:
     """The expected value of the completion that the proxy scores best, over all ways to draw n of
-    the N completions without putting back: unbiased (Nakano et al. 2021, arXiv 2112.09332).
+    the N completions without putting back: unbiased (Nakano et al. 2021, arXiv 2112.09332). Of
+    completions with the same score each is as likely to be taken.
 
     proxy, values: [N]. Raises `ValueError` unless 1 <= n <= N.
     """
@@ -33,8 +35,12 @@ def best_of_n_mean(proxy: Sequence[float], values: Sequence[float], n: int) -> f
         raise ValueError(f"best of {n} from {count} completions")
     # the i-th by proxy wins when the other n - 1 are among the i below it
     worst_first = sorted(range(count), key=lambda index: proxy[index])
-    ways = [math.comb(place, n - 1) for place in range(count)]
-    chosen = sum(way * values[index] for way, index in zip(ways, worst_first, strict=True))
+    chosen, place = 0.0, 0
+    for _, group in groupby(worst_first, key=lambda index: proxy[index]):
+        equal = [values[index] for index in group]
+        ways = sum(math.comb(place + offset, n - 1) for offset in range(len(equal)))
+        chosen += ways * (sum(equal) / len(equal))
+        place += len(equal)
     return chosen / math.comb(count, n)
 
 

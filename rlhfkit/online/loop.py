@@ -4,6 +4,7 @@ Each iteration: prompts -> completions with log-probabilities -> reference log-p
 rewards -> `step` (advantages and updates) -> KL controller -> metrics.
 """
 
+import math
 import random
 import time
 from abc import ABC, abstractmethod
@@ -210,9 +211,13 @@ class OnlineOptimizer(ABC):
         count = self.config.ptx_batch_size if each is None else each * episodes
         return self._random.choices(self.pretraining, k=count)
 
-    def ptx_backward(self, texts: Sequence[list[int]], size: int) -> float:
+    def ptx_backward(
+        self, texts: Sequence[list[int]], size: int, coef: float | None = None
+    ) -> float:
         """Add the pretraining gradients to the policy's (InstructGPT, equation 2, second term); the
         mean over processes of the number returned is the loss.
+
+        coef: the weight of the mean over tokens, by default `ptx_coef`.
 
         They come from a backward pass of their own right after PPO's and accumulate (C.4).
         """
@@ -225,7 +230,7 @@ class OnlineOptimizer(ABC):
             batch = make_batch([row[:1] for row in part], [row[1:] for row in part], policy.device)
             logprobs, _ = policy.response_logprobs(batch)
             loss = pretraining_loss(logprobs, batch.response_mask, count)
-            self.backward(self.config.ptx_coef * loss)
+            self.backward((self.config.ptx_coef if coef is None else coef) * loss)
             losses.append(loss.detach())
         return sum(torch.stack(losses).tolist()) * processes.world_size() if losses else 0.0
 
@@ -248,7 +253,7 @@ class OnlineOptimizer(ABC):
         """Clip each model's gradients by their own norm and step; returns the norms by group."""
         norms = {}
         for group in self.optimizer.param_groups:
-            norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm or math.inf)
             norms[f"{group['name']}/grad_norm"] = to_float(norm)
         self.finite.require_norms(norms)
         self.optimizer.step()
@@ -322,7 +327,7 @@ class OnlineOptimizer(ABC):
             roles = context.build("loader").roles(context.rl_start, reward_model)
             self.prepare(context, roles)
         self._prompts = PromptBatches(
-            sources.training_prompts(context, self.text),
+            sources.prompts_of_rl(context, self.text),
             self.rl.batch_size,
             self.completions_per_prompt,
             self._random,

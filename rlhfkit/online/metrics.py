@@ -6,12 +6,12 @@ from torch import Tensor
 
 from rlhfkit.online.kl_penalty import KLPenalty
 from rlhfkit.online.rollout import Rollout
-from rlhfkit.rl.masking import masked_mean
+from rlhfkit.rl.masking import masked_sum
 
 METRICS = {
     "objective/kl": "Summed KL of an episode to the reference, by k1, in nats; mean.",
     "objective/kl_coef": "What a nat of KL costs, as the controller says.",
-    "objective/entropy": "Minus the log-probability of a sampled token; mean.",
+    "objective/entropy": "Minus the log-probability of an episode, summed over its tokens; mean.",
     "objective/scores": "Weighted, scaled and clipped score of an episode; mean.",
     "objective/non_score_reward": "Minus the KL that the reward is charged for; mean.",
     "objective/rlhf_reward": "The sum of the two numbers before.",
@@ -57,7 +57,9 @@ def rollout_metrics(rollout: Rollout, kl_coef: float, penalty: KLPenalty) -> dic
     return {
         "objective/kl": float(rollout.kl.sum(1).mean()),
         "objective/kl_coef": kl_coef,
-        "objective/entropy": float(-masked_mean(rollout.logprobs, rollout.response_mask)),
+        "objective/entropy": float(
+            -masked_sum(rollout.logprobs, rollout.response_mask) / len(rollout)
+        ),
         "objective/scores": float(rollout.scores.mean()),
         "objective/non_score_reward": float(-charged.mean()),
         "objective/rlhf_reward": float((rollout.scores - charged).mean()),

@@ -56,7 +56,7 @@ def entropy(logits_BTV: Tensor) -> Tensor:
 
         H_t = - sum_v p_v log p_v,   p = softmax(logits_t)
 
-    The metric `objective/entropy` and the bonus S of PPO, Schulman et al. 2017
+    The metric `policy/entropy_avg` and the bonus S of PPO, Schulman et al. 2017
     (arXiv 1707.06347), sec. 5 eq. 9.
 
     Args:

@@ -137,10 +137,11 @@ def _reads(planned: Planned) -> Iterator[Callable[[], Any]]:
     if "demonstrations" in given:
         for name in (name for name in ("sft", "rl_sft") if name in names):
             yield partial(survey.demonstrations, context, text, name)
-        if "reward_model" in names and config.reward_model.normalise_on:
+        if "reward_model" in names and config.reward_model.normalise_on != 0:
             yield partial(_readable, context, "demonstrations")
     if asks and ("sample" in names or ("rl" in names and planned.online)):
         yield partial(survey.training_prompts, context, text)
+        yield partial(_parts, context)
     if "label" in names and planned.imports_rankings:
         yield partial(survey.rankings, context, text)
     if "pretraining" in given:
@@ -149,6 +150,13 @@ def _reads(planned: Planned) -> Iterator[Callable[[], Any]]:
     split_later = "prepare" in names and config.prepare.test_fraction
     if (asks or "eval_prompts" in given) and "evaluate" in names and not split_later:
         yield partial(survey.evaluation_prompts, context, text)
+
+
+def _parts(context: Context) -> None:
+    """Both sides of `ranked_fraction`, of which none may be empty."""
+    sources = import_module("rlhfkit.data.sources")
+    for ranked in (True, False):
+        sources.part_of_prompts(context, ranked)
 
 
 def _readable(context: Context, split: Split) -> None:

@@ -40,8 +40,18 @@ _OF_THIS_RUN = ("base", "rl")
 tokenizer, and `prompted` reads more."""
 
 
+def _at_temperature(context: Context) -> Context:
+    """A context whose sampler has this stage's temperature."""
+    temperature = context.config.stage.evaluate.temperature
+    if temperature is None:
+        return context
+    sampler = replace(context.config.sampler, temperature=temperature)
+    return replace(context, config=replace(context.config, sampler=sampler))
+
+
 def run(context: Context) -> None:
     """Sample, judge and write."""
+    context = _at_temperature(context)
     text = load_text_format(context)
     prompts = sources.held_out_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)

@@ -9,12 +9,12 @@ Writes: model/ with head.safetensors, metrics.jsonl, result.json. Source: Instru
 """
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from rlhfkit.data.text_format import TextFormat, load_text_format, plain_text
 from rlhfkit.distributed import processes
 from rlhfkit.distributed.fsdp import as_forward_pass, unsharded
 from rlhfkit.errors import UserError
+from rlhfkit.intervals import ratio_interval
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import by_micro_batch
 from rlhfkit.models.scalar_model import ScalarModel
@@ -77,8 +78,8 @@ def run(context: Context) -> None:
     rows, size = _elements(context, text, held_out), config.per_device_train_batch_size
     with unsharded(trainer.model):
         result = {
-            **accuracy(model, rows, size),
-            "shift": _normalise(context, text, model),
+            **accuracy(model, rows, size, context.config.seed),
+            **_normalise(context, text, model),
         }
         write_json(context.stage_dir / RESULT_FILE, result)
         model.save(context.stage_dir / "model")
@@ -141,22 +142,34 @@ def score_elements(model: ScalarModel, elements: Sequence[Element]) -> Sequence[
 
 
 @torch.no_grad()
-def accuracy(model: ScalarModel, rows: Dataset | None, batch_size: int) -> dict[str, Any]:
-    """Share of the pairs, ties apart, whose better completion scores higher."""
+def accuracy(
+    model: ScalarModel, rows: Dataset | None, batch_size: int, seed: int = 0
+) -> dict[str, Any]:
+    """Share of the pairs, ties apart, whose better completion scores higher, with its 95 % interval
+    over prompts: the pairs of a prompt are not independent."""
     if rows is None:
         return {"validation_accuracy": None, "validation_pairs": 0, "validation_prompts": 0}
     elements = _collate(list(rows))["elements"]
-    correct = pairs = 0
     size = AdaptiveBatchSize("validation", batch_size)
+    own: list[tuple[list[int], int, int]] = []
     for part, scores in size.map(processes.local_shard(elements), partial(score_elements, model)):
-        for counted in chain.from_iterable(map(_by_ranking, scores, part)):
-            correct += int(counted.correct)
-            pairs += int(counted.pairs)
-    correct, pairs = (sum(each) for each in zip(*processes.gather([(correct, pairs)]), strict=True))
+        for element, rewards in zip(part, scores, strict=True):
+            counted = _by_ranking(rewards, element)
+            right = sum(int(item.correct) for item in counted)
+            own.append((element.prompt, right, sum(int(item.pairs) for item in counted)))
+    by_prompt: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0])
+    for prompt, right, of in processes.gather(own):
+        by_prompt[tuple(prompt)][0] += right
+        by_prompt[tuple(prompt)][1] += of
+    counts = list(by_prompt.values())
+    correct, pairs = ([row[place] for row in counts] for place in (0, 1))
+    found = ratio_interval(correct, pairs, level=0.95, resamples=2000, seed=seed)
     return {
-        "validation_accuracy": correct / pairs,
-        "validation_pairs": pairs,
-        "validation_prompts": len({tuple(element.prompt) for element in elements}),
+        "validation_accuracy": found.value,
+        "validation_low": found.low,
+        "validation_high": found.high,
+        "validation_pairs": sum(pairs),
+        "validation_prompts": found.count,
     }
 
 
@@ -222,13 +235,15 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, list[Element]]:
 
 
 @torch.no_grad()
-def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> float:
-    """Shift the bias so that demonstrations average 0 (section C.2); gives the shift."""
+def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> dict[str, Any]:
+    """Shift the bias so that demonstrations average 0 (section C.2); gives the shift, and how many
+    demonstrations it is taken from."""
     config = context.config.stage.reward_model
-    found = sources.demonstrations(context) if config.normalise_on else []
-    rows = list(islice(_rendered(text, found), config.normalise_on))
+    found = sources.demonstrations(context) if config.normalise_on != 0 else []
+    random.Random(context.config.seed).shuffle(found)  # files are often sorted by use case
+    rows = list(islice(_rendered(context, text, found), config.normalise_on))
     if not rows:
-        return 0.0
+        return {"shift": 0.0, "shift_demonstrations": 0}
     prompts, completions = zip(*rows, strict=True)
     scores = by_micro_batch(
         model.language_model,
@@ -239,13 +254,17 @@ def _normalise(context: Context, text: TextFormat, model: ScalarModel) -> float:
     )
     shift = -float(torch.stack(scores).mean())
     model.shift(shift)
-    return shift
+    return {"shift": shift, "shift_demonstrations": len(rows)}
 
 
 def _rendered(
-    text: TextFormat, demonstrations: list[Demonstration]
+    context: Context, text: TextFormat, demonstrations: list[Demonstration]
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Demonstrations as tokens, without those that the chat template refuses."""
+    """Demonstrations as tokens, of the lengths that rankings have, without those that the chat
+    template refuses."""
+    most = context.config.stage.reward_model.max_completion_length
     for demonstration in demonstrations:
         with suppress(CannotRender):
-            yield text.demonstration_ids(demonstration)
+            prompt, completion = text.demonstration_ids(demonstration)
+            if len(prompt) <= context.config.model.max_prompt_length:
+                yield prompt, completion[:most]

@@ -26,7 +26,7 @@ def run(context: Context) -> None:
     """Sample and write completions."""
     config = context.config.stage.sample
     text = load_text_format(context)
-    prompts = sources.training_prompts(context, text) + sources.validation_prompts(context, text)
+    prompts = sources.prompts_to_rank(context, text) + sources.validation_prompts(context, text)
     random.Random(context.config.seed).shuffle(prompts)
     prompts = prompts[: config.num_prompts]
     rows = [_empty_row(prompt) for prompt in prompts]

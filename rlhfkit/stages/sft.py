@@ -8,7 +8,7 @@ Writes: model/, metrics.jsonl. Source: InstructGPT, sections 3.5 and C.1.
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -54,7 +54,7 @@ def train_sft(context: Context, config: SftConfig) -> None:
     text = load_text_format(context)
     demonstrations, validation = _split(context, config, text)
     training = [row.tokens for row in demonstrations]
-    training += _pretraining(context, config, text, len(demonstrations))
+    training += _pretraining(context, config, text, training)
 
     arguments = training_arguments(
         context,
@@ -215,14 +215,41 @@ def _tokens(
 
 
 def _pretraining(
-    context: Context, config: SftConfig, text: TextFormat, demonstrations: int
+    context: Context, config: SftConfig, text: TextFormat, demonstrations: Sequence[Tokens]
 ) -> list[Tokens]:
-    """As many pretraining texts as make up the wanted share of the mix (section C.3)."""
-    share = config.pretraining_fraction
-    wanted = round(demonstrations * share / (1 - share))
-    if wanted == 0:
+    """Random pretraining texts that make up the wanted share of the mix (section C.3)."""
+    ratio = config.pretraining_fraction / (1 - config.pretraining_fraction)
+    wanted = round(len(demonstrations) * ratio)
+    drawn = random.Random(context.config.seed)
+    if ratio == 0 or (config.pretraining_fraction_of == "rows" and wanted == 0):
         return []
     texts = sources.pretraining_texts(context)
-    chosen = random.Random(context.config.seed).choices(texts, k=wanted)
-    rows = [text.text_ids(item)[: config.pretraining_length] for item in chosen]
-    return [{"input_ids": row, "completion_mask": [1] * len(row)} for row in rows]
+
+    def row(item: str) -> Tokens:
+        ids = text.text_ids(item)[: config.pretraining_length]
+        return {"input_ids": ids, "completion_mask": [1] * len(ids)}
+
+    if config.pretraining_fraction_of == "rows":
+        return [row(item) for item in drawn.choices(texts, k=wanted)]
+    return _enough(map(row, _endless(drawn, texts)), ratio * sum(map(_labelled, demonstrations)))
+
+
+def _endless(drawn: random.Random, texts: Sequence[str]) -> Iterator[str]:
+    while True:
+        yield drawn.choice(texts)
+
+
+def _enough(rows: Iterable[Tokens], tokens: float) -> list[Tokens]:
+    """Rows until the loss is taken on so many tokens of them."""
+    kept = []
+    for row in rows:
+        if tokens <= 0:
+            break
+        kept.append(row)
+        tokens -= max(1, _labelled(row))  # of texts of a single token there is an end, too
+    return kept
+
+
+def _labelled(row: Tokens) -> int:
+    """The tokens that the loss is taken on: nothing stands before the first."""
+    return sum(row["completion_mask"][1:])

@@ -54,10 +54,10 @@ def reward_model(path: Path) -> str:
     result = read_json(path / RESULT_FILE)
     if result["validation_accuracy"] is None:
         return "trained, no validation prompts"
-    return (
-        f"validation accuracy {result['validation_accuracy']:.1%} on "
-        f"{result['validation_pairs']} pairs of {result['validation_prompts']} prompts"
-    )
+    said = f"validation accuracy {result['validation_accuracy']:.1%}"
+    if result["validation_prompts"] > 1 and "validation_low" in result:  # earlier runs have none
+        said += f" [{result['validation_low']:.1%}, {result['validation_high']:.1%}]"
+    return f"{said} on {result['validation_pairs']} pairs of {result['validation_prompts']} prompts"
 
 
 def rl(path: Path) -> str:

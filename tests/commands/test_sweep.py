@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from rlhfkit.commands.compare import compare
 from rlhfkit.commands.sweep import exclude_unswept, point_name
 from rlhfkit.errors import UserError
 from rlhfkit.figures.paper_curves import PAPER
-from rlhfkit.storage.run_dir import RunDir, StageRecord, write_json
+from rlhfkit.storage.run_dir import RunDir, StageRecord, write_json, write_jsonl
 from rlhfkit.testing.tiny import WORDS
 from rlhfkit.types import Metric
 
@@ -22,7 +23,7 @@ RLHFKIT = Path(sys.executable).with_name("rlhfkit")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 SHORT = ("sft", "rl", "evaluate")
 SMALL = (f"stages=[{','.join(SHORT)}]", "optimizer=rloo", "reward=[length]")
-COMMON = ("sft", "sample", "label", "reward_model")
+COMMON = ("sft", "rl_sft", "sample", "label", "reward_model")
 
 
 def rlhfkit(*arguments, cwd):
@@ -45,7 +46,7 @@ def tiny_sweep(tmp_path, tiny_overrides):
         if name != "data":
             OmegaConf.update(config, name, OmegaConf.create({"value": value}).value)
     text = OmegaConf.to_yaml(config)
-    text += "hydra:\n  sweeper:\n    params:\n      optimizer.ptx_coef: 0,20\n"
+    text += "hydra:\n  sweeper:\n    params:\n      seed: 0\n      optimizer.ptx_coef: 0,20\n"
     head = "# @package _global_\ndefaults:\n  - ablate_ptx\n  - override /data: [files]\n"
     recipe = tmp_path / "mine" / "recipe" / "tiny.yaml"
     recipe.parent.mkdir(parents=True)
@@ -56,10 +57,10 @@ def tiny_sweep(tmp_path, tiny_overrides):
 def test_a_sweep_ends_in_table_and_plot_and_runs_common_stages_once(tmp_path, tiny_sweep):
     said = rlhfkit(*tiny_sweep, cwd=tmp_path)
     root = tmp_path / "runs" / "tiny"
-    first, second = (root / f"optimizer.ptx_coef={value}" for value in (0, 20))
+    first, second = (root / f"optimizer.ptx_coef={value},seed=0" for value in (0, 20))
     for stage in COMMON:
-        assert said.count(f"{stage}: done in") == 1
-        assert f"{stage}: taken over from" in said
+        assert len(re.findall(rf"(?<!\w){stage}: done in", said)) == 1
+        assert re.search(rf"(?<!\w){stage}: taken over from", said)
         files = [path for path in (first / stage).rglob("*") if path.is_file()]
         assert len(files) > 1
         for file in files:
@@ -70,7 +71,7 @@ def test_a_sweep_ends_in_table_and_plot_and_runs_common_stages_once(tmp_path, ti
     _check_comparison(root / "comparison", [first, second])
     state = rlhfkit("stages", *tiny_sweep, cwd=tmp_path)
     assert state.count("complete in another run") == 0
-    assert state.count("skip") == 14
+    assert state.count("skip") == 16
 
 
 def test_joblib_runs_points_side_by_side_and_ends_in_the_table(tmp_path, tiny_sweep):
@@ -123,6 +124,7 @@ def _check_comparison(folder, runs):
     for start in ("| optimizer.ptx_coef |", "| SFT |", "| 0.0 |", "| 20.0 |"):
         assert f"\n{start}" in f"\n{page}"
     assert "gamma of 20 or more" in page
+    assert "Paired differences to the first row" in page
     assert (folder / "comparison.png").stat().st_size > 5000
 
 
@@ -191,6 +193,39 @@ def test_the_papers_gamma_is_a_line(tmp_path, monkeypatch):
     axes = drawn(sweep(tmp_path, [2.0, 20.0], "optimizer.ptx_coef"), monkeypatch)
     for panel in axes.values():
         assert [20, 20] in [list(line.get_xdata()) for line in panel.get_lines()]
+
+
+def test_seeds_are_averaged_and_differences_taken_by_pairs(tmp_path, monkeypatch):
+    """Two prompts, two seeds: at beta 2 each prompt is 0.25 lower, though the intervals overlap."""
+    for beta, below in ((0.0, 0.0), (2.0, 0.25)):
+        for seed, won in ((0, (0.9, 0.3)), (1, (1.0, 0.4))):
+            root = tmp_path / f"{beta}_{seed}"
+            numbers = [value - below for value in won]
+            mean = sum(numbers) / 2
+            settings = {"kl.kl_coef": beta, "seed": seed}
+            evaluated(root, settings, rl={"win_rate": (mean, *numbers[::-1])}, sft={})
+            rows = [
+                {"policy": "rl", "prompt": [{"role": "user", "content": text}], "win_rate": value}
+                for text, value in zip("ab", numbers, strict=True)
+            ]
+            (root / "evaluate" / "rows").mkdir()
+            write_jsonl(root / "evaluate" / "rows" / "win_rate.jsonl", rows)
+    axes = drawn(tmp_path, monkeypatch)["win rate against SFT"]
+    lines = (tmp_path / "comparison" / "comparison.md").read_text().splitlines()
+    assert lines[:4] == [
+        "| kl.kl_coef | win_rate |",
+        "| --- | --- |",
+        "| 0.0 | 0.65 [0.35, 0.95] (0.6, 0.7) |",
+        "| 2.0 | 0.4 [0.1, 0.7] (0.35, 0.45) |",
+    ]
+    start = lines.index("Paired differences to the first row, over the same prompts or texts:")
+    assert lines[start + 2 : start + 5] == [
+        "| kl.kl_coef | win_rate |",
+        "| --- | --- |",
+        "| 2.0 | -0.25 [-0.25, -0.25] |",
+    ]
+    assert [*axes.get_lines()[0].get_xydata().flat] == pytest.approx([0, 0.65, 2, 0.4])
+    assert len((tmp_path / "comparison" / "comparison.csv").read_text().splitlines()) == 5
 
 
 def test_what_is_no_number_has_a_table_and_no_plot(tmp_path):

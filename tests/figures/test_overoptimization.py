@@ -34,6 +34,14 @@ def test_best_of_n_is_the_mean_over_all_draws(n):
     assert best_of_n_mean(PROXY, GOLD, n) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("values", [[0.0, 1.0, 5.0], [1.0, 0.0, 5.0], [5.0, 0.0, 1.0]])
+def test_ties_are_broken_by_chance_and_not_by_position(values):
+    """All three pairs that two equals and a worse one make are won by an equal, each as often."""
+    proxy = [1.0 if value == 5.0 else 2.0 for value in values]
+    assert best_of_n_mean(proxy, values, 2) == 0.5
+    assert best_of_n_mean([3.0] * 3, values, 2) == 2.0
+
+
 def test_best_of_more_than_there_are():
     with pytest.raises(ValueError, match="best of 6 from 5"):
         best_of_n_mean(PROXY, GOLD, 6)

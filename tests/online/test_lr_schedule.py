@@ -56,7 +56,9 @@ def test_pretraining_texts_of_a_mini_batch(make_context, monkeypatch, options, d
     seen = []
     backward = ppo.ptx_backward
     monkeypatch.setattr(
-        ppo, "ptx_backward", lambda texts, size: (seen.append(len(texts)), backward(texts, size))[1]
+        ppo,
+        "ptx_backward",
+        lambda texts, *rest: (seen.append(len(texts)), backward(texts, *rest))[1],
     )
     ppo.step(make_rollout(roles))
     assert seen == [drawn] * 4

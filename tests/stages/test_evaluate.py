@@ -4,6 +4,8 @@ import gc
 import json
 import weakref
 from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,6 +62,20 @@ def test_an_evaluator_that_gives_something_else_is_one_line(run_tiny, monkeypatc
     monkeypatch.setattr(WinRate, "evaluate", lambda self, samples: {"rl": {"win_rate": 1.0}})
     with pytest.raises(UserError, match=r"evaluator win_rate: gave {'rl'.*Evaluation is needed"):
         run_tiny("stages=[sft,evaluate]")
+
+
+def test_policies_answer_at_the_stages_own_temperature(make_context):
+    context = make_context("sampler.temperature=0.7", "stage.evaluate.temperature=0.01")
+    assert evaluate._at_temperature(context).build("sampler").temperature == 0.01
+    assert context.build("sampler").temperature == 0.7
+    plain = make_context("sampler.temperature=0.7")
+    assert evaluate._at_temperature(plain).build("sampler").temperature == 0.7
+
+
+def test_a_sampler_without_temperature_is_told_so(make_context):
+    config = make_context("stage.evaluate.temperature=0.01").config
+    with pytest.raises(UserError, match=r"temperature=0\.01: sampler=mine has no temperature"):
+        replace(config, sampler=SimpleNamespace(name="mine")).check("")
 
 
 def test_no_answer_is_refused(run_tiny):

@@ -94,12 +94,30 @@ def test_completion_mask_covers_completion_and_eos(make_context, tiny_overrides)
     assert row["completion_mask"] == [0] * start + [1] * len(completion)
 
 
+ANSWER = {"input_ids": [5, 6, 7, 8, 2], "completion_mask": [0, 0, 1, 1, 1]}
+
+
 @pytest.mark.parametrize(("share", "texts"), [(0.0, 0), (0.1, 2), (0.5, 18)])
 def test_pretraining_share(make_context, tiny_overrides, share, texts):
     context = make_context(*tiny_overrides, f"stage.sft.pretraining_fraction={share}", stage="sft")
     text = load_text_format(context)
-    rows = _pretraining(context, context.config.stage.sft, text, demonstrations=18)
+    rows = _pretraining(context, context.config.stage.sft, text, [ANSWER] * 18)
     assert len(rows) == texts
+    assert all(row["completion_mask"] == [1] * len(row["input_ids"]) for row in rows)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_pretraining_share_of_the_tokens(make_context, tiny_overrides, share):
+    """Of 18 answers of 3 tokens the loss is taken on 54: beside 6 or 54 of texts, give or take the
+    last one."""
+    options = [
+        f"stage.sft.pretraining_fraction={share}",
+        "stage.sft.pretraining_fraction_of=tokens",
+    ]
+    context = make_context(*tiny_overrides, *options, stage="sft")
+    rows = _pretraining(context, context.config.stage.sft, load_text_format(context), [ANSWER] * 18)
+    lengths = [len(row["input_ids"]) - 1 for row in rows]
+    assert sum(lengths[:-1]) < 54 * share / (1 - share) <= sum(lengths)
     assert all(row["completion_mask"] == [1] * len(row["input_ids"]) for row in rows)
 
 

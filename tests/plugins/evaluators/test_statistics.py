@@ -5,7 +5,7 @@ import pytest
 from rlhfkit.storage.run_dir import StageRecord
 from rlhfkit.testing import tiny
 from rlhfkit_plugins.rewards.format import FormatReward
-from rlhfkit_plugins.rewards.reward_model import IdsReward
+from rlhfkit_plugins.rewards.reward_model import RunReward
 
 from .samples import samples
 
@@ -100,7 +100,7 @@ def test_rewards_get_the_runs_tokens_of_another_tokenizers_policy(make, monkeypa
 
 
 def test_the_runs_reward_model_counts_when_there_is_one(make, monkeypatch, tmp_path):
-    monkeypatch.setattr(IdsReward, "__call__", lambda self, prompts, texts, **columns: [1.5, 2.5])
+    monkeypatch.setattr(RunReward, "__call__", lambda self, prompts, texts, **columns: [1.5, 2.5])
     monkeypatch.setattr(
         "rlhfkit_plugins.rewards.reward_model.IdsReward.__init__", lambda self, *_: None
     )

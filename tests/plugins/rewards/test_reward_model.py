@@ -1,14 +1,17 @@
 """reward=reward_model: every place a model may come from, against one row at a time by hand."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaForCausalLM
 
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
+from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.scalar_model import ScalarModel, fresh_head
 from rlhfkit.testing import tiny
 from rlhfkit_plugins.rewards.classifier import load_classifier
@@ -76,13 +79,41 @@ def reward_of(context):
     return context.build_all("reward")["reward_model"]
 
 
+READ = [[10, 2], [7, 8, 9, 6, 12, 2], [13, 14, 15, 16, 17, 18, 19], [20, 2], [10, 16, 10]]
+"""TEXTS as tokens of the tiny tokenizer, with the ends that they have."""
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
-def test_the_model_in_memory_scores_tokens(make, scalar, batch_size):
+def test_the_model_in_memory_reads_the_texts_as_it_was_trained(make, scalar, batch_size):
     context = make(f"reward.reward_model.batch_size={batch_size}")
+    assert [
+        load_text_format(context).completion_ids(*pair)
+        for pair in zip(TEXTS, COLUMNS["finished"], strict=True)
+    ] == READ
     reward = reward_of(replace(context, roles=SimpleNamespace(reward=scalar)))
-    scores = reward(PROMPTS, ["ignored"] * 5, **COLUMNS)
-    assert scores == by_hand(scalar, COLUMNS["prompt_ids"], COLUMNS["completion_ids"])
+    scores = reward(PROMPTS, TEXTS, **COLUMNS)
+    assert scores == by_hand(scalar, COLUMNS["prompt_ids"], READ)
     assert len(set(scores)) == 5
+
+
+def test_only_the_tokens_of_the_text_share_lower_layers(make, scalar):
+    """Those that were sampled with a blank at the end, or in other pieces, do not."""
+    asked = []
+
+    def score(reward, prompts, completions, lower=None):
+        asked.append((completions, lower and [*lower.rows]))
+        return [float(len(row)) for row in completions]
+
+    context = make()
+    reward = reward_of(replace(context, roles=SimpleNamespace(reward=scalar)))
+    reward._reward = SimpleNamespace(score=partial(score, None))
+    ids = [READ[0], [*READ[1][:-1], 5, 2], READ[2], READ[3], [10, 16, 11]]
+    columns = COLUMNS | {"completion_ids": ids, "lower": LowerRows([*range(5)], 1)}
+    assert reward(PROMPTS, TEXTS, **columns) == [2.0, 6.0, 7.0, 2.0, 3.0]
+    assert asked == [
+        ([READ[0], READ[2], READ[3]], [0, 2, 3]),
+        ([READ[1], READ[4]], None),
+    ]
 
 
 def test_the_runs_own_model_is_found(make, scalar):
@@ -92,7 +123,7 @@ def test_the_runs_own_model_is_found(make, scalar):
     scalar.save(context.run_dir.stage_dir("reward_model") / "model")
     for with_or_without in (context, replace(context, roles=SimpleNamespace(reward=None))):
         scores = reward_of(with_or_without)(PROMPTS, TEXTS, **COLUMNS)
-        assert scores == by_hand(scalar, COLUMNS["prompt_ids"], COLUMNS["completion_ids"])
+        assert scores == by_hand(scalar, COLUMNS["prompt_ids"], READ)
 
 
 def test_another_runs_model_reads_texts(make, scalar, tmp_path):
