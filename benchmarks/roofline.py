@@ -44,11 +44,33 @@ SQUARE = 2048
 HIDDEN, WIDTH = SMOLLM2_135M["hidden_size"], SMOLLM2_135M["intermediate_size"]
 
 _aten = torch.ops.aten
-ATTENTION_ON_CPU = {
-    _aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop.__wrapped__,
-    _aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop.__wrapped__,
+
+
+def _for_each_head(count: Callable[..., int]) -> Callable[..., int]:
+    """A count for attention whose keys and values have fewer heads than its queries: each query's
+    head is one product, whoever shares its keys."""
+
+    def counted(*given: Any, **named: Any) -> int:
+        shapes = [item for item in given if isinstance(item, tuple) and len(item) == 4]
+        heads = max((shape[1] for shape in shapes), default=0)
+        whole = ((s[0], heads, *s[2:]) if s in shapes else s for s in given)
+        return count(*whole, **named)
+
+    return counted
+
+
+ATTENTION = {
+    getattr(_aten, f"_scaled_dot_product_{kind}{way}"): _for_each_head(count.__wrapped__)
+    for kind in (
+        "flash_attention_for_cpu",
+        "flash_attention",
+        "efficient_attention",
+        "cudnn_attention",
+    )
+    for way, count in (("", sdpa_flop), ("_backward", sdpa_backward_flop))
 }
-"""PyTorch's counter knows attention on GPUs only. Counted as if nothing were masked."""
+"""PyTorch's counter knows attention on GPUs only, with as many heads of keys as of queries. Counted
+as if nothing were masked."""
 
 
 def main() -> int:
@@ -125,7 +147,7 @@ class Counting(DeviceMeter):
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count what happens meanwhile."""
-        counter = FlopCounterMode(display=False, custom_mapping=ATTENTION_ON_CPU)
+        counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
         with counter:
             yield
         self.flops[name] = counter.get_total_flops()
