@@ -215,13 +215,14 @@ class _Window:
     @classmethod
     def sent(cls, rows: dict[int, int], places: Places, steps: int, count: int) -> "_Window":
         """The first steps of the first `count` rows. What is sent is pinned memory of its own."""
-        found = [tensor[:steps, :count] for tensor in (places.tokens, places.logprobs)]
+        tokens, logprobs = places.tokens[:steps, :count], places.logprobs[:steps, :count]
         if places.last.device.type != "cuda":
-            return cls(rows, *(tensor.cpu() for tensor in found), None)
-        copies = [tensor.to("cpu", non_blocking=True) for tensor in found]
-        arrived = torch.cuda.Event()
+            return cls(rows, tokens.cpu(), logprobs.cpu(), None)
+        tokens = tokens.to("cpu", non_blocking=True)
+        logprobs = logprobs.to("cpu", non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
-        return cls(rows, *copies, arrived)
+        return cls(rows, tokens, logprobs, arrived)
 
     def lists(self) -> tuple[list[list[int]], list[list[float]]]:
         """[rows][steps] of both, once they are there."""
@@ -261,11 +262,9 @@ class _Batch:
         """So many tokens more for every row, which end the window; look at what has ended."""
         places = self._static.places
         drawn = slice(self._filled, self._filled + steps)
-        shape = (steps, len(self.open))
-        kind = {"device": self._device, "dtype": places.uniform.dtype}
-        places.uniform[drawn].index_copy_(
-            1, self._index, torch.rand(shape, **kind, generator=generator)
-        )
+        shape, dtype = (steps, len(self.open)), places.uniform.dtype
+        numbers = torch.rand(shape, generator=generator, device=self._device, dtype=dtype)
+        places.uniform[drawn].index_copy_(1, self._index, numbers)
         step = self._static.step(self._rows)
         for _ in range(steps):
             step()

@@ -49,11 +49,8 @@ def decoding_weights(model: LanguageModel, dequantise: bool = False) -> Iterator
 
 def quantised_numbers(model: LanguageModel) -> int:
     """How many parameters a model's body has in 4 bits."""
-    return sum(
-        module.in_features * module.out_features
-        for module in model.body.modules()
-        if _in_4_bits(module)
-    )
+    modules: list[Any] = [module for module in model.body.modules() if _in_4_bits(module)]
+    return sum(module.in_features * module.out_features for module in modules)
 
 
 class _Ready:
@@ -170,7 +167,7 @@ def _unpacked(module: Any) -> Tensor:
 def _is_plain(module: Any, name: str | None) -> bool:
     """Whether a layer adds one adapter of plain LoRA to a linear layer, and nothing else."""
     base = module.get_base_layer()
-    return (
+    return bool(
         name in module.lora_A
         and name not in module.lora_variant
         and not module.lora_bias[name]
