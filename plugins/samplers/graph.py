@@ -51,6 +51,8 @@ class GraphSampler(BatchedSampler):
     def __init__(self, config: GraphConfig, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._config = config
+        planned = context is not None and context.dry_run is not None
+        self._rounded_to = 1 if planned else ROUNDED_TO  # a plan tells long texts from short ones
         self._fallback: CachedSampler | None = None
         self._static: _Static | None = None
         self._logits: Logits | None = None
@@ -132,7 +134,7 @@ class GraphSampler(BatchedSampler):
             assert self._logits is not None
             window = 1 if model.device.type == "cpu" else CHECK_EVERY
             length = self._longest + self.response_length
-            length = -(-length // ROUNDED_TO) * ROUNDED_TO
+            length = -(-length // self._rounded_to) * self._rounded_to
             rows = bucket(len(started.rows))
             places = Places.like(started, rows, length, window, number_type(model.device))
             graphs = CudaGraphs(model.device, self._config.capture)
