@@ -79,8 +79,8 @@ class _Ready:
         return _fused_norm(module) if self._is_rms_norm(module) else None
 
     def _dequantised(self, module: Any) -> Layer:
-        weight = _unpacked(module)
-        return _product(weight.to(self._dtype or module.compute_dtype), module.bias)
+        product = _product(_unpacked(module).to(self._dtype or module.compute_dtype), module.bias)
+        return lambda states: product(states).to(states.dtype)
 
     def _with_adapter(self, module: Any) -> Layer | None:
         """Its base's output plus two products; the scaling is in the second's weight."""
@@ -91,7 +91,8 @@ class _Ready:
         dtype = self._dtype or down.dtype
         down, up = down.to(dtype), (up * module.scaling[name]).to(dtype).t()
         base = module.base_layer
-        if self._dequantise and _in_4_bits(base) and len(down) % ALIGNED == 0:
+        mixed = self._dtype is not None
+        if self._dequantise and mixed and _in_4_bits(base) and len(down) % ALIGNED == 0:
             self._done.add(base)
             return _joined(_unpacked(base).to(dtype), base.bias, down, up)
         return _beside(base, down.t(), up)
