@@ -12,7 +12,7 @@ import torch
 
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.types import Ends
-from rlhfkit_plugins.samplers import GraphConfig, graph
+from rlhfkit_plugins.samplers import GraphConfig, graph, static_batch
 from rlhfkit_plugins.samplers.graph import GraphSampler
 from tests.plugins.samplers.test_graph import PROMPTS, adapted
 from tests.virtual_card.counting import Counting
@@ -40,7 +40,7 @@ class CountedStep(graph.StaticStep):
 def main() -> None:
     """Print what is found."""
     results, sys.stdout = sys.stdout, sys.stderr
-    graph.SMALLEST_BUCKET = 4
+    static_batch.SMALLEST_BUCKET = 4
     model = adapted()
     model.model.bfloat16().to("cuda")
     model = LanguageModel(model.model, "policy", torch.bfloat16)
