@@ -108,9 +108,9 @@ class GraphSampler(BatchedSampler):
         ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
+        static = self._room(model, prompts)
         started = Decoding.start(model, prompts)
         tokens, logprobs = draw(model, started.hidden, self.temperature, generator)
-        static = self._room(model, started)
         batch = Batch(static, Written.of(len(prompts)), ends)
         batch.fill(started, tokens, logprobs)
         left = self.response_length - 1
@@ -124,15 +124,17 @@ class GraphSampler(BatchedSampler):
         batch.read_all()
         return batch.written.responses(ends)
 
-    def _room(self, model: LanguageModel, started: Decoding) -> Static:
-        """Places for the largest batch of this call, made for the first one."""
-        if self._static is None or self._static.rows < len(started.rows):
+    def _room(self, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Static:
+        """Places for the largest batch of this call, made before the first one is read, so that
+        memory is as short then as it will ever be. Two tokens tell the shapes of a cache."""
+        if self._static is None or self._static.rows < len(prompts):
             self._static = None
+            started = Decoding.start(model, [prompts[0][:2]])
             assert self._logits is not None
             window = 1 if model.device.type == "cpu" else CHECK_EVERY
             length = self._longest + self.response_length
             length = -(-length // self._rounded_to) * self._rounded_to
-            rows = bucket(len(started.rows))
+            rows = bucket(len(prompts))
             places = Places.like(started, rows, length, window, number_type(model.device))
             graphs = CudaGraphs(model.device, self._config.capture)
             make = partial(StaticStep, model, self._logits, self.temperature)
