@@ -54,8 +54,6 @@ class GraphConfig(CachedConfig):
     """The same tokens from tensors that never move, a step recorded once as a CUDA graph: for GPUs,
     where launching a step's operations takes longer than computing them."""
 
-    planned_as: ClassVar[str] = "cached"
-
     dequantise: bool | None = None
     """Whether 4-bit layers get a copy in half precision while sampling, two bytes a parameter;
     null: where memory has room for it."""

@@ -205,7 +205,7 @@ class Decoding:
         mask = (positions[None, :] >= torch.tensor(pads, device=model.device)[:, None]).long()
         cache = DynamicCache(config=model.base.config)
         position_ids = (mask.cumsum(1) - 1).clamp(min=0)
-        hidden = model.hidden_states(input_ids, mask, position_ids, cache)[:, -1]
+        hidden = model.hidden_states(input_ids, mask, position_ids, cache)[:, -1].clone()
         rows = list(range(len(prompts)))
         state = cls(rows, cache, mask, hidden, input_ids[:, -1], Written.of(len(rows)))
         if len(read) < len(prompts):

@@ -41,7 +41,7 @@ class CudaGraphs:
         return step
 
     def _record(self, step: Step, kept: list[tuple[Tensor, Tensor]]) -> Step:
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):

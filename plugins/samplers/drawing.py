@@ -17,7 +17,7 @@ def draw_in_blocks(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """
     logprobs = torch.log_softmax(logits, dim=-1)
     size = block_size(logits.shape[-1])
-    probs = logprobs.exp().unflatten(-1, (-1, size))
+    probs = logprobs.exp().view(len(logits), -1, size)
     upto = probs.sum(-1, dtype=uniform.dtype).cumsum(-1)
     target = uniform * upto[:, -1:]
     block = _first_above(upto, target)

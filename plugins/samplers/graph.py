@@ -5,10 +5,9 @@ Here all tensors stay in their places, so that a step is recorded once for each 
 CUDA graph; on other devices the same steps run one by one, with the same tokens.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,11 +31,9 @@ from rlhfkit_plugins.samplers.cached import (
     draw,
     number_type,
 )
-from rlhfkit_plugins.samplers.cuda_graphs import CudaGraphs, Step
+from rlhfkit_plugins.samplers.cuda_graphs import CudaGraphs
+from rlhfkit_plugins.samplers.static_batch import Batch, Static, bucket
 from rlhfkit_plugins.samplers.static_decoding import Logits, Places, StaticStep
-
-SMALLEST_BUCKET = 8
-"""Rows that are decoded at least; fewer would hardly be faster."""
 
 ROUNDED_TO = 64
 """Tokens that the cache's length is a multiple of, as attention's kernels like it."""
@@ -51,8 +48,10 @@ class GraphSampler(BatchedSampler):
     def __init__(self, config: GraphConfig, context: Context | None = None) -> None:
         super().__init__(config, context)
         self._config = config
+        planned = context is not None and context.dry_run is not None
+        self._rounded_to = 1 if planned else ROUNDED_TO  # a plan tells long texts from short ones
         self._fallback: CachedSampler | None = None
-        self._static: _Static | None = None
+        self._static: Static | None = None
         self._logits: Logits | None = None
         self._longest = 0
 
@@ -109,10 +108,10 @@ class GraphSampler(BatchedSampler):
         ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
+        static = self._room(model, prompts)
         started = Decoding.start(model, prompts)
         tokens, logprobs = draw(model, started.hidden, self.temperature, generator)
-        static = self._room(model, started)
-        batch = _Batch(static, Written.of(len(prompts)), ends)
+        batch = Batch(static, Written.of(len(prompts)), ends)
         batch.fill(started, tokens, logprobs)
         left = self.response_length - 1
         while True:
@@ -125,19 +124,21 @@ class GraphSampler(BatchedSampler):
         batch.read_all()
         return batch.written.responses(ends)
 
-    def _room(self, model: LanguageModel, started: Decoding) -> "_Static":
-        """Places for the largest batch of this call, made for the first one."""
-        if self._static is None or self._static.rows < len(started.rows):
+    def _room(self, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Static:
+        """Places for the largest batch of this call, made before the first one is read, so that
+        memory is as short then as it will ever be. Two tokens tell the shapes of a cache."""
+        if self._static is None or self._static.rows < len(prompts):
             self._static = None
+            started = Decoding.start(model, [prompts[0][:2]])
             assert self._logits is not None
             window = 1 if model.device.type == "cpu" else CHECK_EVERY
             length = self._longest + self.response_length
-            length = -(-length // ROUNDED_TO) * ROUNDED_TO
-            rows = bucket(len(started.rows))
+            length = -(-length // self._rounded_to) * self._rounded_to
+            rows = bucket(len(prompts))
             places = Places.like(started, rows, length, window, number_type(model.device))
             graphs = CudaGraphs(model.device, self._config.capture)
             make = partial(StaticStep, model, self._logits, self.temperature)
-            self._static = _Static(places, window, make, graphs)
+            self._static = Static(places, window, make, graphs)
         return self._static
 
     def _dequantises(self, model: LanguageModel) -> bool:
@@ -167,149 +168,6 @@ class GraphSampler(BatchedSampler):
         generator = torch.Generator(model.device).manual_seed(0)
         drawn = self.sample(model, prompts, Ends((-1,)), generator)
         return [(response.ids, torch.tensor(response.logprobs)) for response in drawn]
-
-
-def bucket(rows: int) -> int:
-    """The next power of two, so that few numbers of rows are ever decoded."""
-    return max(SMALLEST_BUCKET, 1 << (rows - 1).bit_length())
-
-
-class _Static:
-    """Places, and the steps on their first rows, recorded when they are first needed."""
-
-    def __init__(
-        self,
-        places: Places,
-        window: int,
-        make: Callable[[Places], StaticStep],
-        graphs: CudaGraphs,
-    ) -> None:
-        self.places, self.window = places, window
-        self._make, self._graphs = make, graphs
-        self._steps: dict[int, Step] = {}
-
-    @property
-    def rows(self) -> int:
-        """How many there is room for."""
-        return len(self.places.last)
-
-    def step(self, rows: int) -> Step:
-        """A step on the first rows."""
-        if rows not in self._steps:
-            places = self.places.first(rows)
-            self._steps[rows] = self._graphs.recorded(self._make(places), places.small())
-        return self._steps[rows]
-
-
-@dataclass
-class _Window:
-    """Steps whose results are on their way to the host."""
-
-    rows: dict[int, int]
-    """Sequence by row."""
-    tokens: Tensor
-    logprobs: Tensor
-    arrived: Any
-    """What tells that they are there; None where they are."""
-
-    @classmethod
-    def sent(cls, rows: dict[int, int], places: Places, steps: int, count: int) -> "_Window":
-        """The first steps of the first `count` rows. What is sent is pinned memory of its own."""
-        found = [tensor[:steps, :count] for tensor in (places.tokens, places.logprobs)]
-        if places.last.device.type != "cuda":
-            return cls(rows, *(tensor.cpu() for tensor in found), None)
-        copies = [tensor.to("cpu", non_blocking=True) for tensor in found]
-        arrived = torch.cuda.Event()
-        arrived.record()
-        return cls(rows, *copies, arrived)
-
-    def lists(self) -> tuple[list[list[int]], list[list[float]]]:
-        """[rows][steps] of both, once they are there."""
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        return self.tokens.t().tolist(), self.logprobs.t().tolist()
-
-
-class _Batch:
-    """Sequences that are written together, and where in the places each of them is.
-
-    On CUDA the host reads a window's tokens while the next one is computed, and so learns one
-    window late what has ended.
-    """
-
-    def __init__(self, static: _Static, written: Written, ends: Ends) -> None:
-        self._static, self.written, self._ends = static, written, ends
-        self.open = {row: row for row in range(len(written.ids))}
-        """Sequence by row; the rows between and behind them are computed for nothing."""
-        self._rows = bucket(len(self.open))
-        self._device = static.places.last.device
-        self._index = uploaded(list(self.open), self._device)
-        self._windows: deque[_Window] = deque()
-        self._filled = 0
-
-    @property
-    def room(self) -> int:
-        """Steps that are left in the window."""
-        return self._static.window - self._filled
-
-    def fill(self, started: Decoding, tokens: Tensor, logprobs: Tensor) -> None:
-        """Start with prompts that were read, and the token drawn after each."""
-        self._static.places.fill(started, tokens, logprobs)
-        self._filled = 1
-
-    def run(self, steps: int, generator: torch.Generator) -> None:
-        """So many tokens more for every row, which end the window; look at what has ended."""
-        places = self._static.places
-        drawn = slice(self._filled, self._filled + steps)
-        shape = (steps, len(self.open))
-        kind = {"device": self._device, "dtype": places.uniform.dtype}
-        places.uniform[drawn].index_copy_(
-            1, self._index, torch.rand(shape, **kind, generator=generator)
-        )
-        step = self._static.step(self._rows)
-        for _ in range(steps):
-            step()
-        self._windows.append(_Window.sent(dict(self.open), places, drawn.stop, self._rows))
-        places.step.zero_()
-        self._filled = 0
-        late = 1 if self._device.type == "cuda" else 0
-        while len(self._windows) > late:
-            self._read()
-
-    def shrink(self) -> None:
-        """Move to a smaller number of rows, where those that are open fit one."""
-        rows = bucket(len(self.open))
-        if rows < self._rows:
-            self._static.places.take(self._index)
-            self.open = dict(enumerate(self.open.values()))
-            self._index = uploaded(list(self.open), self._device)
-            self._rows = rows
-
-    def read_all(self) -> None:
-        """Wait for what is on its way."""
-        while self._windows:
-            self._read()
-
-    def _read(self) -> None:
-        window = self._windows.popleft()
-        tokens, logprobs = window.lists()
-        going = set(self.open.values())
-        for row, sequence in window.rows.items():
-            if sequence in going and not self.written.extend(
-                sequence, tokens[row], logprobs[row], self._ends
-            ):
-                going.remove(sequence)
-        if len(going) < len(self.open):
-            self.open = {row: name for row, name in self.open.items() if name in going}
-            self._index = uploaded(list(self.open), self._device)
-
-
-def uploaded(values: Sequence[int], device: torch.device) -> Tensor:
-    """Numbers on a device, without waiting for it."""
-    numbers = torch.tensor(values, dtype=torch.long)
-    if device.type == "cuda":
-        return numbers.pin_memory().to(device, non_blocking=True)
-    return numbers.to(device)
 
 
 def _autocast(model: LanguageModel) -> AbstractContextManager[None]:

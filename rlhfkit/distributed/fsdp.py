@@ -5,7 +5,7 @@ PyTorch's `fully_shard`, not accelerate's wrapping of models: that needs GPUs, a
 for the forward pass of the whole model, where the stages call its inner parts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
 from typing import Any, TypeVar, cast
@@ -118,9 +118,12 @@ def shard_like(parameter: Tensor, value: Any) -> Any:
     return distribute_tensor(value.to(parameter.device), mesh, placements, src_data_rank=None)
 
 
-def to_float(value: Tensor) -> float:
-    """A tensor of one number, whole or in shares; of those all must call it."""
-    return float(value.full_tensor() if isinstance(value, DTensor) else value)
+def to_floats(values: Sequence[Tensor]) -> list[float]:
+    """Tensors of one number each, whole or in shares, which all must then call it for; the device
+    is waited for once."""
+    whole = [value.full_tensor() if isinstance(value, DTensor) else value for value in values]
+    numbers: list[float] = torch.stack(whole).tolist()
+    return numbers
 
 
 def _gathered_by_deepspeed(model: nn.Module) -> AbstractContextManager[None]:

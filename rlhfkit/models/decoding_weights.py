@@ -49,11 +49,8 @@ def decoding_weights(model: LanguageModel, dequantise: bool = False) -> Iterator
 
 def quantised_numbers(model: LanguageModel) -> int:
     """How many parameters a model's body has in 4 bits."""
-    return sum(
-        module.in_features * module.out_features
-        for module in model.body.modules()
-        if _in_4_bits(module)
-    )
+    modules: list[Any] = [module for module in model.body.modules() if _in_4_bits(module)]
+    return sum(module.in_features * module.out_features for module in modules)
 
 
 class _Ready:
@@ -82,9 +79,8 @@ class _Ready:
         return _fused_norm(module) if self._is_rms_norm(module) else None
 
     def _dequantised(self, module: Any) -> Layer:
-        weight = _unpacked(module)
-        product = _product(weight.to(self._dtype or module.compute_dtype), module.bias)
-        return lambda states: product(states).to(states.dtype)  # as bitsandbytes does
+        product = _product(_unpacked(module).to(self._dtype or module.compute_dtype), module.bias)
+        return lambda states: product(states).to(states.dtype)
 
     def _with_adapter(self, module: Any) -> Layer | None:
         """Its base's output plus two products; the scaling is in the second's weight."""
@@ -95,7 +91,8 @@ class _Ready:
         dtype = self._dtype or down.dtype
         down, up = down.to(dtype), (up * module.scaling[name]).to(dtype).t()
         base = module.base_layer
-        if self._dequantise and _in_4_bits(base) and len(down) % ALIGNED == 0:
+        mixed = self._dtype is not None
+        if self._dequantise and mixed and _in_4_bits(base) and len(down) % ALIGNED == 0:
             self._done.add(base)
             return _joined(_unpacked(base).to(dtype), base.bias, down, up)
         return _beside(base, down.t(), up)
@@ -171,7 +168,7 @@ def _unpacked(module: Any) -> Tensor:
 def _is_plain(module: Any, name: str | None) -> bool:
     """Whether a layer adds one adapter of plain LoRA to a linear layer, and nothing else."""
     base = module.get_base_layer()
-    return (
+    return bool(
         name in module.lora_A
         and name not in module.lora_variant
         and not module.lora_bias[name]

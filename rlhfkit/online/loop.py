@@ -23,7 +23,7 @@ from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.distributed import processes
-from rlhfkit.distributed.fsdp import shard_like, to_float, unsharded
+from rlhfkit.distributed.fsdp import shard_like, to_floats, unsharded
 from rlhfkit.distributed.launch import wants_sharding
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
@@ -241,8 +241,8 @@ class OnlineOptimizer(ABC):
 
     def _require_finite_losses(self) -> None:
         """Check the losses of a mini-batch together: each look waits for the device."""
-        for model, losses in self._losses.items():
-            self.finite.require(model, "loss", torch.stack(losses))
+        losses = {model: torch.stack(values) for model, values in self._losses.items()}
+        self.finite.require_all("loss", losses)
         self._losses.clear()
 
     def _forget_gradients(self) -> None:
@@ -251,10 +251,10 @@ class OnlineOptimizer(ABC):
 
     def optimizer_step(self) -> dict[str, float]:
         """Clip each model's gradients by their own norm and step; returns the norms by group."""
-        norms = {}
-        for group in self.optimizer.param_groups:
-            norm = nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm or math.inf)
-            norms[f"{group['name']}/grad_norm"] = to_float(norm)
+        groups, limit = self.optimizer.param_groups, self.config.max_grad_norm or math.inf
+        found = [nn.utils.clip_grad_norm_(group["params"], limit) for group in groups]
+        names = [f"{group['name']}/grad_norm" for group in groups]
+        norms = dict(zip(names, to_floats(found), strict=True))
         self.finite.require_norms(norms)
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -8,6 +8,7 @@ and decoding are counted apart, because only the latter grows with the length of
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -185,13 +186,17 @@ class Rehearsal:
             rows = getattr(self.context.config.sampler, "batch_size", 1)
             prompts = different_prompts(rows, self.lengths.prompt)
             generator = torch.Generator(model.device).manual_seed(0)
-            with self.meter.phase(f"{phase}/prompts"):
-                decoding = f"{phase}/{length}"
-                hook = model.body.register_forward_hook(
-                    lambda *_, name=decoding: self.meter.next_phase(name)
+            with self.meter.phase(f"{phase}/prompts/{length}"):
+                hook = model.body.register_forward_pre_hook(
+                    partial(self._decoding, f"{phase}/tokens/{length}"), with_kwargs=True
                 )
                 sampler.sample(model, prompts, Ends((-1,)), generator)
                 hook.remove()
+
+    def _decoding(self, name: str, _: Any, __: Any, inputs: dict[str, Any]) -> None:
+        """From the first single token on; what prompts left behind until then is theirs."""
+        if inputs["input_ids"].shape[1] == 1:
+            self.meter.next_phase(name)
 
     def _sampler(self, length: int) -> Any:
         sampler = self.context.build("sampler")

@@ -161,21 +161,24 @@ def _whole(readings: Mapping[str, Reading], phase: str, response: int) -> Readin
     """A phase's reading; for sampling that of reading prompts and decoding to the full length."""
     if phase in readings:
         return readings[phase]
-    if f"{phase}/prompts" not in readings:
+    few, more = (f"{phase}/{{}}/{length}" for length in SHORT)
+    if few.format("prompts") not in readings:
         return None
-    few, more = (f"{phase}/{length}" for length in SHORT)
-    decoding = Reading()
-    share = (response - SHORT[0]) / (SHORT[1] - SHORT[0]) if more in readings else 0.0
-    add(decoding, readings[few], 1 - share)
-    add(decoding, readings.get(more, Reading()), share)
-    prompts = readings[f"{phase}/prompts"]
-    times_read = len(SHORT) if more in readings else 1
-    highest = max(prompts, decoding, key=lambda reading: _highest(reading).total())
-    return Reading(prompts.seconds / times_read + decoding.seconds, highest.peaks)
+    share = (
+        (response - SHORT[0]) / (SHORT[1] - SHORT[0]) if more.format("prompts") in readings else 0.0
+    )
+    found = []
+    for part in ("prompts", "tokens"):
+        whole = Reading()
+        add(whole, readings.get(few.format(part), Reading()), 1 - share)
+        add(whole, readings.get(more.format(part), Reading()), share)
+        found.append(whole)
+    seconds = sum(reading.seconds for reading in found)
+    return Reading(seconds, max(found, key=lambda reading: _highest(reading).total()).peaks)
 
 
 def _highest(reading: Reading) -> Counter[str]:
-    return max(reading.peaks.values(), key=Counter.total)
+    return max(reading.peaks.values(), key=Counter.total, default=Counter())
 
 
 def _phase_plan(context: Context, stage: str, phase: str, reading: Reading) -> PhasePlan:

@@ -27,14 +27,23 @@ class NonFiniteGuard:
     def require(self, model: str, what: str, values: Tensor | Sequence[float]) -> None:
         """Raise `NonFiniteError` unless all values are finite. model: whose they are, as in
         `policy`."""
-        if self._context.dry_run:  # only memory is counted: weights are anything
+        self.require_all(what, {model: torch.as_tensor(values)})
+
+    def require_all(self, what: str, values: Mapping[str, Tensor]) -> None:
+        """The same of several models; a look at all of them waits for the device once."""
+        if self._context.dry_run or not values:  # only memory is counted: weights are anything
             return
-        if not torch.as_tensor(values).isfinite().all():
-            step = "" if self.step is None else f", step {self.step}"
-            raise NonFiniteError(
-                f"stage {self._context.stage}{step}: a {what} of the {model} model is NaN or "
-                f"infinite, and nothing was updated by it; try {self._advice(model)}"
-            )
+        finite = torch.stack([each.isfinite().all() for each in values.values()]).tolist()
+        for model, is_finite in zip(values, finite, strict=True):
+            if not is_finite:
+                raise self._error(model, what)
+
+    def _error(self, model: str, what: str) -> NonFiniteError:
+        step = "" if self.step is None else f", step {self.step}"
+        return NonFiniteError(
+            f"stage {self._context.stage}{step}: a {what} of the {model} model is NaN or "
+            f"infinite, and nothing was updated by it; try {self._advice(model)}"
+        )
 
     def require_norms(self, norms: Mapping[str, float]) -> None:
         """Gradient norms by name, as in `policy/grad_norm`; to be called before the update."""

@@ -11,7 +11,10 @@ UNPAGED = {"paged_adamw_32bit": "adamw_torch", "paged_adamw_8bit": "adamw_8bit"}
 
 
 def available_optim(option: str, name: str, device: torch.device) -> str:
-    """The optimizer to build for an option's value: on CPUs nothing is paged, a line says so."""
+    """The optimizer to build for an option's value: on CUDA AdamW is one kernel for many
+    parameters; on CPUs nothing is paged, a line says so."""
+    if device.type == "cuda" and name == "adamw_torch":
+        return "adamw_torch_fused"
     if device.type == "cpu" and name in UNPAGED:
         console.print(
             f"{option}={name}: pages are for GPUs, this runs on a CPU with {UNPAGED[name]}",

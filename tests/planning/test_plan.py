@@ -137,4 +137,4 @@ def test_all_episodes_keep_what_the_shared_layers_gave(context, shares):
 
 def test_every_sampler_is_planned_as_one_that_runs_on_fake_tensors(plugins, make_context):
     for name in plugins.components["sampler"]:
-        assert rehearsed_sampler(make_context(f"sampler={name}")).name == "cached"
+        assert rehearsed_sampler(make_context(f"sampler={name}")).name in ("cached", "graph")

@@ -32,6 +32,11 @@ def test_steps_are_adamws(name, close):
     assert (steps(name)[0] - expected).abs().mean() < close
 
 
+def test_one_kernel_on_cuda():
+    assert available_optim("x", "adamw_torch", torch.device("cuda")) == "adamw_torch_fused"
+    assert available_optim("x", "adamw_torch", CPU) == "adamw_torch"
+
+
 def test_states_take_a_quarter():
     def size(state):
         tensors = [item for item in state.values() if isinstance(item, torch.Tensor)]

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-MOST = {"lora": (12, 213, 10_427), "qlora": (12, 227, 11_207), "full": (14, 147, 8_663)}
+MOST = {"lora": (11, 213, 10_287), "qlora": (11, 227, 11_067), "full": (13, 147, 8_663)}
 """Operations to draw a token, to read it with two layers, and of four updates by PPO of two
 micro-batches of policy and value model each; 40 are the explained variance."""
 
-WAITS = 39
+WAITS = 31
 """Of these four updates: one a forward pass, in which transformers looks for packed sequences, and
-five an update, for losses, gradient norms and metrics; and one for the batch."""
+three an update, for losses, gradient norms and metrics; and one for the batch."""
 
 
 @pytest.mark.parametrize("loader", MOST)
@@ -18,7 +18,7 @@ def test_operations_and_waits(card_process, tmp_path, loader):
     command = ["-m", "tests.virtual_card.counted", loader, str(tmp_path / "runs")]
     found = json.loads(card_process(*command))
     for name, most in zip(("draw", "advance", "step"), MOST[loader], strict=True):
-        counted = max(call["operations"] for call in found[name])
+        counted = found[name][-1]["operations"]  # the first update makes the optimizer's states
         assert 0 < counted <= most, name
     for name in ("draw", "advance"):
         assert [call["waits"] for call in found[name] if call["waits"]] == []

@@ -5,15 +5,23 @@ from transformers import LlamaForCausalLM
 
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.testing import SamplerContract, tiny
-from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig, GenerateConfig, ServerConfig
+from rlhfkit_plugins.samplers import (
+    CachedConfig,
+    ContinuousConfig,
+    GenerateConfig,
+    GraphConfig,
+    ServerConfig,
+)
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from rlhfkit_plugins.samplers.continuous import ContinuousSampler
 from rlhfkit_plugins.samplers.generate import GenerateSampler
+from rlhfkit_plugins.samplers.graph import GraphSampler
 from rlhfkit_plugins.samplers.server import ServerSampler
 from tests.plugins.samplers.stand_in import BASE, StandIn, serving
 
 IN_PROCESS = {
     "cached": (CachedSampler, CachedConfig),
+    "graph": (GraphSampler, GraphConfig),
     "generate": (GenerateSampler, GenerateConfig),
     "continuous": (ContinuousSampler, ContinuousConfig),
 }

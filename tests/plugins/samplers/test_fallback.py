@@ -10,10 +10,11 @@ from rlhfkit.models import probing
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.verification import verified
 from rlhfkit.types import Ends
-from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig, GenerateConfig
+from rlhfkit_plugins.samplers import CachedConfig, ContinuousConfig, GenerateConfig, GraphConfig
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from rlhfkit_plugins.samplers.continuous import ContinuousSampler
 from rlhfkit_plugins.samplers.generate import GenerateSampler
+from rlhfkit_plugins.samplers.graph import GraphSampler
 from tests.models import tiny_architectures
 
 PROMPTS = [[45, 46, 47, 48, 49], [50, 51], [50, 51]]
@@ -56,6 +57,23 @@ def test_a_cache_that_is_not_taken_is_left_to_generate(capsys):
     require_exact(model, sampler)
     said = capsys.readouterr().out
     assert said.count("MambaForCausalLM has a cache that this sampler cannot drive") == 1
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3_moe", "cohere"])
+def test_models_whose_steps_are_recorded(name, capsys):
+    model, sampler = loaded(name), GraphSampler(GraphConfig(response_length=6))
+    sampler.check(model)
+    require_exact(model, sampler)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["gemma3_text", "qwen3_5_text", "bloom", "mamba"])
+def test_what_cannot_be_recorded_is_left_to_the_plain_loop(name, capsys):
+    """Windows, recurrent states, ALiBi and no cache at all."""
+    model, sampler = loaded(name), GraphSampler(GraphConfig(response_length=6))
+    sampler.check(model)
+    require_exact(model, sampler)
+    assert f"sampler=graph: {type(model.base).__name__} has" in capsys.readouterr().out
 
 
 def test_prompts_of_one_length_where_padding_is_read(capsys):

@@ -9,7 +9,7 @@ from rlhfkit.models import probing
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.testing import tiny
 from rlhfkit.types import Ends
-from rlhfkit_plugins.samplers import CachedConfig, GraphConfig, cached, graph
+from rlhfkit_plugins.samplers import CachedConfig, GraphConfig, cached, static_batch
 from rlhfkit_plugins.samplers.cached import CachedSampler
 from rlhfkit_plugins.samplers.drawing import block_size, draw_in_blocks
 from rlhfkit_plugins.samplers.graph import GraphSampler
@@ -63,7 +63,7 @@ def require_same(one, other):
 @pytest.mark.parametrize("merge", [True, False])
 def test_the_tokens_of_the_plain_loop(monkeypatch, made, options, merge):
     """Rows end at different steps, so that others move up into smaller buckets."""
-    monkeypatch.setattr(graph, "SMALLEST_BUCKET", 2)
+    monkeypatch.setattr(static_batch, "SMALLEST_BUCKET", 2)
     options = {"response_length": 20, "merge_adapters": merge, **options}
     model = MODELS[made]()
     expected, state = drawn(CachedSampler(CachedConfig(**options)), model)
