@@ -1,9 +1,11 @@
 """for stage in stages: skip, run or refuse."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -231,6 +233,8 @@ class Runner:
                 for config in chosen.values() if group.many else [chosen]:
                     provider = self.plugins.find(group, config.name).provider
                     settings[f"provider of {group.name}={config.name}"] = str(provider)
+                    for path in getattr(config, "read_files", ()):
+                        settings[f"sha256 of {path}"] = _digest(path)
         return settings
 
     def _groups(self, stage: Stage) -> tuple[str, ...]:
@@ -315,6 +319,12 @@ def _stays_stale(status: Status) -> bool:
     assert status.record is not None
     changed = status.record.differences(status.wanted)
     return any(not key.startswith("result of ") for key in changed)
+
+
+def _digest(path: str) -> str | None:
+    """None for a file that is not there; who reads it says so."""
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:
