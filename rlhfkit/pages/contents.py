@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from rlhfkit.errors import UserError
+from rlhfkit.figures import rounds
 from rlhfkit.labelling.agreement import Agreement
 from rlhfkit.reporting import Metrics, read_metrics
 from rlhfkit.stage import Stage
@@ -79,6 +80,9 @@ class RunContents:
     agreement: Agreement | None = None
     """How far labelers agree; None where no two ranked the same."""
 
+    rounds: list[list[str]] = field(default_factory=list)
+    """A row of `rlhfkit.figures.rounds.HEAD` for each round; none for a run without rounds."""
+
     judges: str = ""
     """What the answers of model judges took; empty where none was asked."""
 
@@ -115,6 +119,7 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
         found.missing.append("Nothing was evaluated: let the stage evaluate run.")
     found.curves = _whatever(found, lambda: _curves(run), [])
     found.agreement = _whatever(found, lambda: read_agreement(run), None)
+    found.rounds = _whatever(found, lambda: rounds.table(rounds.points(run)), [])
     found.judges = _judges(run, found.settings)
     samples: list[dict[str, Any]] = _whatever(
         found, lambda: _rows(run.stage_dir("evaluate") / SAMPLES_FILE), []

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from rlhfkit.figures import rounds
 from rlhfkit.labelling import tables
 from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
@@ -107,6 +108,7 @@ def render(runs: Sequence[RunContents]) -> str:
         runs=views,
         policy_words=POLICY_WORDS,
         agreement=tables,
+        rounds=rounds,
         version=version("rlhfkit"),
     )
 
