@@ -19,10 +19,16 @@ LONGEST_DELAY = 60.0
 """Seconds between two tries, at most."""
 
 _TOO_MANY_REQUESTS = 429
+_UNAUTHORISED = (401, 403)
 
 
 class NoAnswer(Exception):
     """A failure that may pass."""
+
+    def __init__(self, said: str, wait: float = 0.0) -> None:
+        """wait: seconds that the server wants to be left alone."""
+        super().__init__(said)
+        self.wait = wait
 
 
 class JsonServer:
@@ -48,9 +54,9 @@ class JsonServer:
             try:
                 return self._ask(path, request)
             except NoAnswer as failure:
-                said = str(failure)
+                said, wanted = str(failure), failure.wait
             if attempt < self._options.retries:
-                self._wait(attempt, said)
+                self._wait(attempt, said, wanted)
         raise Stopped(f"{self._said(said)}, asked {self._options.retries + 1} times; {self._hint}")
 
     def error(self, what: str) -> Stopped:
@@ -65,16 +71,18 @@ class JsonServer:
         except urllib.error.HTTPError as error:
             words = " ".join(error.read().decode(errors="replace").split())[:300]
             said = f"{path} answered {error.code}: {words}".strip()
+            if error.code in _UNAUTHORISED:
+                said += f"; the key is read from {self._name}.api_key_variable"
             if error.code < 500 and error.code != _TOO_MANY_REQUESTS:
                 raise self.error(said) from error
-            raise NoAnswer(said) from error
+            raise NoAnswer(said, wanted_wait(error.headers.get("Retry-After"))) from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(f"no answer: {getattr(error, 'reason', error)}") from error
         except ValueError as error:
             raise self.error(f"no answer that can be read: {error}") from error
 
-    def _wait(self, attempt: int, said: str) -> None:
-        delay = min(self._options.retry_delay * 2**attempt, LONGEST_DELAY)
+    def _wait(self, attempt: int, said: str, wanted: float) -> None:
+        delay = min(max(self._options.retry_delay * 2**attempt, wanted), LONGEST_DELAY)
         with self._lock:  # one line for all threads that wait
             now = time.monotonic()
             if now >= self._told_until:
@@ -85,3 +93,8 @@ class JsonServer:
 
     def _said(self, what: str) -> str:
         return f"{self._name}.url={self._url}: {what}"
+
+
+def wanted_wait(header: str | None) -> float:
+    """What Retry-After says, where it is not a date."""
+    return float(header) if header is not None and header.strip().isdigit() else 0.0

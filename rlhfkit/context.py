@@ -21,6 +21,7 @@ from rlhfkit.protocols import (
     RewardFunction,
     Sampler,
 )
+from rlhfkit.storage.rounds import earlier_rounds
 from rlhfkit.storage.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -176,6 +177,11 @@ class Context:
         """The model that a finished stage wrote, None when this run has none."""
         path = self.run_dir.stage_dir(stage) / "model"
         return str(path) if self.run_dir.record(stage) is not None else None
+
+    @cached_property
+    def earlier_rounds(self) -> list[RunDir]:
+        """The runs of the rounds before this one, the first in front; mostly none."""
+        return earlier_rounds(self.config.round, self.config.previous)
 
     @property
     def rl_start(self) -> str | None:

@@ -36,6 +36,9 @@ class Stage:
     reads: tuple[str, ...] = ()
     """Earlier stages whose results it reads, when they are part of the run."""
 
+    reads_earlier: tuple[str, ...] = ()
+    """Stages of earlier rounds whose results it reads."""
+
     after: str | None = None
     """The stage that a plugin's stands right behind in the order; None puts it last."""
 

@@ -1,8 +1,8 @@
 """Labelers: who ranks the completions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
@@ -12,9 +12,11 @@ from rlhfkit.validators import (
     require_above_zero,
     require_at_least,
     require_below,
+    require_fractions,
     require_not_negative,
 )
 from rlhfkit_plugins.labelers.pool import POOL
+from rlhfkit_plugins.server_options import ServerOptions
 
 
 @dataclass
@@ -64,6 +66,88 @@ class RewardModelLabelerConfig:
 
 
 @dataclass
+class JudgePoolOptions:
+    """Judges that are a model, one for each prompt it is asked by; noisy ones as in AlpacaFarm."""
+
+    prompts: list[str] = field(default_factory=lambda: ["pairwise"])
+    """How the model is asked, a judge each: `pairwise`, `instruction`, `truthful`, or paths of YAML
+    files of your own."""
+
+    judges_per_prompt: int | None = None
+    """How many of the judges, drawn anew for each prompt, are asked about it; null asks all."""
+
+    flip_rate: float = 0.0
+    """Share of a judge's preferences that are turned round (AlpacaFarm: 0.25)."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        require_below(name, self, 0.5, "flip_rate")
+        require_above_zero(name, self, "judges_per_prompt")
+
+    @property
+    def read_files(self) -> list[str]:
+        """The prompts of the user's own."""
+        return [prompt for prompt in self.prompts if is_file(prompt)]
+
+
+@dataclass
+class ModelJudgeConfig(JudgePoolOptions, ServerOptions):
+    """A model behind a server of OpenAI's protocol as judge: it is shown two completions at a time,
+    in both orders."""
+
+    model: str = "???"
+    """What the server calls the model."""
+
+    temperature: float = 0.0
+    """Sampling temperature."""
+
+    max_tokens: int = 64
+    """Longest answer; more where a prompt of yours has the model think first."""
+
+    body: dict[str, Any] = field(default_factory=dict)
+    """More of the request's body, as +labeler.body.top_p=0.9; null leaves out what is in it, as
+    max_tokens."""
+
+    requests_at_once: int = 8
+    """Questions that the server has at once."""
+
+    max_unreadable: float = 0.2
+    """Largest share of answers without a verdict, refusals too, which count as ties; above it the
+    stage stops."""
+
+    input_price: float = 0.0
+    """Dollars for a million tokens of questions."""
+
+    output_price: float = 0.0
+    """Dollars for a million tokens of answers."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        ServerOptions.check(self, name)
+        require_above_zero(name, self, "max_tokens", "requests_at_once")
+        require_not_negative(name, self, "temperature", "input_price", "output_price")
+        require_fractions(name, self, "max_unreadable")
+
+
+@dataclass
+class LocalJudgeConfig(JudgePoolOptions):
+    """A model in this process as judge: it is shown two completions at a time, in both orders, and
+    the likelier verdict counts."""
+
+    path: str = "???"
+    """A directory or hub name."""
+
+    batch_size: int = 8
+    """Verdicts that are weighed together."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_above_zero(name, self, "batch_size")
+
+
+@dataclass
 class ImportedConfig:
     """Rankings that people made, from the data's `rankings` split; nothing is sampled."""
 
@@ -84,6 +168,11 @@ class FunctionConfig(UserCodeConfig):
     methods: ClassVar[tuple[str, ...]] = ("rank",)
 
 
+def is_file(prompt: str) -> bool:
+    """Whether a judge's prompt is a path, not the name of one of the package's."""
+    return prompt.endswith((".yaml", ".yml"))
+
+
 @hookimpl
 def labelers() -> Sequence[Component]:
     package = "rlhfkit_plugins.labelers"
@@ -92,6 +181,8 @@ def labelers() -> Sequence[Component]:
         Component(
             "reward_model", RewardModelLabelerConfig, f"{package}.reward_model:RewardModelLabeler"
         ),
+        Component("model_judge", ModelJudgeConfig, f"{package}.model_judge:ModelJudge"),
+        Component("local_judge", LocalJudgeConfig, f"{package}.local_judge:LocalJudge"),
         Component("function", FunctionConfig, f"{package}.function:build"),
         Component("imported", ImportedConfig, f"{package}.imported:ImportedRankings"),
     )

@@ -15,11 +15,10 @@ from trl import DPOConfig, DPOTrainer
 
 from rlhfkit.context import Context
 from rlhfkit.data import sources
-from rlhfkit.data.artifacts import stored_rankings
+from rlhfkit.data.artifacts import training_rankings
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.storage.catalogue import RANKINGS_FILE
 from rlhfkit.trainers.resumable import Resumable
 from rlhfkit.trainers.trainer import train, trainer_arguments
 from rlhfkit.types import Ranking
@@ -67,7 +66,7 @@ class DPO:
     def _pairs(self, context: Context, text: TextFormat) -> Dataset:
         """The ordered pairs as TRL tokenises them, but with the tokens of every other stage."""
         rows, drops = list[dict[str, list[int]]](), Counter[str]()
-        stored = stored_rankings(context.output_of("label", RANKINGS_FILE))
+        stored = training_rankings(context)
         rankings = sources.renderable(context, text, stored)
         for ranking in rankings:
             prompt = text.prompt_ids(ranking.prompt)

@@ -19,6 +19,7 @@ from rlhfkit.figures.paired import differences, items_of
 from rlhfkit.figures.paper_curves import PAPER
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.reporting import confidence, read_metrics, shown
+from rlhfkit.storage.rounds import round_of
 from rlhfkit.storage.run_dir import RunDir, runs_in
 from rlhfkit.types import Metric
 
@@ -96,10 +97,11 @@ def _order(value: Any) -> tuple[bool, Any]:
 
 
 def _settings(run: RunDir) -> dict[str, Any]:
-    """All options of a run, from the records of its stages."""
+    """All options of a run, from the records of its stages, and which round it is."""
     if run.record("evaluate") is None:
         raise UserError(f"compare {run.root}: the stage evaluate has not finished")
-    return {key: value for record in run.records() for key, value in record.settings.items()}
+    settings = {key: value for record in run.records() for key, value in record.settings.items()}
+    return settings | {"round": round_of(run)}
 
 
 def _cells(points: list[Point]) -> tuple[list[str], list[list[str]]]:

@@ -10,6 +10,7 @@ from rlhfkit.commands.sweep import point_name
 from rlhfkit.component import GROUPS, Group
 from rlhfkit.config.run import run_schema
 from rlhfkit.plugin_manager import Plugins, Provided
+from rlhfkit.storage.rounds import previous_dir, round_dir
 
 
 class _RecipeSearchPath(SearchPathPlugin):
@@ -27,7 +28,8 @@ def register_configs(plugins: Plugins) -> None:
     from rlhfkit.commands.config_loader import install_config_loader  # it imports this module
 
     install_config_loader()
-    OmegaConf.register_new_resolver("point_name", point_name, replace=True)
+    for resolver in (point_name, round_dir, previous_dir):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=run_schema(plugins.stages), provider="rlhfkit")
     for group in GROUPS:

@@ -139,6 +139,13 @@ class RunConfig:
     """Another run's directory, or one that runs' directories stand in: stages that this run lacks
     and that are finished there, with the same settings and inputs, are taken over."""
 
+    round: int = 1
+    """Which round of sampling, ranking and training this run is. From 2 on it goes on from the run
+    of the round before: it samples from the best policy so far, and trains on all rankings."""
+
+    previous: str | None = None
+    """Directory of the round before; that of the same run_name unless told."""
+
     eval_fraction: float = 0.1
     """Share of the prompts held out for evaluation when the data has no `eval_prompts`."""
 
@@ -183,6 +190,7 @@ class RunConfig:
         require_above_zero(name, self, "ranked_fraction")
         require_below(name, self, 1, "ranked_fraction")
         require_below(name, self, 2**32, "seed")  # what NumPy takes
+        require_above_zero(name, self, "round")
         if self.gpu is not None:
             read_size(self.gpu)
         if self.stage.evaluate.temperature is not None and not hasattr(self.sampler, "temperature"):

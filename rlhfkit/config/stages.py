@@ -83,6 +83,10 @@ class SampleConfig:
     models: list[str] = field(default_factory=lambda: ["sft"])
     """Which models answer, in turns: `base`, `sft`, `rl_sft`, `rl`, directories or hub names."""
 
+    round_models: list[str] = field(default_factory=lambda: ["best", "best", "sft"])
+    """The same from round=2 on: also `best`, the policy of an earlier round with the highest win
+    rate, and `round1`, `round2` and so on. One that is named twice has two turns."""
+
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         completions = self.num_completions
@@ -94,6 +98,16 @@ class SampleConfig:
         require_above_zero(name, self, "num_prompts")
         if not 1 <= len(self.models) <= completions:
             raise UserError(f"{name}.models={self.models}: between 1 and {completions} models")
+        if not self.round_models:
+            raise UserError(f"{name}.round_models={self.round_models}: at least one model")
+
+    def models_of(self, number: int) -> list[str]:
+        """Those that answer in a round."""
+        return self.models if number == 1 else self.round_models
+
+    def unused_in(self, number: int) -> tuple[str, ...]:
+        """Options that change nothing in a round, and stand in no record of it."""
+        return ("round_models",) if number == 1 else ("models",)
 
 
 @dataclass

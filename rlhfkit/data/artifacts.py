@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from rlhfkit.context import Context
 from rlhfkit.data.split_keys import prompt_key
+from rlhfkit.storage.catalogue import RANKINGS_FILE
 from rlhfkit.storage.run_dir import as_written, read_jsonl
 from rlhfkit.types import Completions, Ranking
 from rlhfkit.validators import is_ranking
@@ -31,6 +33,16 @@ def stored_rankings(path: Path) -> list[Ranking]:
             if not is_ranking(item.ranks, len(item.completions)):
                 raise ValueError(f"ranks {item.ranks!r:.80}")
     return found
+
+
+def training_rankings(context: Context) -> list[Ranking]:
+    """The rankings of stage label, with those of earlier rounds in front of them, each once."""
+    own = stored_rankings(context.output_of("label", RANKINGS_FILE))
+    if not context.earlier_rounds:
+        return own
+    folders = [run.stage_dir("label") for run in context.earlier_rounds]
+    earlier = [ranking for path in folders for ranking in stored_rankings(path / RANKINGS_FILE)]
+    return list({repr(ranking): ranking for ranking in (*earlier, *own)}.values())
 
 
 def _check(item: Completions | Ranking) -> None:

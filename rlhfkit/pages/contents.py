@@ -2,7 +2,7 @@
 there is and says what is missing."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 import yaml
 
 from rlhfkit.errors import UserError
+from rlhfkit.figures import rounds
+from rlhfkit.labelling.agreement import Agreement
 from rlhfkit.reporting import Metrics, read_metrics
 from rlhfkit.stage import Stage
-from rlhfkit.storage.catalogue import METRICS_FILE, ROWS, SAMPLES_FILE
-from rlhfkit.storage.run_dir import RunDir, as_written, read_jsonl
+from rlhfkit.storage.answer_cache import ANSWERS, read_answers
+from rlhfkit.storage.catalogue import AGREEMENT_FILE, METRICS_FILE, ROWS, SAMPLES_FILE
+from rlhfkit.storage.run_dir import RunDir, as_written, read_json, read_jsonl
 from rlhfkit.types import Messages
 
 Value = TypeVar("Value")
@@ -74,6 +77,15 @@ class RunContents:
     curves: list[dict[str, float]] = field(default_factory=list)
     """A row an iteration of stage rl."""
 
+    agreement: Agreement | None = None
+    """How far labelers agree; None where no two ranked the same."""
+
+    rounds: list[list[str]] = field(default_factory=list)
+    """A row of `rlhfkit.figures.rounds.HEAD` for each round; none for a run without rounds."""
+
+    judges: str = ""
+    """What the answers of model judges took; empty where none was asked."""
+
     duels: list[Duel] = field(default_factory=list)
     words: dict[str, float] = field(default_factory=dict)
     """Mean number of words of an answer, by policy."""
@@ -106,6 +118,9 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
     if not found.metrics:
         found.missing.append("Nothing was evaluated: let the stage evaluate run.")
     found.curves = _whatever(found, lambda: _curves(run), [])
+    found.agreement = _whatever(found, lambda: read_agreement(run), None)
+    found.rounds = _whatever(found, lambda: rounds.table(rounds.points(run)), [])
+    found.judges = _judges(run, found.settings)
     samples: list[dict[str, Any]] = _whatever(
         found, lambda: _rows(run.stage_dir("evaluate") / SAMPLES_FILE), []
     )
@@ -146,6 +161,29 @@ def _typed(run: RunDir) -> list[str]:
 def _curves(run: RunDir) -> list[dict[str, float]]:
     rows = _rows(run.stage_dir("rl") / METRICS_FILE)
     return [row for row in rows if "objective/scores" in row]
+
+
+def read_agreement(run: RunDir) -> Agreement | None:
+    """What stage label measured; None where no two labelers ranked the same."""
+    path = run.stage_dir("label") / AGREEMENT_FILE
+    if not path.exists():
+        return None
+    found = read_json(path)
+    with as_written(path):
+        agreement = Agreement.parse(found["details"]) if "details" in found else None
+    return agreement if agreement and agreement.agreement_with_ties else None
+
+
+def _judges(run: RunDir, settings: Mapping[str, Any]) -> str:
+    answers = [answer for _, answer in read_answers(run.root / ANSWERS)]
+    if not answers:
+        return ""
+    given = sum(answer.prompt_tokens for answer in answers)
+    made = sum(answer.completion_tokens for answer in answers)
+    prices = [settings.get(f"labeler.{part}_price") or 0 for part in ("input", "output")]
+    cost = (given * prices[0] + made * prices[1]) / 1e6
+    paid = f" for ${cost:.2f}" if cost else ""
+    return f"{len(answers)} answers of model judges took {given} + {made} tokens{paid}."
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

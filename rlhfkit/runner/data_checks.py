@@ -43,7 +43,11 @@ def _other_models(planned: Planned) -> Iterator[tuple[str, str | None]]:
     """Options and what they name."""
     stage, names = planned.context.config.stage, planned.names
     if "sample" in names:
-        yield from (("stage.sample.models", name) for name in stage.sample.models)
+        number = planned.context.config.round
+        option = "stage.sample.models" if number == 1 else "stage.sample.round_models"
+        names_of_rounds = {"best", *(f"round{place}" for place in range(1, number))}
+        models = [name for name in stage.sample.models_of(number) if name not in names_of_rounds]
+        yield from ((option, name) for name in models)
     if "reward_model" in names and not any(check_start(planned)):
         yield "stage.reward_model.start", stage.reward_model.start
     if "evaluate" in names:

@@ -1,6 +1,7 @@
 """What the stages that are to run need of the data, of earlier stages and of other models, told
 before the first of them trains. Nothing is read here but which splits the data gives."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -62,6 +63,29 @@ def check_start(planned: Planned) -> Iterator[str]:
     yield f"stage.reward_model.start={start}: another base than model.path={base} needs loader=full"
 
 
+def check_round(planned: Planned) -> Iterator[str]:
+    """What a round needs of those before it."""
+    config = planned.context.config
+    earlier = planned.context.earlier_rounds
+    for number, run in enumerate(earlier, start=1):
+        for name in ("label", "rl"):
+            record = run.record(name)
+            if record is None:
+                yield (
+                    f"round={config.round} goes on from round {number}: stage {name} of "
+                    f"{run.root} is not complete"
+                )
+            elif record.settings.get("model.path", config.model.path) != config.model.path:
+                yield (
+                    f"round={config.round}: round {number} had model.path="
+                    f"{record.settings['model.path']}, this one has {config.model.path}"
+                )
+    known = [f"round{number}" for number in range(1, len(earlier) + 1)]
+    for name in config.stage.sample.round_models if earlier else ():
+        if re.fullmatch(r"round\d+", name) and name not in known:
+            yield f"stage.sample.round_models: no '{name}' before round={config.round}"
+
+
 def _sft(planned: Planned, stage: str = "sft") -> Iterator[str]:
     if not planned.gives("demonstrations"):
         yield f"stage {stage} needs demonstrations: give data.<source>.demonstrations"
@@ -84,12 +108,14 @@ def _rl_sft(planned: Planned) -> Iterator[str]:
 
 def _sample(planned: Planned) -> Iterator[str]:
     yield from _prompts(planned, "sample")
-    models = planned.context.config.stage.sample.models
+    config = planned.context.config
+    models = config.stage.sample.models_of(config.round)
+    option = "stage.sample.models" if config.round == 1 else "stage.sample.round_models"
     for name in models:
         if name in RUN_MODELS and not planned.has(name, "sample"):
             yield (
-                f"stage.sample.models={models} needs the model of stage {name}: "
-                f"{_let(name, 'sample')}, or take stage.sample.models=[base]"
+                f"{option}={models} needs the model of stage {name}: "
+                f"{_let(name, 'sample')}, or take {option}=[base]"
             )
 
 

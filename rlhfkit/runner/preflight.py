@@ -26,7 +26,7 @@ from rlhfkit.runner.data_checks import (
     check_validation,
 )
 from rlhfkit.runner.launcher_checks import plannable_stages
-from rlhfkit.runner.needs import check_components, check_needs, check_start
+from rlhfkit.runner.needs import check_components, check_needs, check_round, check_start
 from rlhfkit.runner.planned import Planned
 from rlhfkit.user_code import UserCodeConfig
 
@@ -166,6 +166,7 @@ CHECKS: tuple[Check, ...] = (
     # the options by themselves
     _options,
     check_start,
+    check_round,
     # what stages need: nothing is read yet
     check_needs,
     check_components,

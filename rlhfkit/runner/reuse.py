@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,17 +13,20 @@ from rlhfkit.storage.run_dir import RECORD, RunDir, StageRecord, runs_in, write_
 class Lenders:
     """The runs that `reuse` names: a run's directory, or one that runs' directories stand in."""
 
-    def __init__(self, directory: str | None, borrower: RunDir) -> None:
-        """Raises `UserError` for a directory that does not exist; that of a sweep's points need
-        not yet, when the first point runs."""
-        self._runs: list[RunDir] = []
+    def __init__(self, directory: str | None, borrower: RunDir, rounds: Sequence[RunDir]) -> None:
+        """rounds: the earlier ones, which lend as well. Raises `UserError` for a directory that
+        does not exist; that of a sweep's points need not yet, when the first point runs."""
+        self._runs = list(rounds)
         if directory is None:
             return
         root = Path(directory)
         if root.is_dir():
-            self._runs = runs_in(root)
+            self._runs += runs_in(root)
         elif root not in (borrower.root, *borrower.root.parents):
             raise UserError(f"reuse={directory}: no such directory")
+
+    def __bool__(self) -> bool:
+        return bool(self._runs)
 
     def find(self, wanted: StageRecord) -> RunDir | None:
         """The first run that has this stage with the same settings and inputs."""

@@ -1,9 +1,11 @@
 """for stage in stages: skip, run or refuse."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +24,7 @@ from rlhfkit.runner.reuse import Lenders, take_over
 from rlhfkit.runner.run_lock import run_lock
 from rlhfkit.stage import Stage
 from rlhfkit.stages.registry import find_stage, stages_of
+from rlhfkit.storage.rounds import earlier_rounds, record_round
 from rlhfkit.storage.run_dir import RunDir, StageRecord
 from rlhfkit.storage.stop_signals import stop_at_next_step, stop_if_requested
 
@@ -84,7 +87,8 @@ class Runner:
         self.has_started = False  # a stage
         self.stages = stages_of(plugins)
         self.chosen = [self.find(name) for name in config.stages]
-        self._lenders = Lenders(config.reuse, self.run_dir)
+        self._earlier = earlier_rounds(config.round, config.previous)
+        self._lenders = Lenders(config.reuse, self.run_dir, self._earlier)
         self._lent: dict[str, StageRecord | None] = {}
         self._check_order()
         if config.force_from is not None:
@@ -108,7 +112,10 @@ class Runner:
             self._run_chosen(planned)
 
     def _run_chosen(self, planned: Planned) -> None:
-        # 2. what is to be made again
+        # 2. which round it is, and what is to be made again
+        if self.config.previous is not None and self._earlier:
+            lineage = self.run_dir, self.config.round, self.config.previous
+            processes.on_main_process(record_round, *lineage)
         processes.on_main_process(self._set_aside)
         self._prepare_device(planned.names)
         # 3. skip, refuse, take over or run
@@ -222,6 +229,9 @@ class Runner:
         """Every option the stage depends on, flattened, with the providers of its components."""
         settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
         _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
+        unused = getattr(getattr(self.config.stage, stage.name), "unused_in", lambda _: ())
+        for option in unused(self.config.round):
+            del settings[f"stage.{stage.name}.{option}"]
         groups = self._groups(stage)
         for name in groups:
             _flatten(name, self.raw[name], settings)
@@ -231,6 +241,8 @@ class Runner:
                 for config in chosen.values() if group.many else [chosen]:
                     provider = self.plugins.find(group, config.name).provider
                     settings[f"provider of {group.name}={config.name}"] = str(provider)
+                    for path in getattr(config, "read_files", ()):
+                        settings[f"sha256 of {path}"] = _digest(path)
         return settings
 
     def _groups(self, stage: Stage) -> tuple[str, ...]:
@@ -243,6 +255,11 @@ class Runner:
             record = self.run_dir.record(earlier) or self._lent_record(earlier)
             if record is not None:
                 inputs[f"result of {earlier}"] = record.digest
+        for number, run in enumerate(self._earlier, start=1):
+            for earlier in stage.reads_earlier:
+                record = run.record(earlier)
+                if record is not None:
+                    inputs[f"round {number}: {earlier}"] = record.digest
         if stage.splits:
             chosen = self.context(stage.name).build_all("data")
             splits = {*stage.splits}
@@ -267,7 +284,7 @@ class Runner:
     def _may_borrow(self, stage: Stage) -> bool:
         """Only what would run here, and not what is to be made again."""
         again = stage.name in self._forced()
-        return self.config.reuse is not None and stage in self.chosen and not again
+        return bool(self._lenders) and stage in self.chosen and not again
 
     def _lent_record(self, name: str) -> StageRecord | None:
         """What the record of a stage will be once it is taken over; None when it is not to be."""
@@ -315,6 +332,12 @@ def _stays_stale(status: Status) -> bool:
     assert status.record is not None
     changed = status.record.differences(status.wanted)
     return any(not key.startswith("result of ") for key in changed)
+
+
+def _digest(path: str) -> str | None:
+    """None for a file that is not there; who reads it says so."""
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:

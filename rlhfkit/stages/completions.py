@@ -22,11 +22,14 @@ _STATE_FILE = "answers.safetensors"
 class CompletionSampler:
     """Those of one stage; a model that has answered all prompts is not loaded again."""
 
-    def __init__(self, context: Context, reporter: Reporter) -> None:
+    def __init__(self, context: Context, reporter: Reporter, seed: int | None = None) -> None:
+        """seed: the run's unless told."""
         self._context, self._reporter = context, reporter
         self._given: dict[str, list[Response]] = {}
         self._at_once = PROMPTS_AT_ONCE * processes.world_size()
-        self._generator = processes.generator(context.config.seed, context.device)
+        self._generator = processes.generator(
+            context.config.seed if seed is None else seed, context.device
+        )
         found = context.checkpoints.load()
         if found is not None:
             state = load_state(found / _STATE_FILE)

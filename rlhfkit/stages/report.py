@@ -1,7 +1,8 @@
 """Stage report: what the run did, as one page with tables and a plot.
 
 Writes: report.md, reward_vs_kl.png; figure_1.png where few shots, overoptimization.png where a gold
-reward was measured. In the run's directory: report.html, for a browser, and report.json.
+reward was measured, rounds.png from round 2 on. In the run's directory: report.html, for a browser,
+and report.json.
 """
 
 from pathlib import Path
@@ -11,8 +12,9 @@ from rlhfkit import figures
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data.prepared import STAGE
-from rlhfkit.figures import gold_curves, headline
-from rlhfkit.pages.contents import read_run
+from rlhfkit.figures import comparison, gold_curves, headline, rounds
+from rlhfkit.labelling import tables
+from rlhfkit.pages.contents import read_agreement, read_run
 from rlhfkit.pages.page import write
 from rlhfkit.pages.verdict import TOY_TASTES
 from rlhfkit.reporting import Metrics, read_metrics, shown, toy_tastes
@@ -31,11 +33,14 @@ def run(context: Context) -> None:
         _plot(context)
         | dict.fromkeys(headline.draw(context, metrics), "win rates")
         | dict.fromkeys(gold_curves.draw(context, curves), "gold and proxy reward")
+        | _drawn_rounds(context)
     )
     lines = [f"# {context.config.run_name}", "", *_header(context), "", *_stages(context)]
     lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
+    lines += _agreement(context)
+    lines += _rounds(context)
     lines += gold_curves.table(curves)
     lines += [f"\n![{words}]({picture.name})" for picture, words in pictures.items()]
     lines += _examples(context)
@@ -118,6 +123,44 @@ def _prepared(context: Context) -> list[str]:
             cells = " | ".join(str(step.get(kind, "")) for kind in kinds)
             lines.append(f"| {step['step']} | {cells} |")
     return lines
+
+
+def _agreement(context: Context) -> list[str]:
+    """How far labelers agree, and each of them with the rest."""
+    found = read_agreement(context.run_dir)
+    if found is None:
+        return []
+    summary = [f"| {name} | {value} |" for name, value in tables.summary(found)]
+    rows = [
+        f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
+        for row in (tables.HEAD, ["---"] * len(tables.HEAD), *tables.labelers(found))
+    ]
+    return [
+        "",
+        "## How far labelers agree",
+        "",
+        "| measure | value |",
+        "|---|---|",
+        *summary,
+        "",
+        *rows,
+    ]
+
+
+def _rounds(context: Context) -> list[str]:
+    """This round and those before it."""
+    found = rounds.points(context.run_dir)
+    if not found:
+        return []
+    rows = [rounds.HEAD, ["---"] * len(rounds.HEAD), *rounds.table(found)]
+    return ["", "## Rounds", "", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _drawn_rounds(context: Context) -> dict[Path, str]:
+    found = rounds.points(context.run_dir)
+    picture = context.stage_dir / "rounds.png"
+    evaluated = len(found) > 1 and all("sft" in point.metrics for point in found)
+    return {picture: "round by round"} if evaluated and comparison.draw(found, picture) else {}
 
 
 def _plot(context: Context) -> dict[Path, str]:

@@ -24,7 +24,7 @@ from transformers import TrainingArguments
 
 from rlhfkit.context import Context
 from rlhfkit.data import sources
-from rlhfkit.data.artifacts import stored_rankings
+from rlhfkit.data.artifacts import training_rankings
 from rlhfkit.data.chat_template import CannotRender
 from rlhfkit.data.text_format import TextFormat, load_text_format, plain_text
 from rlhfkit.distributed import processes
@@ -35,7 +35,7 @@ from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import by_micro_batch
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.rl.losses import RankingLoss, kwise_ranking_loss
-from rlhfkit.storage.catalogue import RANKINGS_FILE, RESULT_FILE
+from rlhfkit.storage.catalogue import RESULT_FILE
 from rlhfkit.storage.run_dir import write_json
 from rlhfkit.trainers.resumable import Resumable
 from rlhfkit.trainers.trainer import ShardedStepMixin, train, training_arguments
@@ -174,8 +174,9 @@ def accuracy(
 
 
 def _read(context: Context) -> list[Ranking]:
-    """The rankings of the label stage; those that tie everything say nothing and are dropped."""
-    rankings = stored_rankings(context.output_of("label", RANKINGS_FILE))
+    """The rankings of the label stage and of earlier rounds; those that tie everything say nothing
+    and are dropped."""
+    rankings = training_rankings(context)
     useful = [ranking for ranking in rankings if len(set(ranking.ranks)) > 1]
     drops = Counter({"all completions tied": len(rankings) - len(useful)})
     sources.report_drops(context, "rankings", +drops, len(rankings))

@@ -10,8 +10,8 @@ FOLDERS = {
     "data": "data", "loader": "loaders", "sampler": "samplers", "labeler": "labelers",
     "reward": "rewards", "optimizer": "optimizers", "kl": "kl", "evaluator": "evaluators",
 }  # fmt: skip
-ELSEWHERE = {"labeler": {"imported"}, "reward": {"server"}}
-"""The first judges nothing; the second's suite stands beside its server, in test_server.py."""
+ELSEWHERE = {"labeler": {"imported", "model_judge"}, "reward": {"server"}}
+"""The first judges nothing; the others' suites stand beside their servers."""
 
 ANY_CODE = "function"
 """Stands for a function of the user's, which tests/commands/test_own_parts.py has."""

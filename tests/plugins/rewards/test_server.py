@@ -12,6 +12,7 @@ from rlhfkit.errors import Stopped, UserError
 from rlhfkit.runner.runner import Runner
 from rlhfkit.testing import RewardFunctionContract
 from rlhfkit.types import Messages
+from rlhfkit_plugins.json_server import wanted_wait
 from rlhfkit_plugins.rewards import ServerRewardConfig
 from rlhfkit_plugins.rewards.server import ServerReward
 
@@ -191,3 +192,10 @@ def test_a_run_keeps_what_is_finished_when_the_server_dies(
     assert runner.run_dir.record("rl") is None
     metrics = (runner.run_dir.stage_dir("rl") / "metrics.jsonl").read_text().splitlines()
     assert len(metrics) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), (None, 0.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0)]
+)
+def test_how_long_a_busy_server_wants_to_be_left_alone(header, seconds):
+    assert wanted_wait(header) == seconds

@@ -1,0 +1,1 @@
+"""Rankings by people and what they are worth."""
