@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from rlhfkit.errors import UserError
-from rlhfkit.reporting import Metrics, read_metrics
+from rlhfkit.reporting import Metrics, evaluation_notes, read_metrics
 from rlhfkit.stage import Stage
 from rlhfkit.storage.catalogue import METRICS_FILE, ROWS, SAMPLES_FILE
 from rlhfkit.storage.run_dir import RunDir, as_written, read_jsonl
@@ -105,6 +105,7 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
     found.metrics = _whatever(found, lambda: read_metrics(run), {})
     if not found.metrics:
         found.missing.append("Nothing was evaluated: let the stage evaluate run.")
+    found.missing += _whatever(found, lambda: evaluation_notes(run), [])
     found.curves = _whatever(found, lambda: _curves(run), [])
     samples: list[dict[str, Any]] = _whatever(
         found, lambda: _rows(run.stage_dir("evaluate") / SAMPLES_FILE), []
@@ -177,7 +178,7 @@ def _duels(run: RunDir, samples: Sequence[dict[str, Any]]) -> list[Duel]:
                 category=str(row.get("category") or ""),
             )
             for row in _rows(path)
-            if row["policy"] == "rl"
+            if row["policy"] == "rl" and "sft" in row
         ]
     return sorted(duels, key=lambda duel: -duel.preferred)
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
 from rlhfkit.pages.verdict import verdict, where_both_ended
-from rlhfkit.reporting import confidence, shown
+from rlhfkit.reporting import confidence, counts, shown
 from rlhfkit.types import Metric
 
 POLICY_WORDS = {"base": "base model, untouched", "sft": "SFT", "rl": "RL policy"}
@@ -50,9 +50,13 @@ class _View:
         """Of all stages."""
         return f"{sum(stage.seconds for stage in self.contents.stages) / 60:.1f} min"
 
+    def counts(self, name: str) -> str:
+        """Over how many items a metric is taken."""
+        return counts(numbers.get(name) for numbers in self.contents.metrics.values())
+
     @property
     def metric_names(self) -> list[str]:
-        """Columns of the table."""
+        """Rows of the table."""
         found = self.contents.metrics.values()
         return list(dict.fromkeys(name for numbers in found for name in numbers))
 

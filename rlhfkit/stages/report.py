@@ -15,7 +15,7 @@ from rlhfkit.figures import gold_curves, headline
 from rlhfkit.pages.contents import read_run
 from rlhfkit.pages.page import write
 from rlhfkit.pages.verdict import TOY_TASTES
-from rlhfkit.reporting import Metrics, read_metrics, shown, toy_tastes
+from rlhfkit.reporting import Metrics, counts, evaluation_notes, read_metrics, shown, toy_tastes
 from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.catalogue import COUNTS_FILE, METRICS_FILE, SAMPLES_FILE
@@ -36,6 +36,7 @@ def run(context: Context) -> None:
     lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
+    lines += ["", *(f"* {note}" for note in evaluation_notes(context.run_dir))]
     lines += gold_curves.table(curves)
     lines += [f"\n![{words}]({picture.name})" for picture, words in pictures.items()]
     lines += _examples(context)
@@ -69,10 +70,10 @@ def _header(context: Context) -> list[str]:
 
 def _metrics_lines(metrics: Metrics) -> list[str]:
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
-    lines = [f"| policy | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for policy, found in metrics.items():
-        cells = " | ".join(shown(found.get(name)) for name in names)
-        lines.append(f"| {policy} | {cells} |")
+    lines = [f"| metric | n | {' | '.join(metrics)} |", "|---" * (len(metrics) + 2) + "|"]
+    for name in names:
+        found = [own.get(name) for own in metrics.values()]
+        lines.append(f"| {name} | {counts(found)} | {' | '.join(map(shown, found))} |")
     return lines
 
 

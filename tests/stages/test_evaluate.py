@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from rlhfkit.data.text_format import load_text_format
-from rlhfkit.errors import UserError
+from rlhfkit.errors import NotRun, UserError
 from rlhfkit.stages import evaluate
 from rlhfkit.storage.run_dir import read_jsonl
 from rlhfkit_plugins.evaluators.win_rate import WinRate
@@ -130,3 +130,21 @@ def test_wrong_options_are_refused_before_training(run_tiny, tmp_path, setting, 
     with pytest.raises(UserError, match=message):
         run_tiny("stages=[sft,evaluate]", setting)
     assert not (tmp_path / "run" / "sft").exists()
+
+
+def test_what_cannot_be_measured_is_not_run_and_never_zero(run_tiny, monkeypatch, capsys):
+    def refuse(self, samples):
+        raise NotRun("the judge is away")
+
+    monkeypatch.setattr(WinRate, "evaluate", refuse)
+    runner = run_tiny("stages=[sft,evaluate,report]")
+    folder = runner.run_dir.stage_dir("evaluate")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert "length" in metrics["sft"]
+    assert not any("win_rate" in name for found in metrics.values() for name in found)
+    notes = json.loads((folder / "notes.json").read_text())
+    assert notes == {"win_rate": ["not run: the judge is away"]}
+    assert "win_rate: not run: the judge is away" in capsys.readouterr().out
+    for page in ("report.html", "report/report.md"):
+        text = (runner.run_dir.root / page).read_text()
+        assert "win_rate: not run: the judge is away." in text
