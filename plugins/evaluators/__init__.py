@@ -9,6 +9,7 @@ from rlhfkit.component import Component
 from rlhfkit.errors import UserError
 from rlhfkit.user_code import UserCodeConfig
 from rlhfkit.validators import require_above_zero
+from rlhfkit_plugins.evaluators import options
 from rlhfkit_plugins.evaluators.options import IntervalConfig
 from rlhfkit_plugins.rewards import TRL_ARGUMENTS
 
@@ -82,4 +83,10 @@ def evaluators() -> Sequence[Component]:
         ),
         Component("function", FunctionConfig, f"{package}.function:build"),
         Component("best_of_n", BestOfNConfig, f"{package}.best_of_n:BestOfN"),
+        Component(
+            "instructions", options.InstructionsConfig, f"{package}.instructions:Instructions"
+        ),
+        Component("truthfulqa", options.TruthfulQAConfig, f"{package}.truthfulqa:TruthfulQA"),
+        Component("toxicity", options.ToxicityConfig, f"{package}.toxicity:Toxicity"),
+        Component("bias", options.BiasConfig, f"{package}.bias:Bias"),
     )

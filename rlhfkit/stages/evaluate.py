@@ -100,7 +100,7 @@ def _sample_all(
     others: dict[str, PolicySamples] = {}
     for name, path in _others(context).items():
         load = partial(load_policy, context, path)
-        own = _own_format(context, text, path)
+        own = own_format(context, text, path)
         others[name] = _answer(context, answers, own, name, load, prompts)
     sft = load_policy(context, "sft" if context.model_of("sft") else "base")
     answered = _answer(context, answers, text, "sft", lambda: sft, prompts)
@@ -134,11 +134,12 @@ def _others(context: Context) -> dict[str, str]:
     return {name: name for name in named} | prompted | opponents
 
 
-def _own_format(context: Context, text: TextFormat, path: str) -> TextFormat:
+def own_format(context: Context, text: TextFormat, path: str) -> TextFormat:
     """An opponent reads prompts with its own tokenizer and template, or the run's when none lies
     beside it, as beside another run's policy."""
     folder = Path(path)
-    if path in _OF_THIS_RUN or (folder.is_dir() and not (folder / TOKENIZER_FILE).exists()):
+    borrows = folder.is_dir() and not (folder / TOKENIZER_FILE).exists()
+    if borrows or path in ("sft", *_OF_THIS_RUN):
         return text
     return load_text_format(context, path)
 
