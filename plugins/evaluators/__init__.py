@@ -88,5 +88,6 @@ def evaluators() -> Sequence[Component]:
         ),
         Component("truthfulqa", options.TruthfulQAConfig, f"{package}.truthfulqa:TruthfulQA"),
         Component("toxicity", options.ToxicityConfig, f"{package}.toxicity:Toxicity"),
+        Component("lm_eval", options.LmEvalConfig, f"{package}.lm_eval:LmEval"),
         Component("bias", options.BiasConfig, f"{package}.bias:Bias"),
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from rlhfkit.errors import UserError
-from rlhfkit.validators import require_above_zero
+from rlhfkit.validators import require_above_zero, require_not_negative
 
 
 @dataclass
@@ -100,3 +100,27 @@ class InstructionsConfig(BenchmarkConfig):
     path: str | None = None
     """A file with the columns `prompt`, `instruction_id_list` and `kwargs`, as of IFEval; null does
     not run it."""
+
+
+@dataclass
+class LmEvalConfig(BenchmarkConfig):
+    """Public benchmarks through lm-evaluation-harness (extra `lm-eval`), asked of the run's own
+    models: HellaSwag, RTE, DROP, GSM8K and whatever else it knows (InstructGPT, table 14)."""
+
+    tasks: list[str] = field(default_factory=list)
+    """Names of the harness's tasks, or YAML files of your own, without code in them; none are not
+    run. Data of named tasks comes from the hub."""
+
+    num_fewshot: int | None = None
+    """Examples before each item; null is each task's own."""
+
+    apply_chat_template: bool = False
+    """Ask as the user's messages of the model's chat template; else as plain text."""
+
+    system_instruction: str | None = None
+    """A system message or first text before every item."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_not_negative(name, self, "num_fewshot")

@@ -51,7 +51,7 @@ class Policy:
 
     def answers(self, prompts: Sequence[Messages], decoding: str) -> list[str]:
         """An answer to each prompt, as the policy reads prompts, from the run's seed."""
-        context = _decoding_context(self.context, decoding)
+        context = decoding_context(self.context, decoding)
         sampler = sampler_for(context, self.model)
         generator = processes.generator(context.config.seed, context.device)
         ids = [self.text.prompt_ids(prompt) for prompt in prompts]
@@ -87,7 +87,8 @@ def _path(context: Context, name: str) -> str:
     return context.config.stage.evaluate.opponents.get(name) or name
 
 
-def _decoding_context(context: Context, decoding: str) -> Context:
+def decoding_context(context: Context, decoding: str) -> Context:
+    """The context whose sampler draws greedily, or as the run does."""
     if decoding != "greedy":
         return context
     sampler = replace(context.config.sampler, temperature=_GREEDY)

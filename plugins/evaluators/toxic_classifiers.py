@@ -63,7 +63,7 @@ class SequenceClassifier:
     with one label or of several labels at once, the highest of their sigmoids."""
 
     def __init__(self, config: ToxicityConfig, context: Context) -> None:
-        path = config.classifier
+        path = str(config.classifier)
         shared: dict[str, Any] = {"what": "classifier", "trust": False}
         self._tokenizer = load_pretrained(AutoTokenizer, context, path, **shared)
         model, info = load_pretrained(
@@ -76,7 +76,7 @@ class SequenceClassifier:
             ignore_mismatched_sizes=True,
             **shared,
         )
-        check_whole(str(path), info)
+        check_whole(path, info)
         self._model = model.eval().to(context.device)
         self._labels = toxic_labels(config, model.config)
         self._size = AdaptiveBatchSize("toxicity", config.batch_size)

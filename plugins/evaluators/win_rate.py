@@ -77,7 +77,8 @@ class WinRate:
                     continue
                 pairs = self._pairs(own, samples[opponent])
                 metrics.setdefault(policy, {}).update(self._metrics(name, pairs, categories))
-                columns = {name: pairs.shares, **answers, **_columns(pairs)}
+                columns: dict[str, Sequence[Any]] = {name: pairs.shares, **answers}
+                columns |= _columns(pairs)
                 rows += item_rows(own, **columns, category=categories)
         notes = [f"no policy '{name}' to compare with" for name in against if name not in samples]
         return Evaluation(metrics, rows, notes=notes)
