@@ -11,12 +11,15 @@ from rlhfkit.context import Context
 from rlhfkit.diagnosis.watch import Watch
 from rlhfkit.distributed.processes import is_main
 from rlhfkit.errors import UserError
-from rlhfkit.storage.catalogue import EVALUATION_FILE, METRICS_FILE, NOTES_FILE
+from rlhfkit.storage.catalogue import EVALUATION_FILE, METRICS_FILE, NOTES_FILE, TAX_FILE
 from rlhfkit.storage.run_dir import RunDir, as_written, read_json
-from rlhfkit.types import Metric
+from rlhfkit.types import Metric, TaxEntry
 
 Metrics = dict[str, dict[str, Metric]]
 """An evaluation: by policy and name."""
+
+Tax = dict[str, TaxEntry]
+"""An evaluation's paired differences: by metric."""
 
 
 def toy_tastes(labeler: str, data: Iterable[str]) -> bool:
@@ -35,6 +38,25 @@ def read_metrics(run: RunDir) -> Metrics:
         return {
             policy: {name: _metric(metric) for name, metric in found.items()}
             for policy, found in stored.items()
+        }
+
+
+def read_tax(run: RunDir) -> Tax:
+    """What the policies of a run gain or lose, paired; nothing where that was not measured."""
+    path = run.stage_dir("evaluate") / TAX_FILE
+    if not path.exists():
+        return {}
+    stored = read_json(path)
+    with as_written(path):
+        return {
+            name: TaxEntry(
+                entry["better"],
+                {
+                    reference: {policy: _metric(metric) for policy, metric in found.items()}
+                    for reference, found in entry["deltas"].items()
+                },
+            )
+            for name, entry in stored.items()
         }
 
 

@@ -179,6 +179,17 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class TaxEntry:
+    """What policies gain or lose in one metric."""
+
+    better: Literal["higher", "lower"]
+
+    deltas: Mapping[str, Mapping[str, Metric]]
+    """By reference (`base`, `sft`) and policy, the mean difference over items that both answered:
+    TaxEntry("higher", {"base": {"rl": Metric(-0.02, -0.05, 0.01, 100)}})."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an evaluator found.
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from rlhfkit.errors import UserError
-from rlhfkit.reporting import Metrics, evaluation_notes, read_metrics
+from rlhfkit.reporting import Metrics, Tax, evaluation_notes, read_metrics, read_tax
 from rlhfkit.stage import Stage
 from rlhfkit.storage.catalogue import METRICS_FILE, ROWS, SAMPLES_FILE
 from rlhfkit.storage.run_dir import RunDir, as_written, read_jsonl
@@ -71,6 +71,9 @@ class RunContents:
     """What stood on the command line that started the run last."""
 
     metrics: Metrics = field(default_factory=dict)
+    tax: Tax = field(default_factory=dict)
+    """What policies gain or lose, item by item."""
+
     curves: list[dict[str, float]] = field(default_factory=list)
     """A row an iteration of stage rl."""
 
@@ -103,6 +106,7 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
             _whatever(found, partial(_add_stage, found, run, stage), None)
     found.typed = _whatever(found, lambda: _typed(run), [])
     found.metrics = _whatever(found, lambda: read_metrics(run), {})
+    found.tax = _whatever(found, lambda: read_tax(run), {})
     if not found.metrics:
         found.missing.append("Nothing was evaluated: let the stage evaluate run.")
     found.missing += _whatever(found, lambda: evaluation_notes(run), [])

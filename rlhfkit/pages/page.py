@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
+from rlhfkit.pages.tax import TaxRow, tax_rows
 from rlhfkit.pages.verdict import verdict, where_both_ended
 from rlhfkit.reporting import confidence, counts, shown
 from rlhfkit.types import Metric
@@ -49,6 +50,11 @@ class _View:
     def time(self) -> str:
         """Of all stages."""
         return f"{sum(stage.seconds for stage in self.contents.stages) / 60:.1f} min"
+
+    @property
+    def tax(self) -> list[TaxRow]:
+        """Rows of the table of the alignment tax."""
+        return tax_rows(self.contents.metrics, self.contents.tax)
 
     def counts(self, name: str) -> str:
         """Over how many items a metric is taken."""

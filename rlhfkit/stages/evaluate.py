@@ -6,7 +6,8 @@ With `stage.evaluate.few_shot` the base model answers once more, as `prompted`.
 4. let the evaluators judge  5. write samples and numbers
 
 Writes: samples.jsonl, metrics.json (every number with its interval), rows/ (what the numbers are
-taken over, a file an evaluator), notes.json (what was not measured, and why), metrics.jsonl.
+taken over, a file an evaluator), notes.json (what was not measured, and why), tax.json (paired
+differences from the base and the SFT model), metrics.jsonl.
 Source: InstructGPT, sections 3.6 and 4.1 (win rate against the SFT model).
 """
 
@@ -30,11 +31,12 @@ from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.plugin_calls import evaluation_of
 from rlhfkit.reporting import Metrics, Reporter, confidence, counts, shown
+from rlhfkit.stages.alignment_tax import alignment_tax, tax_json, tax_table
 from rlhfkit.stages.completions import CompletionSampler
 from rlhfkit.stages.sample import load_policy
-from rlhfkit.storage.catalogue import EVALUATION_FILE, NOTES_FILE, ROWS, SAMPLES_FILE
+from rlhfkit.storage.catalogue import EVALUATION_FILE, NOTES_FILE, ROWS, SAMPLES_FILE, TAX_FILE
 from rlhfkit.storage.run_dir import write_json, write_jsonl
-from rlhfkit.types import Evaluation, Messages, PolicySamples
+from rlhfkit.types import Evaluation, Messages, Metric, PolicySamples
 
 _OF_THIS_RUN = ("base", "rl")
 """Policies that read what the SFT model reads, so that a KL exists; opponents may have another
@@ -61,8 +63,12 @@ def run(context: Context) -> None:
             for what, metric in found.items()
         }
         reporter.log(len(prompts), numbers)
+    tax = alignment_tax(found, Metric.level, context.config.seed)
     _write(context, samples, metrics, found)
+    write_json(context.stage_dir / TAX_FILE, tax_json(tax))
     console.print(metrics_table(metrics))
+    if tax:
+        console.print(tax_table(tax))
 
 
 def _judge(context: Context, samples: dict[str, PolicySamples]) -> dict[str, Evaluation]:

@@ -14,8 +14,17 @@ from rlhfkit.data.prepared import STAGE
 from rlhfkit.figures import gold_curves, headline
 from rlhfkit.pages.contents import read_run
 from rlhfkit.pages.page import write
+from rlhfkit.pages.tax import tax_lines, tax_rows
 from rlhfkit.pages.verdict import TOY_TASTES
-from rlhfkit.reporting import Metrics, counts, evaluation_notes, read_metrics, shown, toy_tastes
+from rlhfkit.reporting import (
+    Metrics,
+    counts,
+    evaluation_notes,
+    read_metrics,
+    read_tax,
+    shown,
+    toy_tastes,
+)
 from rlhfkit.stages.evaluate import metrics_table
 from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.catalogue import COUNTS_FILE, METRICS_FILE, SAMPLES_FILE
@@ -36,6 +45,7 @@ def run(context: Context) -> None:
     lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
+        lines += tax_lines(tax_rows(metrics, read_tax(context.run_dir)))
     lines += ["", *(f"* {note}" for note in evaluation_notes(context.run_dir))]
     lines += gold_curves.table(curves)
     lines += [f"\n![{words}]({picture.name})" for picture, words in pictures.items()]

@@ -33,3 +33,6 @@ ROWS = "rows"
 
 NOTES_FILE = "notes.json"
 """Stage evaluate: by evaluator, why it was not run, or not on everything. Read by report."""
+
+TAX_FILE = "tax.json"
+"""Stage evaluate: paired differences from the base and the SFT model. Read by report and gates."""
