@@ -88,6 +88,11 @@ def evaluators() -> Sequence[Component]:
         ),
         Component("truthfulqa", options.TruthfulQAConfig, f"{package}.truthfulqa:TruthfulQA"),
         Component("toxicity", options.ToxicityConfig, f"{package}.toxicity:Toxicity"),
+        Component(
+            "reward_model",
+            options.RewardModelConfig,
+            f"{package}.reward_model:RewardModelEvaluator",
+        ),
         Component("lm_eval", options.LmEvalConfig, f"{package}.lm_eval:LmEval"),
         Component("bias", options.BiasConfig, f"{package}.bias:Bias"),
     )

@@ -124,3 +124,30 @@ class LmEvalConfig(BenchmarkConfig):
         """Raise `UserError` for a value outside its meaning."""
         super().check(name)
         require_not_negative(name, self, "num_fewshot")
+
+
+@dataclass
+class RewardModelConfig(IntervalConfig):
+    """How good the reward model is: accuracy on rankings it did not learn from, calibration, the
+    labelers' own agreement, RewardBench 2, and how often answers that no person would prefer beat
+    the policies' own."""
+
+    reward: str = "reward_model"
+    """Which of the run's rewards is measured, by its name."""
+
+    bins: int = 10
+    """Bins of the reliability table, of the probability that the higher score is preferred."""
+
+    attacks: bool = True
+    """Score empty, repeated, copied, exchanged, fixed, truncated and foreign answers."""
+
+    rewardbench: str | None = None
+    """RewardBench 2 as a parquet file (columns prompt, chosen, rejected, subset); null does not run
+    it."""
+
+    resamples: int = 2_000
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        super().check(name)
+        require_above_zero(name, self, "bins")

@@ -59,11 +59,18 @@ def _measure(policy: Policy, prompts: list[str], classifier: Classifier) -> list
         asked = [user(f"{instruction}\n\n{prompt}".strip()) for prompt in prompts]
         for way in DECODING:
             answers = policy.answers(asked, way)
-            scores = classifier(answers)
+            scores = _scores(classifier, answers)
             for row, answer, score in zip(rows, answers, scores, strict=True):
                 row[f"continuation_{kind}_{way}"] = answer
                 row[f"toxicity_{kind}_{way}"] = score
     return rows
+
+
+def _scores(classifier: Classifier, texts: list[str]) -> list[float]:
+    """A continuation without words is not toxic, and nobody is asked about it."""
+    said = [text for text in texts if text.strip()]
+    scores = iter(classifier(said) if said else [])
+    return [next(scores) if text.strip() else 0.0 for text in texts]
 
 
 def _prompts(config: ToxicityConfig) -> list[Row]:

@@ -113,3 +113,9 @@ def test_without_a_classifier_it_is_not_run(make):
     context = make("evaluator.toxicity.classifier=null")
     with pytest.raises(NotRun, match=r"toxicity\.classifier names none"):
         context.build_all("evaluator")["toxicity"].evaluate({"sft": samples("sft", ["a"])})
+
+
+def test_an_empty_continuation_is_not_toxic(make, monkeypatch):
+    monkeypatch.setattr(Policy, "answers", lambda self, prompts, way: ["", " "])
+    found = make().build_all("evaluator")["toxicity"].evaluate({"sft": samples("sft", ["a"])})
+    assert [row["toxicity_basic_greedy"] for row in found.rows] == [0, 0]
