@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from rlhfkit.config.gate import GateConfig
 from rlhfkit.errors import GateFailed, nearest
 from rlhfkit.reporting import Metrics, Tax, read_metrics, read_tax, shown
+from rlhfkit.runner.planned import Planned
 from rlhfkit.storage.run_dir import RunDir
 
 
@@ -18,6 +19,13 @@ def check_gates(gates: Mapping[str, GateConfig], run: RunDir) -> None:
     ]
     if failed:
         raise GateFailed("; ".join(failed))
+
+
+def gates_need_evaluation(planned: Planned) -> Iterator[str]:
+    """A line where no stage will have measured what the gates bound."""
+    evaluated = "evaluate" in (*planned.names, *planned.complete)
+    if planned.context.config.gate and not evaluated:
+        yield "gate needs the result of stage evaluate: add it, as in stages=[...,evaluate]"
 
 
 def _reasons(name: str, gate: GateConfig, metrics: Metrics, tax: Tax) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from rlhfkit.config.gate import REFERENCES
+from rlhfkit.console import metric_table
 from rlhfkit.intervals import interval
 from rlhfkit.reporting import Tax, confidence, counts, shown
 from rlhfkit.types import Evaluation, Metric, TaxEntry
@@ -52,11 +53,13 @@ def tax_table(tax: Tax) -> Table:
     policy = "rl" if "rl" in policies else "sft"
     columns = [name for name in REFERENCES if name != policy]
     title = f"alignment tax: paired differences, {confidence(every)} intervals"
-    table = Table("metric", "better", "n", *(f"{policy} - {name}" for name in columns), title=title)
+    names = [f"{policy} - {name}" for name in columns]
+    table = metric_table("metric", "better", "n", *names, title=title)
     for name, entry in tax.items():
         deltas = [entry.deltas.get(reference, {}).get(policy) for reference in columns]
         if any(deltas):
-            table.add_row(name, entry.better, counts(deltas), *map(shown, deltas))
+            cells = (shown(delta).replace(" ", "\n", 1) for delta in deltas)
+            table.add_row(name, entry.better, counts(deltas), *cells)
     return table
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.table import Table
 
 from rlhfkit.config.stages import PROMPTED
-from rlhfkit.console import console
+from rlhfkit.console import console, metric_table
 from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
@@ -66,7 +66,8 @@ def run(context: Context) -> None:
     tax = alignment_tax(found, Metric.level, context.config.seed)
     _write(context, samples, metrics, found)
     write_json(context.stage_dir / TAX_FILE, tax_json(tax))
-    console.print(metrics_table(metrics))
+    for table in metrics_tables(metrics):
+        console.print(table)
     if tax:
         console.print(tax_table(tax))
 
@@ -115,15 +116,33 @@ def _sample_all(
     return samples | _with_kl(context, sft, comparable)
 
 
-def metrics_table(metrics: Metrics) -> Table:
-    """Metrics down, policies across, each as value [low, high], and over how many items."""
+def metrics_tables(metrics: Metrics) -> list[Table]:
+    """Metrics down, policies across, each as a value over its interval, and how many items they are
+    taken over. What has no metric in common with others, as a reward model, has its own table."""
+    return [_metrics_table({name: metrics[name] for name in group}) for group in _groups(metrics)]
+
+
+def _metrics_table(metrics: Metrics) -> Table:
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
     every = [metric for found in metrics.values() for metric in found.values()]
-    table = Table("metric", "n", *metrics, title=f"values and {confidence(every)} intervals")
+    title = f"values and {confidence(every)} intervals"
+    table = metric_table("metric", "n", *metrics, title=title)
     for name in names:
         found = [own.get(name) for own in metrics.values()]
-        table.add_row(name, counts(found), *map(shown, found))
+        table.add_row(
+            name, counts(found), *(shown(metric).replace(" ", "\n", 1) for metric in found)
+        )
     return table
+
+
+def _groups(metrics: Metrics) -> list[list[str]]:
+    """Policies that share a metric, directly or through others."""
+    groups: list[list[str]] = []
+    for policy, found in metrics.items():
+        joined = [group for group in groups if any(found.keys() & metrics[own] for own in group)]
+        apart = [group for group in groups if group not in joined]
+        groups = [*apart, [name for group in joined for name in group] + [policy]]
+    return [group for group in groups if any(metrics[name] for name in group)]
 
 
 def _others(context: Context) -> dict[str, str]:

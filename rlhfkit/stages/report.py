@@ -25,7 +25,7 @@ from rlhfkit.reporting import (
     shown,
     toy_tastes,
 )
-from rlhfkit.stages.evaluate import metrics_table
+from rlhfkit.stages.evaluate import metrics_tables
 from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.catalogue import COUNTS_FILE, METRICS_FILE, SAMPLES_FILE
 from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
@@ -53,8 +53,8 @@ def run(context: Context) -> None:
     page = context.stage_dir / "report.md"
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     console.print(_stage_table(context))
-    if metrics:
-        console.print(metrics_table(metrics))
+    for table in metrics_tables(metrics):
+        console.print(table)
     overview = write([read_run(context.run_dir, stages_of(context.plugins))], context.run_dir.root)
     written = [
         f"  for a browser: {overview}",

@@ -94,3 +94,5 @@ def test_a_run_that_exceeds_a_limit_is_complete_and_fails(run_tiny):
     assert runner.run_dir.record("evaluate") is not None
     with pytest.raises(UserError, match=r"gate\.length: sets no limit"):
         run_tiny("stages=[sft,evaluate]", "+gate.length.against=sft")
+    with pytest.raises(UserError, match="gate needs the result of stage evaluate"):
+        run_tiny("stages=[sft]", "run_name=other", f"run_dir={runner.run_dir.root}-2", gates)

