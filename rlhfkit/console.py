@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column, Table
 
 from rlhfkit.distributed.processes import is_main
 
@@ -87,3 +89,11 @@ def progress_bar(title: str, total: int, done: int = 0) -> Iterator[ProgressBar]
 
 def _format(numbers: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+
+
+def metric_table(*columns: str, title: str) -> Table:
+    """A table whose first column has the names of metrics, in full; narrow, so that three policies
+    fit 80 columns."""
+    head, *others = columns
+    first = Column(head, overflow="fold")
+    return Table(first, *others, title=title, box=SIMPLE, show_edge=False, padding=0)

@@ -21,6 +21,15 @@ class Stopped(UserError):
     command line adds the command that resumes."""
 
 
+class GateFailed(UserError):
+    """Every stage is complete, and a metric is beyond a limit of the run's: exit status 3."""
+
+
+class NotRun(UserError):
+    """What an evaluator measures with cannot be had: its numbers are left out, and the reason is
+    told in their place."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A phrase that ends an error line: the closest choices, or all of them when none is close."""
     known = sorted(set(choices))

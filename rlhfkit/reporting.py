@@ -11,12 +11,15 @@ from rlhfkit.context import Context
 from rlhfkit.diagnosis.watch import Watch
 from rlhfkit.distributed.processes import is_main
 from rlhfkit.errors import UserError
-from rlhfkit.storage.catalogue import EVALUATION_FILE, METRICS_FILE
+from rlhfkit.storage.catalogue import EVALUATION_FILE, METRICS_FILE, NOTES_FILE, TAX_FILE
 from rlhfkit.storage.run_dir import RunDir, as_written, read_json
-from rlhfkit.types import Metric
+from rlhfkit.types import Metric, TaxEntry
 
 Metrics = dict[str, dict[str, Metric]]
 """An evaluation: by policy and name."""
+
+Tax = dict[str, TaxEntry]
+"""An evaluation's paired differences: by metric."""
 
 
 def toy_tastes(labeler: str, data: Iterable[str]) -> bool:
@@ -38,6 +41,36 @@ def read_metrics(run: RunDir) -> Metrics:
         }
 
 
+def read_tax(run: RunDir) -> Tax:
+    """What the policies of a run gain or lose, paired; nothing where that was not measured."""
+    path = run.stage_dir("evaluate") / TAX_FILE
+    if not path.exists():
+        return {}
+    stored = read_json(path)
+    with as_written(path):
+        return {
+            name: TaxEntry(
+                entry["better"],
+                {
+                    reference: {policy: _metric(metric) for policy, metric in found.items()}
+                    for reference, found in entry["deltas"].items()
+                },
+            )
+            for name, entry in stored.items()
+        }
+
+
+def evaluation_notes(run: RunDir) -> list[str]:
+    """A sentence for everything that the evaluators of a run could not measure, or not on all that
+    was asked for."""
+    path = run.stage_dir("evaluate") / NOTES_FILE
+    if not path.exists():
+        return []
+    stored = read_json(path)
+    with as_written(path):
+        return [f"{name}: {note}." for name, notes in stored.items() for note in notes]
+
+
 def _metric(stored: dict[str, Any]) -> Metric:
     if not all(isinstance(value, int | float) for value in stored.values()):
         raise TypeError(f"no metric: {stored}")
@@ -49,6 +82,12 @@ def shown(metric: Metric | None) -> str:
     if metric is None:
         return "-"
     return f"{metric.value:.3g} [{metric.low:.3g}, {metric.high:.3g}]"
+
+
+def counts(metrics: Iterable[Metric | None]) -> str:
+    """How many independent items some policies' metric is taken over: `137`, `41 to 52`."""
+    found = sorted({metric.count for metric in metrics if metric is not None})
+    return " to ".join(str(count) for count in dict.fromkeys((found[0], found[-1])))
 
 
 def confidence(metrics: Iterable[Metric]) -> str:

@@ -5,7 +5,7 @@ Shape letters: B sequences, T response tokens, L tokens of prompt and response, 
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Message = dict[str, Any]
@@ -179,6 +179,17 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class TaxEntry:
+    """What policies gain or lose in one metric."""
+
+    better: Literal["higher", "lower"]
+
+    deltas: Mapping[str, Mapping[str, Metric]]
+    """By reference (`base`, `sft`) and policy, the mean difference over items that both answered:
+    TaxEntry("higher", {"base": {"rl": Metric(-0.02, -0.05, 0.01, 100)}})."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an evaluator found.
 
@@ -192,3 +203,11 @@ class Evaluation:
     rows: Sequence[Mapping[str, Any]] = ()
     """What the metrics are taken over, an item a row, of values that JSON knows; stored as
     `evaluate/rows/<evaluator>.jsonl`."""
+
+    better: Mapping[str, Literal["higher", "lower"]] = field(default_factory=dict)
+    """The metrics that measure what a model can do or how safe it is, and which way is better. What
+    RL loses in them is the alignment tax; it is told with an interval where a row has `policy`,
+    `item` (equal for the same question to two policies) and a number under the metric's name."""
+
+    notes: Sequence[str] = ()
+    """Sentences on what could not be measured, or only with fewer items than were asked for."""

@@ -1,7 +1,7 @@
 """Evaluators: numbers about the policies' completions of held-out prompts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from rlhfkit import hookimpl
@@ -9,32 +9,25 @@ from rlhfkit.component import Component
 from rlhfkit.errors import UserError
 from rlhfkit.user_code import UserCodeConfig
 from rlhfkit.validators import require_above_zero
+from rlhfkit_plugins.evaluators import options
+from rlhfkit_plugins.evaluators.options import IntervalConfig
 from rlhfkit_plugins.rewards import TRL_ARGUMENTS
 
 
 @dataclass
-class IntervalConfig:
-    """How the bootstrap intervals of the numbers are made."""
+class WinRateConfig(IntervalConfig):
+    """How often a policy's completion is preferred to another's, by the run's labelers; a tie
+    counts one half. Also at equal length (Dubois et al. 2024), where both answers end, and by the
+    data's column `category`."""
 
-    confidence_level: float = 0.95
-    """Confidence level of the intervals."""
-
-    resamples: int = 10_000
-    """Bootstrap resamples over prompts."""
+    against: list[str] = field(default_factory=lambda: ["sft"])
+    """The policies that every other one is compared with: `sft`, `base`, `rl` or an opponent."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
-        if not 0 < self.confidence_level < 1:
-            raise UserError(
-                f"{name}.confidence_level={self.confidence_level}: must be above 0 and below 1"
-            )
-        require_above_zero(name, self, "resamples")
-
-
-@dataclass
-class WinRateConfig(IntervalConfig):
-    """How often a policy's completion is preferred to the SFT model's, by the gold labelers; a
-    tie counts one half."""
+        super().check(name)
+        if not self.against or len(set(self.against)) < len(self.against):
+            raise UserError(f"{name}.against={self.against}: name at least one, and none twice")
 
 
 @dataclass
@@ -90,4 +83,16 @@ def evaluators() -> Sequence[Component]:
         ),
         Component("function", FunctionConfig, f"{package}.function:build"),
         Component("best_of_n", BestOfNConfig, f"{package}.best_of_n:BestOfN"),
+        Component(
+            "instructions", options.InstructionsConfig, f"{package}.instructions:Instructions"
+        ),
+        Component("truthfulqa", options.TruthfulQAConfig, f"{package}.truthfulqa:TruthfulQA"),
+        Component("toxicity", options.ToxicityConfig, f"{package}.toxicity:Toxicity"),
+        Component(
+            "reward_model",
+            options.RewardModelConfig,
+            f"{package}.reward_model:RewardModelEvaluator",
+        ),
+        Component("lm_eval", options.LmEvalConfig, f"{package}.lm_eval:LmEval"),
+        Component("bias", options.BiasConfig, f"{package}.bias:Bias"),
     )

@@ -40,11 +40,11 @@ class PretrainingLoss:
             for policy, found in losses.items()
         }
         rows = [
-            {"policy": policy, "text": index, "pretraining_loss": loss}
+            {"policy": policy, "item": index, "pretraining_loss": loss}
             for policy, found in losses.items()
             for index, loss in enumerate(found)
         ]
-        return Evaluation(metrics, rows)
+        return Evaluation(metrics, rows, {"pretraining_loss": "lower"})
 
     def _losses(self, policy: str) -> list[float]:
         """Nats per token of each text, its first token given."""

@@ -10,7 +10,7 @@ from rlhfkit.commands.error_lines import one_line
 from rlhfkit.component import Command
 from rlhfkit.console import quiet_libraries, replace_unprintable
 from rlhfkit.distributed.processes import first_to_fail, world_size
-from rlhfkit.errors import Stopped, UserError, nearest
+from rlhfkit.errors import GateFailed, Stopped, UserError, nearest
 
 if TYPE_CHECKING:
     from rlhfkit.plugin_manager import Plugins
@@ -62,7 +62,8 @@ _HELP = ("--help", "-h")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; exit status 2 is a mistake of the user's, 1 an error of ours, 130 Ctrl-C."""
+    """Entry point; exit status 2 is a mistake of the user's, 3 a gate that failed, 1 an error of
+    ours, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
     quiet_libraries()
@@ -164,7 +165,7 @@ def _report(error: Exception, arguments: list[str]) -> None:
         resumable = isinstance(error, StageFailed | Stopped)
         resume = f"; resume with: {_command_line(arguments)}" if resumable else ""
         lines = "\n".join(f"rlhfkit: {line}" for line in message.splitlines())
-        _stop(f"{lines}{resume}", 2)
+        _stop(f"{lines}{resume}", 3 if isinstance(error, GateFailed) else 2)
     traceback.print_exception(error.__cause__ if isinstance(error, StageFailed) else error)
     if isinstance(error, StageFailed):
         _stop(f"stage {error.stage} failed; resume with: {_command_line(arguments)}", 1)

@@ -12,6 +12,7 @@ from omegaconf import MISSING
 
 from rlhfkit.component import GROUPS
 from rlhfkit.config.doctor import DoctorConfig
+from rlhfkit.config.gate import GateConfig
 from rlhfkit.config.memory_size import read_size
 from rlhfkit.config.stages import StageConfigs
 from rlhfkit.errors import UserError, nearest
@@ -173,6 +174,10 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
 
+    gate: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Limits of the final policy's metrics, as in +gate.win_rate.min=0.5; a run that exceeds one
+    ends with exit status 3. No stage depends on them."""
+
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""
 
@@ -206,8 +211,13 @@ class RunConfig:
                 "evaluator=pretraining_loss needs texts that nothing is trained on: add "
                 "pretraining_eval_fraction=0.1"
             )
+        self.gates()
         for reward, entry in self.reward.items():
             require_finite(f"reward.{reward}", entry, "weight")  # the group's, no component's
+
+    def gates(self) -> dict[str, GateConfig]:
+        """The limits of `gate`, by metric."""
+        return {name: GateConfig.of(f"gate.{name}", gate) for name, gate in self.gate.items()}
 
 
 def run_schema(added: Mapping[str, Stage]) -> type[RunConfig]:

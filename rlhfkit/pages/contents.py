@@ -13,7 +13,7 @@ import yaml
 from rlhfkit.errors import UserError
 from rlhfkit.figures import rounds
 from rlhfkit.labelling.agreement import Agreement
-from rlhfkit.reporting import Metrics, read_metrics
+from rlhfkit.reporting import Metrics, Tax, evaluation_notes, read_metrics, read_tax
 from rlhfkit.stage import Stage
 from rlhfkit.storage.answer_cache import ANSWERS, read_answers
 from rlhfkit.storage.catalogue import AGREEMENT_FILE, METRICS_FILE, ROWS, SAMPLES_FILE
@@ -74,6 +74,9 @@ class RunContents:
     """What stood on the command line that started the run last."""
 
     metrics: Metrics = field(default_factory=dict)
+    tax: Tax = field(default_factory=dict)
+    """What policies gain or lose, item by item."""
+
     curves: list[dict[str, float]] = field(default_factory=list)
     """A row an iteration of stage rl."""
 
@@ -115,8 +118,10 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
             _whatever(found, partial(_add_stage, found, run, stage), None)
     found.typed = _whatever(found, lambda: _typed(run), [])
     found.metrics = _whatever(found, lambda: read_metrics(run), {})
+    found.tax = _whatever(found, lambda: read_tax(run), {})
     if not found.metrics:
         found.missing.append("Nothing was evaluated: let the stage evaluate run.")
+    found.missing += _whatever(found, lambda: evaluation_notes(run), [])
     found.curves = _whatever(found, lambda: _curves(run), [])
     found.agreement = _whatever(found, lambda: read_agreement(run), None)
     found.rounds = _whatever(found, lambda: rounds.table(rounds.points(run)), [])
@@ -215,7 +220,7 @@ def _duels(run: RunDir, samples: Sequence[dict[str, Any]]) -> list[Duel]:
                 category=str(row.get("category") or ""),
             )
             for row in _rows(path)
-            if row["policy"] == "rl"
+            if row["policy"] == "rl" and "sft" in row
         ]
     return sorted(duels, key=lambda duel: -duel.preferred)
 

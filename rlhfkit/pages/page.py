@@ -16,8 +16,9 @@ from rlhfkit.figures import rounds
 from rlhfkit.labelling import tables
 from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
+from rlhfkit.pages.tax import TaxRow, tax_rows
 from rlhfkit.pages.verdict import verdict, where_both_ended
-from rlhfkit.reporting import confidence, shown
+from rlhfkit.reporting import confidence, counts, shown
 from rlhfkit.types import Metric
 
 POLICY_WORDS = {"base": "base model, untouched", "sft": "SFT", "rl": "RL policy"}
@@ -53,8 +54,17 @@ class _View:
         return f"{sum(stage.seconds for stage in self.contents.stages) / 60:.1f} min"
 
     @property
+    def tax(self) -> list[TaxRow]:
+        """Rows of the table of the alignment tax."""
+        return tax_rows(self.contents.metrics, self.contents.tax)
+
+    def counts(self, name: str) -> str:
+        """Over how many items a metric is taken."""
+        return counts(numbers.get(name) for numbers in self.contents.metrics.values())
+
+    @property
     def metric_names(self) -> list[str]:
-        """Columns of the table."""
+        """Rows of the table."""
         found = self.contents.metrics.values()
         return list(dict.fromkeys(name for numbers in found for name in numbers))
 

@@ -25,6 +25,7 @@ from rlhfkit.runner.data_checks import (
     check_stored,
     check_validation,
 )
+from rlhfkit.runner.gates import gates_need_evaluation
 from rlhfkit.runner.launcher_checks import plannable_stages
 from rlhfkit.runner.needs import check_components, check_needs, check_round, check_start
 from rlhfkit.runner.planned import Planned
@@ -169,6 +170,7 @@ CHECKS: tuple[Check, ...] = (
     check_round,
     # what stages need: nothing is read yet
     check_needs,
+    gates_need_evaluation,
     check_components,
     check_stored,
     # models and data

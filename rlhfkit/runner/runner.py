@@ -17,6 +17,7 @@ from rlhfkit.context import Context, Findings
 from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
+from rlhfkit.runner.gates import check_gates
 from rlhfkit.runner.launcher_checks import check_launcher
 from rlhfkit.runner.planned import Planned, Remaining
 from rlhfkit.runner.preflight import refuse_mistakes
@@ -110,6 +111,8 @@ class Runner:
         processes.on_main_process(refuse_mistakes, planned, mistakes)
         with run_lock(self.run_dir.root):
             self._run_chosen(planned)
+        # 4. what the results must keep
+        processes.on_main_process(check_gates, self.config.gates(), self.run_dir)
 
     def _run_chosen(self, planned: Planned) -> None:
         # 2. which round it is, and what is to be made again

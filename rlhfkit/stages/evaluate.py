@@ -6,8 +6,9 @@ With `stage.evaluate.few_shot` the base model answers once more, as `prompted`.
 4. let the evaluators judge  5. write samples and numbers
 
 Writes: samples.jsonl, metrics.json (every number with its interval), rows/ (what the numbers are
-taken over, a file an evaluator), metrics.jsonl. Source: InstructGPT, sections 3.6 and 4.1 (win rate
-against the SFT model).
+taken over, a file an evaluator), notes.json (what was not measured, and why), tax.json (paired
+differences from the base and the SFT model), metrics.jsonl.
+Source: InstructGPT, sections 3.6 and 4.1 (win rate against the SFT model).
 """
 
 import random
@@ -20,20 +21,22 @@ from pathlib import Path
 from rich.table import Table
 
 from rlhfkit.config.stages import PROMPTED
-from rlhfkit.console import console
+from rlhfkit.console import console, metric_table
 from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
+from rlhfkit.errors import NotRun
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.plugin_calls import evaluation_of
-from rlhfkit.reporting import Metrics, Reporter, confidence, shown
+from rlhfkit.reporting import Metrics, Reporter, confidence, counts, shown
+from rlhfkit.stages.alignment_tax import alignment_tax, tax_json, tax_table
 from rlhfkit.stages.completions import CompletionSampler
 from rlhfkit.stages.sample import load_policy
-from rlhfkit.storage.catalogue import EVALUATION_FILE, ROWS, SAMPLES_FILE
+from rlhfkit.storage.catalogue import EVALUATION_FILE, NOTES_FILE, ROWS, SAMPLES_FILE, TAX_FILE
 from rlhfkit.storage.run_dir import write_json, write_jsonl
-from rlhfkit.types import Messages, PolicySamples
+from rlhfkit.types import Evaluation, Messages, Metric, PolicySamples
 
 _OF_THIS_RUN = ("base", "rl")
 """Policies that read what the SFT model reads, so that a KL exists; opponents may have another
@@ -62,27 +65,46 @@ def run(context: Context) -> None:
 
     with Reporter(context) as reporter:
         samples = _sample_all(context, text, prompts, reporter)
-        metrics = _judge(context, samples)
+        found = _judge(context, samples)
+        metrics = _by_policy(samples, found)
         numbers = {
             f"{who}/{what}": metric.value
             for who, found in metrics.items()
             for what, metric in found.items()
         }
         reporter.log(len(prompts), numbers)
-    _write(context, samples, metrics)
-    console.print(metrics_table(metrics))
+    tax = alignment_tax(found, Metric.level, context.config.seed)
+    _write(context, samples, metrics, found)
+    write_json(context.stage_dir / TAX_FILE, tax_json(tax))
+    for table in metrics_tables(metrics):
+        console.print(table)
+    if tax:
+        console.print(tax_table(tax))
 
 
-def _judge(context: Context, samples: dict[str, PolicySamples]) -> Metrics:
-    """What the evaluators find, by policy and name; their rows are written at once."""
-    metrics: Metrics = {name: {} for name in samples}
-    for evaluator, built in context.build_all("evaluator").items():
-        found = evaluation_of(evaluator, built, samples)
-        for policy, numbers in found.metrics.items():
-            metrics[policy] = metrics.get(policy, {}) | {**numbers}
+def _judge(context: Context, samples: dict[str, PolicySamples]) -> dict[str, Evaluation]:
+    """What each evaluator finds; its rows are written at once."""
+    judged = {}
+    for evaluator, config in context.config.evaluator.items():
+        try:
+            found = evaluation_of(evaluator, context.make("evaluator", config), samples)
+        except NotRun as reason:
+            found = Evaluation({}, notes=[f"not run: {reason}"])
+        for note in found.notes:
+            console.print(f"  {evaluator}: {note}", style="yellow", markup=False, soft_wrap=True)
         if found.rows:
             (context.stage_dir / ROWS).mkdir(exist_ok=True)
             write_jsonl(context.stage_dir / ROWS / f"{evaluator}.jsonl", found.rows)
+        judged[evaluator] = found
+    return judged
+
+
+def _by_policy(samples: dict[str, PolicySamples], judged: dict[str, Evaluation]) -> Metrics:
+    """The numbers of all evaluators, by policy and name."""
+    metrics: Metrics = {name: {} for name in samples}
+    for found in judged.values():
+        for policy, numbers in found.metrics.items():
+            metrics[policy] = metrics.get(policy, {}) | {**numbers}
     return metrics
 
 
@@ -95,7 +117,7 @@ def _sample_all(
     others: dict[str, PolicySamples] = {}
     for name, path in _others(context).items():
         load = partial(load_policy, context, path)
-        own = _own_format(context, text, path)
+        own = own_format(context, text, path)
         others[name] = _answer(context, answers, own, name, load, prompts)
     sft = load_policy(context, "sft" if context.model_of("sft") else "base")
     answered = _answer(context, answers, text, "sft", lambda: sft, prompts)
@@ -104,16 +126,33 @@ def _sample_all(
     return samples | _with_kl(context, sft, comparable)
 
 
-def metrics_table(metrics: Metrics) -> Table:
-    """Policies down, metrics across, each as value [low, high]."""
+def metrics_tables(metrics: Metrics) -> list[Table]:
+    """Metrics down, policies across, each as a value over its interval, and how many items they are
+    taken over. What has no metric in common with others, as a reward model, has its own table."""
+    return [_metrics_table({name: metrics[name] for name in group}) for group in _groups(metrics)]
+
+
+def _metrics_table(metrics: Metrics) -> Table:
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
     every = [metric for found in metrics.values() for metric in found.values()]
-    count = max((metric.count for metric in every), default=0)
-    title = f"{count} held-out prompts, {confidence(every)} intervals"
-    table = Table("policy", *names, title=title)
-    for policy, found in metrics.items():
-        table.add_row(policy, *(shown(found.get(name)) for name in names))
+    title = f"values and {confidence(every)} intervals"
+    table = metric_table("metric", "n", *metrics, title=title)
+    for name in names:
+        found = [own.get(name) for own in metrics.values()]
+        table.add_row(
+            name, counts(found), *(shown(metric).replace(" ", "\n", 1) for metric in found)
+        )
     return table
+
+
+def _groups(metrics: Metrics) -> list[list[str]]:
+    """Policies that share a metric, directly or through others."""
+    groups: list[list[str]] = []
+    for policy, found in metrics.items():
+        joined = [group for group in groups if any(found.keys() & metrics[own] for own in group)]
+        apart = [group for group in groups if group not in joined]
+        groups = [*apart, [name for group in joined for name in group] + [policy]]
+    return [group for group in groups if any(metrics[name] for name in group)]
 
 
 def _others(context: Context) -> dict[str, str]:
@@ -130,11 +169,12 @@ def _others(context: Context) -> dict[str, str]:
     return {name: name for name in named} | prompted | opponents
 
 
-def _own_format(context: Context, text: TextFormat, path: str) -> TextFormat:
+def own_format(context: Context, text: TextFormat, path: str) -> TextFormat:
     """An opponent reads prompts with its own tokenizer and template, or the run's when none lies
     beside it, as beside another run's policy."""
     folder = Path(path)
-    if path in _OF_THIS_RUN or (folder.is_dir() and not (folder / TOKENIZER_FILE).exists()):
+    borrows = folder.is_dir() and not (folder / TOKENIZER_FILE).exists()
+    if borrows or path in ("sft", *_OF_THIS_RUN):
         return text
     return load_text_format(context, path)
 
@@ -182,7 +222,11 @@ def _write(
     context: Context,
     samples: dict[str, PolicySamples],
     metrics: Metrics,
+    judged: dict[str, Evaluation],
 ) -> None:
+    notes = {evaluator: list(found.notes) for evaluator, found in judged.items() if found.notes}
+    if notes:
+        write_json(context.stage_dir / NOTES_FILE, notes)
     rows = [
         {"policy": name, "prompt": prompt, "completion": completion, "finished": response.ended}
         for name, drawn in samples.items()

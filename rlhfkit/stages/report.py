@@ -16,9 +16,18 @@ from rlhfkit.figures import comparison, gold_curves, headline, rounds
 from rlhfkit.labelling import tables
 from rlhfkit.pages.contents import read_agreement, read_run
 from rlhfkit.pages.page import write
+from rlhfkit.pages.tax import tax_lines, tax_rows
 from rlhfkit.pages.verdict import TOY_TASTES
-from rlhfkit.reporting import Metrics, read_metrics, shown, toy_tastes
-from rlhfkit.stages.evaluate import metrics_table
+from rlhfkit.reporting import (
+    Metrics,
+    counts,
+    evaluation_notes,
+    read_metrics,
+    read_tax,
+    shown,
+    toy_tastes,
+)
+from rlhfkit.stages.evaluate import metrics_tables
 from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.catalogue import COUNTS_FILE, METRICS_FILE, SAMPLES_FILE
 from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
@@ -39,6 +48,8 @@ def run(context: Context) -> None:
     lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
+        lines += tax_lines(tax_rows(metrics, read_tax(context.run_dir)))
+    lines += ["", *(f"* {note}" for note in evaluation_notes(context.run_dir))]
     lines += _agreement(context)
     lines += _rounds(context)
     lines += gold_curves.table(curves)
@@ -47,8 +58,8 @@ def run(context: Context) -> None:
     page = context.stage_dir / "report.md"
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     console.print(_stage_table(context))
-    if metrics:
-        console.print(metrics_table(metrics))
+    for table in metrics_tables(metrics):
+        console.print(table)
     overview = write([read_run(context.run_dir, stages_of(context.plugins))], context.run_dir.root)
     written = [
         f"  for a browser: {overview}",
@@ -74,10 +85,10 @@ def _header(context: Context) -> list[str]:
 
 def _metrics_lines(metrics: Metrics) -> list[str]:
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
-    lines = [f"| policy | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for policy, found in metrics.items():
-        cells = " | ".join(shown(found.get(name)) for name in names)
-        lines.append(f"| {policy} | {cells} |")
+    lines = [f"| metric | n | {' | '.join(metrics)} |", "|---" * (len(metrics) + 2) + "|"]
+    for name in names:
+        found = [own.get(name) for own in metrics.values()]
+        lines.append(f"| {name} | {counts(found)} | {' | '.join(map(shown, found))} |")
     return lines
 
 

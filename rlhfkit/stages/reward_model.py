@@ -185,6 +185,11 @@ def _read(context: Context) -> list[Ranking]:
     return useful
 
 
+def held_out_rankings(context: Context) -> list[Ranking]:
+    """The rankings that a reward model of this run has not learned from."""
+    return _split(context, _read(context))[1]
+
+
 def _split(context: Context, rankings: list[Ranking]) -> tuple[list[Ranking], list[Ranking]]:
     """By prompt, never by pair: the pairs of a prompt share it and would leak. The held-out prompts
     are those of the stage prepare, or drawn at random."""

@@ -30,3 +30,9 @@ EVALUATION_FILE = "metrics.json"
 
 ROWS = "rows"
 """Stage evaluate: a folder with what each evaluator's numbers are taken over, a file each."""
+
+NOTES_FILE = "notes.json"
+"""Stage evaluate: by evaluator, why it was not run, or not on everything. Read by report."""
+
+TAX_FILE = "tax.json"
+"""Stage evaluate: paired differences from the base and the SFT model. Read by report and gates."""

@@ -13,6 +13,7 @@ from rlhfkit.labelling.judged import Judged
 from rlhfkit.pages.charts import smoothed
 from rlhfkit.pages.contents import read_agreement, read_run
 from rlhfkit.pages.page import render
+from rlhfkit.pages.tax import tax_lines, tax_rows
 from rlhfkit.pages.verdict import verdict
 from rlhfkit.stages.registry import STAGES
 from rlhfkit.storage.run_dir import RunDir, StageRecord, write_json, write_jsonl
@@ -173,3 +174,27 @@ def test_what_is_no_run_is_refused(plugins, tmp_path, monkeypatch, words):
 def test_smoothing_starts_at_the_first_value_and_follows():
     assert smoothed([2.0, 2.0]) == pytest.approx([2.0, 2.0])
     assert smoothed([1.0, 0.0]) == pytest.approx([1.0, 0.24 / 0.64])
+
+
+def test_the_alignment_tax_stands_beside_the_papers(make_run):
+    run = make_run()
+    folder = run.stage_dir("evaluate")
+    number = {"value": 0.7, "low": 0.6, "high": 0.8, "count": 40}
+    found = {
+        who: {"winogender_entropy_basic": number, "quiz": number} for who in ("base", "sft", "rl")
+    }
+    write_json(folder / "metrics.json", found)
+    loss = {"value": -0.1, "low": -0.2, "high": -0.05, "count": 40, "level": 0.95}
+    deltas = {"base": {"rl": loss}, "sft": {"rl": {**loss, "high": 0.05}}}
+    entry = {"better": "higher", "deltas": deltas}
+    write_json(folder / "tax.json", {"winogender_entropy_basic": entry, "quiz": entry})
+    contents = read_run(run, STAGES)
+    second, first = tax_rows(contents.metrics, contents.tax)
+    assert (first.n, first.to_base, first.mood) == (40, "-0.1 [-0.2, -0.05]", "bad")
+    assert first.paper.ppo_ptx == ".760 / .719 / .737"
+    assert second.paper is None
+    page = render([contents])
+    assert '<td class="bad">-0.1 [-0.2, -0.05]</td><td>-0.1 [-0.2, 0.05]</td>' in page
+    assert ".698 / .587 / .618" in page
+    row = "| quiz | higher | 40 | 0.7 [0.6, 0.8] | 0.7 [0.6, 0.8] | 0.7 [0.6, 0.8] | "
+    assert tax_lines([second])[-1] == row + "-0.1 [-0.2, -0.05] | -0.1 [-0.2, 0.05] |"

@@ -1,9 +1,11 @@
 """evaluator=win_rate: preferences, ties, identical completions, several labelers."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
+from rlhfkit.errors import UserError
 from rlhfkit.types import Evaluation, Judgement, Metric
 from rlhfkit_plugins.evaluators import WinRateConfig
 from rlhfkit_plugins.evaluators.win_rate import WinRate
@@ -44,7 +46,9 @@ def labeler():
 @pytest.fixture
 def win_rate(labeler):
     context = SimpleNamespace(
-        config=SimpleNamespace(seed=0), build=lambda group: {"labeler": labeler}[group]
+        config=SimpleNamespace(seed=0),
+        build=lambda group: {"labeler": labeler}[group],
+        build_all=lambda group: {},
     )
     return WinRate(WinRateConfig(resamples=200), context)
 
@@ -69,7 +73,7 @@ def test_every_policy_but_sft(win_rate):
     }
     found = win_rate.evaluate(drawn).metrics
     assert set(found) == {"rl", "base"}
-    assert found["rl"] == {"win_rate": Metric(*[pytest.approx(5 / 6)] * 3, 2)}
+    assert found["rl"]["win_rate"] == Metric(*[pytest.approx(5 / 6)] * 3, 2)
     base = found["base"]["win_rate"]
     assert (base.value, base.low, base.high) == pytest.approx((0.5, 1 / 6, 5 / 6))
 
@@ -77,7 +81,8 @@ def test_every_policy_but_sft(win_rate):
 def test_nobody_is_asked_about_identical_completions(win_rate, labeler):
     same = samples("rl", ["a", "b", "c"])
     found = win_rate.evaluate({"sft": same, "rl": same}).metrics
-    assert found == {"rl": {"win_rate": Metric(0.5, 0.5, 0.5, 3)}}
+    assert found["rl"]["win_rate"] == Metric(0.5, 0.5, 0.5, 3)
+    assert found["rl"]["tie_rate"] == Metric(1, 1, 1, 3)
     assert labeler.asked == []
 
 
@@ -95,7 +100,7 @@ def test_swapping_the_sides_mirrors_the_rate(make_context):
 def test_the_configuration_builds_it(make_context):
     evaluator = make_context("evaluator=[win_rate]").build_all("evaluator")["win_rate"]
     drawn = {"sft": samples("sft", ["A"] * 9), "rl": samples("rl", [GOOD] * 9)}
-    assert evaluator.evaluate(drawn).metrics == {"rl": {"win_rate": Metric(1, 1, 1, 9)}}
+    assert evaluator.evaluate(drawn).metrics["rl"]["win_rate"] == Metric(1, 1, 1, 9)
 
 
 def test_imported_rankings_cannot_judge(make_context, capsys):
@@ -116,3 +121,62 @@ def test_answers_to_one_prompt_are_one_item(win_rate):
     one, two = 5 / 6, (5 / 6 + 1 / 6) / 2
     assert (found.value, found.low, found.high) == pytest.approx(((one + two) / 2, two, one))
     assert found.count == 2
+
+
+def test_ties_and_the_answers_that_both_end(win_rate):
+    """A labeler of three ties everything; of two answers the first ends."""
+    drawn = {"sft": samples("sft", ["aa", "aa"]), "rl": samples("rl", ["aaa", "a"])}
+    found = win_rate.evaluate(drawn).metrics["rl"]
+    assert found["tie_rate"] == Metric(*[pytest.approx(1 / 3)] * 3, 2)
+    assert found["win_rate_both_ended"] == Metric(*[pytest.approx(5 / 6)] * 3, 1)
+
+
+def test_any_policy_against_any_other(win_rate):
+    win_rate._config.against = ["sft", "base", "rl", "nobody"]
+    drawn = {
+        name: samples(name, [text]) for name, text in (("sft", "aa"), ("base", "a"), ("rl", "aaa"))
+    }
+    found = win_rate.evaluate(drawn)
+    names = ("win_rate", "win_rate_vs_base", "win_rate_vs_rl")
+    rates = {
+        (policy, name): metric.value
+        for policy, own in found.metrics.items()
+        for name, metric in own.items()
+        if name in names
+    }
+    assert rates == pytest.approx({
+        ("base", "win_rate"): 1 / 6, ("rl", "win_rate"): 5 / 6,
+        ("sft", "win_rate_vs_base"): 5 / 6, ("rl", "win_rate_vs_base"): 5 / 6,
+        ("sft", "win_rate_vs_rl"): 1 / 6, ("base", "win_rate_vs_rl"): 1 / 6,
+    })  # fmt: skip
+    assert found.notes == ["no policy 'nobody' to compare with"]
+    assert found.rows[0] == {
+        "policy": "base", "prompt": drawn["sft"].prompts[0], "completion": "a",
+        "win_rate": pytest.approx(1 / 6), "sft": "aa", "tie": pytest.approx(1 / 3),
+        "both_ended": True, "characters_more": -1, "category": "",
+    }  # fmt: skip
+
+
+def test_an_unknown_policy_is_told_before_training(make_context):
+    context = make_context("evaluator.win_rate.against=[basis]")
+    with pytest.raises(
+        UserError, match=r"win_rate.against: no policy 'basis'; did you mean 'base'"
+    ):
+        WinRate.check_run(context.config.evaluator["win_rate"], context)
+
+
+def test_categories_of_the_data(make_context, tmp_path):
+    kinds = ["chat", "list", "list"]
+    rows = [{"prompt": f"Name {n}.", "category": kind} for n, kind in enumerate(kinds)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    context = make_context("data=[files]", f"data.files.prompts={tmp_path / 'p.jsonl'}")
+    asked = [row["prompt"] for row in rows]
+    drawn = {
+        "sft": samples("sft", ["A"] * 3, prompts=asked),
+        "rl": samples("rl", [GOOD, "A", GOOD], prompts=asked),
+    }
+    found = context.build_all("evaluator")["win_rate"].evaluate(drawn)
+    assert {name: metric.count for name, metric in found.metrics["rl"].items() if "/" in name} == {
+        "win_rate/chat": 1, "win_rate/list": 2,
+    }  # fmt: skip
+    assert [row["category"] for row in found.rows] == kinds
