@@ -30,3 +30,6 @@ EVALUATION_FILE = "metrics.json"
 
 ROWS = "rows"
 """Stage evaluate: a folder with what each evaluator's numbers are taken over, a file each."""
+
+JUDGEMENTS_FILE = "judgements.sqlite"
+"""In the run's directory itself: what people said in the browser. Read by labeler=people."""
