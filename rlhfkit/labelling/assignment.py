@@ -12,7 +12,7 @@ class Plan:
     """Labelers per item; 1.2 asks a second labeler on a fifth of the items."""
 
     repeats: float = 0.07
-    """Share of items that a labeler is asked again, to measure self-agreement; usual is 0.05 to 0.1."""
+    """Share of items that a labeler is asked again, for self-agreement; usual is 0.05 to 0.1."""
 
     abandoned_after: float = 1800.0
     """Seconds after which an item that was shown and not judged goes to somebody else."""

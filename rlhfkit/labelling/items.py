@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -34,8 +34,10 @@ class Item:
 
     @property
     def id(self) -> str:
-        """A digest: the same texts are the same item, whenever they were drawn."""
-        content = json.dumps(asdict(self), sort_keys=True)
+        """A digest: the same texts are the same item, whenever they were drawn or imported. Two
+        policies that are evaluated are always another item."""
+        compared = self.policies if self.source == "evaluate" else None
+        content = json.dumps([self.prompt, self.completions, compared], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ from rlhfkit.labelling.submission import Submission
 
 
 @dataclass(frozen=True)
-class Judged:
+class StoredJudgement:
     """A judgement that stands: of several revisions the last."""
 
     id: int
@@ -62,12 +62,12 @@ _JUDGED = """
 """
 
 
-def judged_rows(db: sqlite3.Connection) -> list[Judged]:
+def judged_rows(db: sqlite3.Connection) -> list[StoredJudgement]:
     """All judgements that stand, the first given first."""
     return [_judged(row) for row in db.execute(f"{_JUDGED} ORDER BY j.id")]
 
 
-def history_rows(db: sqlite3.Connection, labeler: str) -> list[tuple[int, Judged]]:
+def history_rows(db: sqlite3.Connection, labeler: str) -> list[tuple[int, StoredJudgement]]:
     """A labeler's judgements with their assignments, the last asked first."""
     query = f"{_JUDGED} AND a.labeler = ? ORDER BY a.id DESC"
     return [(row["assignment"], _judged(row)) for row in db.execute(query, (labeler,))]
@@ -113,10 +113,10 @@ def _submission(row: sqlite3.Row) -> Submission:
     return Submission(row["revision"], ranks, ratings, row["skipped"], row["notes"], row["seconds"])
 
 
-def _judged(row: sqlite3.Row) -> Judged:
+def _judged(row: sqlite3.Row) -> StoredJudgement:
     values = {key: row[key] for key in row.keys() if key != "assignment"}  # noqa: SIM118
     parsed = {key: json.loads(values[key]) for key in ("ranks", "shown", "ratings")}
-    return Judged(**{**values, **parsed, "repeat": bool(row["repeat"])})
+    return StoredJudgement(**{**values, **parsed, "repeat": bool(row["repeat"])})
 
 
 def to_json(value: Any) -> str:

@@ -18,7 +18,7 @@ from rlhfkit.labelling.invitations import digest, labeler_of, new_token, require
 from rlhfkit.labelling.items import Item
 from rlhfkit.labelling.records import (
     Assignment,
-    Judged,
+    StoredJudgement,
     assigned_rows,
     find_assignment,
     history_rows,
@@ -143,12 +143,12 @@ class Store:
             )
         return True
 
-    def judged(self) -> list[Judged]:
+    def judged(self) -> list[StoredJudgement]:
         """All judgements that stand, the first given first."""
         with self._reading() as db:
             return judged_rows(db)
 
-    def history(self, labeler: str) -> list[tuple[int, Judged]]:
+    def history(self, labeler: str) -> list[tuple[int, StoredJudgement]]:
         """A labeler's judgements with their assignments, the last asked first."""
         with self._reading() as db:
             return history_rows(db, labeler)

@@ -1,0 +1,81 @@
+"""What people said, in numbers: who ranked how much, and the human win rates."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from rlhfkit.console import console
+from rlhfkit.intervals import interval
+from rlhfkit.labelling.items import Item
+from rlhfkit.labelling.records import StoredJudgement
+from rlhfkit.labelling.store import Store
+from rlhfkit.types import Metric
+
+Rows = list[dict[str, Any]]
+"""Of a table, each with the same columns."""
+
+LEVEL = 0.95
+RESAMPLES = 2000
+
+
+def tables(store: Store) -> dict[str, Rows]:
+    """By title, for the screen and the console."""
+    judged, items = store.judged(), store.items()
+    return {
+        "Who ranked how much": _work(judged),
+        "Human win rates over SFT": [
+            {"policy": policy, "preferred": _shown(metric), "prompts": metric.count}
+            for policy, metric in win_rates(items, judged).items()
+        ],
+    }
+
+
+def show_results(store: Store) -> None:
+    """Print the tables."""
+    for title, rows in tables(store).items():
+        if not rows:
+            console.print(f"{title}: nothing yet", markup=False)
+            continue
+        table = Table(*rows[0], title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        console.print(table)
+
+
+def win_rates(items: Mapping[str, Item], judged: Sequence[StoredJudgement]) -> dict[str, Metric]:
+    """By policy the share of labelers who prefer its answer to the SFT model's, a tie as one half;
+    independent items are the prompts."""
+    shares: dict[str, dict[str, list[float]]] = {}
+    for one in judged:
+        if one.source == "evaluate" and one.ranks and not one.repeat:
+            item = items[one.item]
+            own, sft = one.ranks
+            share = 0.5 if own == sft else float(own < sft)
+            by_prompt = shares.setdefault(item.policies[0], {})
+            by_prompt.setdefault(repr(item.prompt), []).append(share)
+    return {
+        policy: interval([sum(own) / len(own) for own in found.values()], LEVEL, RESAMPLES, seed=0)
+        for policy, found in shares.items()
+    }
+
+
+def _work(judged: Sequence[StoredJudgement]) -> Rows:
+    own: dict[str, list[StoredJudgement]] = {}
+    for one in judged:
+        own.setdefault(one.labeler, []).append(one)
+    return [
+        {
+            "labeler": name,
+            "ranked": sum(not one.skipped and not one.repeat for one in said),
+            "repeats": sum(one.repeat for one in said),
+            "skipped": sum(bool(one.skipped) for one in said),
+            "median seconds": round(median(one.seconds for one in said), 1),
+        }
+        for name, said in own.items()
+    ]
+
+
+def _shown(metric: Metric) -> str:
+    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"

@@ -1,0 +1,80 @@
+"""The page on a port of this computer, until Ctrl-C."""
+
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from rlhfkit.errors import UserError
+from rlhfkit.labelling.assignment import Plan
+from rlhfkit.labelling.options import LabelOptions
+from rlhfkit.labelling.server import Settings, create_app
+from rlhfkit.labelling.store import Store
+from rlhfkit.storage.run_dir import RunDir
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def serve(run: RunDir, store: Store, options: LabelOptions, owner: str) -> None:
+    """Answer requests; returns once it was told to stop. `UserError` for a port that is taken."""
+    holder: list[uvicorn.Server] = []
+
+    def stop() -> None:
+        holder[0].should_exit = True
+
+    settings = Settings(
+        kind=options.kind,
+        title=f"{run.root.resolve().name}: which answer is better?",
+        guidelines=_text(options.guidelines),
+        owner=owner,
+        hosts=_hosts(options),
+        https=options.https,
+        cookie=f"rlhfkit-label-{options.port}",
+        plan=Plan(options.overlap, options.repeats, 60 * options.abandoned),
+        on_done=stop if options.until_done else lambda: None,
+    )
+    config = uvicorn.Config(create_app(store, settings), **_CONFIG)
+    holder.append(uvicorn.Server(config))
+    # uvicorn ends what is under way before it raises what Ctrl-C means
+    with _listening(options) as listener, suppress(KeyboardInterrupt):
+        holder[0].run(sockets=[listener])
+
+
+_CONFIG: dict[str, Any] = {
+    "access_log": False,  # links of invitations are secrets
+    "log_level": "warning",
+    "lifespan": "off",
+    "ws": "none",
+    "server_header": False,
+    "proxy_headers": False,
+    "limit_concurrency": 200,
+    "timeout_graceful_shutdown": 3,
+}
+
+
+def _hosts(options: LabelOptions) -> frozenset[str]:
+    """Host names that requests may carry."""
+    own = f"[{options.host}]" if ":" in options.host else options.host
+    return frozenset({*_LOOPBACK, own.lower(), options.hostname.lower()} - {""})
+
+
+def _listening(options: LabelOptions) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        return socket.create_server((options.host, options.port), family=family)
+    except OSError as error:
+        raise UserError(
+            f"label --host {options.host} --port {options.port}: cannot listen there "
+            f"({error.strerror or error}); choose another --port"
+        ) from error
+
+
+def _text(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"label --guidelines {path}: cannot be read ({error})") from error
