@@ -5,7 +5,7 @@ const form = document.getElementById("judgement");
 const answers = [...form.querySelectorAll(".answer")];
 const kind = form.dataset.kind;
 const draftName = `draft ${form.dataset.url} ${form.dataset.revision}`;
-const undone = [];
+let undone = []; // earlier drafts
 let step = kind === "full" ? 0 : answers.length; // an answer to rate, or behind the last one all to rank
 let seconds = 0;
 let lastActive = Date.now();
@@ -40,7 +40,7 @@ function putBack(text) {
 
 function keep() {
   try {
-    localStorage.setItem(draftName, JSON.stringify({ form: saved, step, seconds }));
+    localStorage.setItem(draftName, JSON.stringify({ form: saved, undone: undone.slice(-50), step, seconds }));
   } catch { /* private windows may refuse: the page works on without drafts */ }
 }
 
@@ -58,6 +58,7 @@ function restore(text) {
   const kept = JSON.parse(text);
   step = Math.min(kept.step, answers.length);
   seconds = Math.max(seconds, kept.seconds);
+  undone = kept.undone;
   putBack(kept.form);
 }
 
@@ -77,8 +78,8 @@ function show() {
   element("order").textContent = order();
   element("step").textContent = heading();
   element("digits").textContent = ranking()
-    ? (kind === "pairs" ? "1, 2 or 0" : "digits: rank of the marked answer, equal digits tie")
-    : "digits: overall";
+    ? (kind === "pairs" ? "1, 2 or 0" : `1-${answers.length} rank, equal digits tie`)
+    : "1-7 overall";
   element("submit-words").textContent = ranking() ? "Submit" : "Next";
   element("previous").hidden = kind !== "full" || step === 0;
   element("undo").disabled = undone.length === 0;
@@ -105,10 +106,10 @@ function marked() {
   return ranking() ? Math.max(place, 0) : step;
 }
 
-function mark(place) {
+function mark(place, scroll = true) {
   const answer = answers[Math.min(Math.max(place, 0), answers.length - 1)];
-  answer.focus();
-  answer.scrollIntoView({ block: "nearest" });
+  answer.focus({ preventScroll: true });
+  if (scroll) answer.scrollIntoView({ block: "nearest" });
 }
 
 function go(to) {
@@ -116,7 +117,7 @@ function go(to) {
   keep();
   show();
   window.scrollTo(0, 0);
-  mark(ranking() ? 0 : step);
+  mark(ranking() ? 0 : step, false);
   say(heading());
 }
 
@@ -164,6 +165,11 @@ function next() {
     if (!value(`overall-${step}`)) return refuse(`Rate answer ${letter(step)} from 1 to 7 first.`);
     element("error").hidden = true;
     return go(step + 1);
+  }
+  const unrated = kind === "full" ? answers.findIndex((_, place) => !value(`overall-${place}`)) : -1;
+  if (unrated >= 0) {
+    go(unrated);
+    return refuse(`Rate answer ${letter(unrated)} from 1 to 7 first.`);
   }
   const given = ranks();
   if (given.some((rank) => !rank)) {
@@ -279,4 +285,4 @@ setInterval(() => {
 
 try { restore(localStorage.getItem(draftName)); } catch { /* a draft of another version */ }
 show();
-mark(ranking() ? 0 : step);
+mark(ranking() ? 0 : step, false);
