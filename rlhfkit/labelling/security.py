@@ -63,7 +63,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self._app, self._hosts = app, hosts
-        self._rate = RateLimit(rate=50, burst=400)  # an address may be an office of labelers
+        self._rate = RateLimit(rate=200, burst=1000)  # an address may be an office of labelers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a refusal."""

@@ -62,11 +62,12 @@ class _Pages:
         self._store, self._settings = store, settings
         self._secret = store.secret()
         self._strangers = RateLimit(rate=1, burst=20)
+        self._labelers = RateLimit(rate=5, burst=150)
         routes = [
             Route("/", self._invited(self._next)),
             Route("/join/{token}", self._join),
-            Route("/judge/{number:int}", self._invited(self._show)),
-            Route("/judge/{number:int}", self._invited(self._judge), methods=["POST"]),
+            Route("/judge/{number}", self._invited(self._show)),
+            Route("/judge/{number}", self._invited(self._judge), methods=["POST"]),
             Route("/history", self._invited(self._history)),
             Route("/agreement", self._invited(self._agreement)),
             Route("/static/{name}", _static),
@@ -82,6 +83,8 @@ class _Pages:
             if labeler is None:
                 self._refuse_stranger(request)
             assert labeler is not None
+            if not self._labelers.take(labeler):
+                raise Refused(429, "too many requests: wait a moment")
             if request.method == "POST":
                 given = request.headers.get("x-form-token", "")
                 if not is_form_token(given, self._secret, token):
@@ -133,7 +136,7 @@ class _Pages:
 
     async def _show(self, request: Request, labeler: str) -> Response:
         """An item to judge, or one that was judged, to be corrected."""
-        number = request.path_params["number"]
+        number = _number(request)
         assignment = await run_in_threadpool(self._store.assignment, number, labeler)
         done = await run_in_threadpool(self._progress, labeler)
         session = request.cookies[self._settings.cookie]
@@ -150,7 +153,7 @@ class _Pages:
     async def _judge(self, request: Request, labeler: str) -> Response:
         """Store what was said."""
         data = await _json_of(request)
-        number = request.path_params["number"]
+        number = _number(request)
         assignment = await run_in_threadpool(self._store.assignment, number, labeler)
         said = parse(data, assignment.shown, self._kind(assignment))
         stored = await run_in_threadpool(self._store.judge, assignment, said)
@@ -192,6 +195,14 @@ class _Pages:
 
     def _render(self, template: str, labeler: str, **values: Any) -> str:
         return page.render(template, labeler=labeler, settings=self._settings, **values)
+
+
+def _number(request: Request) -> int:
+    """The assignment of the path; `Refused` for what cannot be one."""
+    text = request.path_params["number"]
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Refused(404, "you were not asked this item")
+    return int(text)
 
 
 async def _json_of(request: Request) -> Any:

@@ -116,7 +116,7 @@ class Store:
     def assignment(self, number: int, labeler: str) -> Assignment:
         """One of the labeler's; `Refused` for anybody else's and for none."""
         with self._reading() as db:
-            found = find_assignment(db, number) if 0 <= number < 2**63 else None
+            found = find_assignment(db, number)
         if found is None or found.labeler != labeler:
             raise Refused(404, "you were not asked this item")
         return found

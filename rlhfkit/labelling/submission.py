@@ -76,9 +76,9 @@ def parse(data: Any, shown: list[int], kind: str) -> Submission:
     notes, seconds = _notes(data.get("notes", "")), _seconds(data.get("seconds", 0))
     skipped = data.get("skipped", "")
     if skipped:
-        if skipped not in SKIPS:
+        if not isinstance(skipped, str) or skipped not in SKIPS:
             raise Refused(422, f"skipped must be one of {', '.join(SKIPS)}")
-        return Submission(revision, skipped=str(skipped), notes=notes, seconds=seconds)
+        return Submission(revision, skipped=skipped, notes=notes, seconds=seconds)
     ranks = _in_order(_ranks(data.get("ranks"), len(shown)), shown)
     ratings = _in_order(_ratings(data.get("ratings"), len(shown)), shown) if kind == "full" else []
     return Submission(revision, ranks, ratings, "", notes, seconds)

@@ -1,5 +1,5 @@
-"""Headless Chromium, driven by real keys, clicks and touches over its DevTools pipe: no driver and no
-package is needed beside the distribution's chromium."""
+"""Headless Chromium, driven by real keys, clicks and touches over its DevTools pipe: nothing is
+needed beside the distribution's chromium."""
 
 import base64
 import json
@@ -162,9 +162,7 @@ class Page:
         """Role and name of everything that a screen reader tells."""
         found = self.call("Accessibility.getFullAXTree")["nodes"]
         told = [node for node in found if not node["ignored"]]
-        return [
-            (node["role"]["value"], node.get("name", {}).get("value", "")) for node in told
-        ]
+        return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in told]
 
 
 def wait(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:

@@ -22,7 +22,9 @@ def write_completions(root: Path, count: int, completions: int = 3) -> RunDir:
     """A run as stage sample leaves it; some texts are hostile."""
     rows: list[dict[str, Any]] = [
         {
-            "prompt": [{"role": "user", "content": f"what is best <script>alert({place})</script>"}],
+            "prompt": [
+                {"role": "user", "content": f"what is best <script>alert({place})</script>"}
+            ],
             "completions": ["red </textarea>", f"green {HEBREW}", "blue 'and' you"][:completions],
             "finished": [True] * completions,
             "sources": ["sft"] * completions,

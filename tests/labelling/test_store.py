@@ -1,4 +1,4 @@
-"""The SQLite file: append only, versions, and what it does when the disk or another program fails."""
+"""The SQLite file: append only, versions, and what happens when disk or another program fails."""
 
 import json
 import sqlite3
@@ -82,9 +82,9 @@ def test_a_full_disk_loses_nothing_that_was_stored(store, told):
     assignment = judge_one(store)
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages}")
+    said = [Submission(revision, [1, 2, 3], notes="n" * 5000) for revision in range(1, 200)]
     with pytest.raises(Refused, match="the disk is full") as refused:
-        for revision in range(1, 200):
-            store.judge(assignment, Submission(revision, [1, 2, 3], notes="n" * 5000))
+        [store.judge(assignment, one) for one in said]
     assert refused.value.status == 507
     assert "full" in told.text
     before = len(store.history("ann"))
