@@ -48,8 +48,10 @@ def load(store: Store, path: Path) -> tuple[int, int]:
     for row in rows:
         try:
             found += [_checked(*one) for one in _read(path, row)]
-        except (Unusable, LookupError, TypeError, ValueError) as error:
-            drops[str(error) if isinstance(error, ValueError) else "of no known form"] += 1
+        except (UserError, ValueError) as error:
+            drops[str(error)] += 1
+        except (LookupError, TypeError, AttributeError):
+            drops["of no known form"] += 1
     if drops:
         reasons = ", ".join(f"{count} ({reason})" for reason, count in drops.most_common())
         console.print(f"left out {reasons} of {len(rows)}", style="yellow", markup=False)
@@ -180,6 +182,8 @@ def _rows(path: Path) -> list[Any]:
 
 def _read(path: Path, row: Any) -> list[tuple[Item, str, list[int]]]:
     """The judgements of one row, whatever its form."""
+    if not isinstance(row, dict):
+        raise Unusable("no JSON object")
     if "annotations" in row:
         return _from_labelstudio(row)
     if "ranking" in row or "ranking" in row.get("responses", {}):
