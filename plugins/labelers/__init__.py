@@ -8,7 +8,6 @@ from typing import ClassVar
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError, nearest
-from rlhfkit.labelling.training import fingerprint
 from rlhfkit.storage.catalogue import JUDGEMENTS_FILE
 from rlhfkit.user_code import UserCodeConfig
 from rlhfkit.validators import (
@@ -94,6 +93,8 @@ class PeopleConfig:
 
     def fingerprint(self, run_dir: Path) -> str:
         """Changes with the judgements, so that what was trained on older ones is made again."""
+        from rlhfkit.labelling.training import fingerprint
+
         return fingerprint(self.file(run_dir))
 
 

@@ -237,7 +237,7 @@ def _bucket_ranks(value: Any, ids: Sequence[str]) -> list[int]:
     if len(lists) == 1:
         order = [str(one) for one in next(iter(lists.values()))]
         return [1 + order.index(one) for one in ids]
-    ranks = {}
+    ranks: dict[str, int] = {}
     for name, members in lists.items():
         number = re.search(r"\d+$", name)
         if members and number is None:

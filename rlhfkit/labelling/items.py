@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -91,9 +91,12 @@ def _duel(own: Mapping[str, Any], sft: Mapping[str, Any]) -> Item:
 
 def _pairs(item: Item) -> Iterator[Item]:
     for places in combinations(range(len(item.completions)), 2):
-        columns = (item.completions, item.finished, item.policies)
-        texts, finished, policies = ([column[place] for place in places] for column in columns)
-        yield Item(item.source, item.prompt, texts, finished, policies)
+        yield replace(
+            item,
+            completions=[item.completions[place] for place in places],
+            finished=[item.finished[place] for place in places],
+            policies=[item.policies[place] for place in places],
+        )
 
 
 def _written(run: RunDir, stage: str, name: str) -> Path:
