@@ -57,3 +57,30 @@ def interval(values: Sequence[float], level: float, resamples: int, seed: int) -
     )
     low, high = result.confidence_interval
     return Metric(float(np.mean(values)), float(low), float(high), len(values), level)
+
+
+def ratio_interval(
+    hits: Sequence[float], totals: Sequence[float], level: float, resamples: int, seed: int
+) -> Metric:
+    """The sum of the hits over the sum of the totals, with its percentile bootstrap interval over
+    independent items: each has a number of hits and a total above 0."""
+    value, count = sum(hits) / sum(totals), len(totals)
+    shares = {hit / total for hit, total in zip(hits, totals, strict=True)}
+    if len(shares) == 1:
+        return Metric(value, value, value, count, level)
+
+    def ratio(own: np.ndarray, of: np.ndarray, axis: int) -> np.ndarray:
+        return np.asarray(own.sum(axis=axis) / of.sum(axis=axis))
+
+    result = bootstrap(
+        (hits, totals),
+        ratio,
+        paired=True,
+        confidence_level=level,
+        n_resamples=resamples,
+        method="percentile",
+        batch=_AT_ONCE,
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
+    return Metric(value, float(low), float(high), count, level)

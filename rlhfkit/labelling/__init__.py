@@ -1,1 +1,1 @@
-"""People rank answers in the browser: the page, its storage, who may label. No torch here."""
+"""People rank answers in the browser, and what their rankings are worth. No torch here."""

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import yaml
 
 from rlhfkit.errors import UserError
+from rlhfkit.labelling.agreement import Agreement
 from rlhfkit.reporting import Metrics, read_metrics
 from rlhfkit.stage import Stage
-from rlhfkit.storage.catalogue import METRICS_FILE, ROWS, SAMPLES_FILE
-from rlhfkit.storage.run_dir import RunDir, as_written, read_jsonl
+from rlhfkit.storage.catalogue import AGREEMENT_FILE, METRICS_FILE, ROWS, SAMPLES_FILE
+from rlhfkit.storage.run_dir import RunDir, as_written, read_json, read_jsonl
 from rlhfkit.types import Messages
 
 Value = TypeVar("Value")
@@ -74,6 +75,9 @@ class RunContents:
     curves: list[dict[str, float]] = field(default_factory=list)
     """A row an iteration of stage rl."""
 
+    agreement: Agreement | None = None
+    """How far labelers agree; None where no two ranked the same."""
+
     duels: list[Duel] = field(default_factory=list)
     words: dict[str, float] = field(default_factory=dict)
     """Mean number of words of an answer, by policy."""
@@ -106,6 +110,7 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
     if not found.metrics:
         found.missing.append("Nothing was evaluated: let the stage evaluate run.")
     found.curves = _whatever(found, lambda: _curves(run), [])
+    found.agreement = _whatever(found, lambda: read_agreement(run), None)
     samples: list[dict[str, Any]] = _whatever(
         found, lambda: _rows(run.stage_dir("evaluate") / SAMPLES_FILE), []
     )
@@ -146,6 +151,17 @@ def _typed(run: RunDir) -> list[str]:
 def _curves(run: RunDir) -> list[dict[str, float]]:
     rows = _rows(run.stage_dir("rl") / METRICS_FILE)
     return [row for row in rows if "objective/scores" in row]
+
+
+def read_agreement(run: RunDir) -> Agreement | None:
+    """What stage label measured; None where no two labelers ranked the same."""
+    path = run.stage_dir("label") / AGREEMENT_FILE
+    if not path.exists():
+        return None
+    found = read_json(path)
+    with as_written(path):
+        agreement = Agreement.parse(found["details"]) if "details" in found else None
+    return agreement if agreement and agreement.agreement_with_ties else None
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from rlhfkit.labelling import tables
 from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
 from rlhfkit.pages.verdict import verdict, where_both_ended
@@ -105,6 +106,7 @@ def render(runs: Sequence[RunContents]) -> str:
         title=", ".join(run.name for run in runs),
         runs=views,
         policy_words=POLICY_WORDS,
+        agreement=tables,
         version=version("rlhfkit"),
     )
 

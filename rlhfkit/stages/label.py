@@ -2,19 +2,21 @@
 
 1. read completions  2. ask the labelers  3. measure how far they agree  4. write rankings
 
-Writes: rankings.jsonl (a row per prompt and labeler), agreement.json, metrics.jsonl. Source:
+Writes: rankings.jsonl (a row per prompt and labeler), agreement.json (its `details` are
+`rlhfkit.labelling.agreement.Agreement`), metrics.jsonl. Source:
 InstructGPT, section 3.4 (agreement between labelers) and figure 12 (ties are allowed).
 """
 
 from dataclasses import asdict
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from rlhfkit.console import console, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.data.artifacts import stored_completions
+from rlhfkit.labelling.agreement import Agreement, measure
+from rlhfkit.labelling.judged import Judged
 from rlhfkit.plugin_calls import judgements_of
 from rlhfkit.protocols import Labeler
 from rlhfkit.reporting import Reporter
@@ -32,18 +34,23 @@ def run(context: Context) -> None:
     labeler = context.build("labeler")
     if hasattr(labeler, "rankings"):
         rankings = labeler.rankings()
-        agreement = measure_agreement(_by_prompt(rankings))
+        judged = _by_prompt(rankings)
     else:
-        rankings, agreement = _ask(context, labeler)
+        rankings, judged = _ask(context, labeler)
+    found = measure([one for item, pool in enumerate(judged) for one in _named(item, pool)])
     write_jsonl(context.stage_dir / RANKINGS_FILE, [asdict(ranking) for ranking in rankings])
-    write_json(context.stage_dir / AGREEMENT_FILE, agreement)
+    share = found.agreement.value if found.agreement else None
+    numbers = {"agreement": share, "pairs": found.pairs, "tied_pairs": found.tied_pairs}
+    write_json(context.stage_dir / AGREEMENT_FILE, {**numbers, "details": asdict(found)})
     with Reporter(context) as reporter:
-        numbers = {name: value for name, value in agreement.items() if value is not None}
-        reporter.log(len(rankings), numbers)
-    _tell(rankings, agreement)
+        known = {name: value for name, value in numbers.items() if value is not None}
+        reporter.log(len(rankings), known)
+    _tell(rankings, found)
 
 
-def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float | None]]:
+def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], list[list[Judgement]]]:
+    """The rankings to train on, and for the prompts that agreement is measured on those of two
+    labelers."""
     config = context.config.stage.label
     rows = stored_completions(context.output_of("sample", COMPLETIONS_FILE))
     judgements = _judge(context, labeler, rows)
@@ -53,7 +60,7 @@ def _ask(context: Context, labeler: Any) -> tuple[list[Ranking], dict[str, float
         for judged in _turn(pool, index, config.labels_per_prompt)
     ]
     overlap = [_turn(pool, index, 2) for index, pool in enumerate(judgements)]
-    return rankings, measure_agreement(overlap[: config.overlap_prompts])
+    return rankings, overlap[: config.overlap_prompts]
 
 
 def _judge(context: Context, labeler: Labeler, rows: list[Completions]) -> list[list[Judgement]]:
@@ -83,25 +90,6 @@ def _turn(pool: list[Judgement], index: int, count: int) -> list[Judgement]:
     return [pool[(index + offset) % len(pool)] for offset in range(min(count, len(pool)))]
 
 
-def measure_agreement(judged: list[list[Judgement]]) -> dict[str, float | None]:
-    """Share of pairs that two labelers order alike, of those that neither ties.
-
-    judged: for every prompt the judgements of the labelers who ranked it.
-    """
-    same = pairs = ties = 0
-    for judgements in judged:
-        for one, other in combinations(judgements, 2):
-            for first, second in combinations(range(len(one.ranks)), 2):
-                ours = one.ranks[first] - one.ranks[second]
-                theirs = other.ranks[first] - other.ranks[second]
-                if ours == 0 or theirs == 0:
-                    ties += 1
-                else:
-                    pairs += 1
-                    same += (ours > 0) == (theirs > 0)
-    return {"agreement": same / pairs if pairs else None, "pairs": pairs, "tied_pairs": ties}
-
-
 def _by_prompt(rankings: list[Ranking]) -> list[list[Judgement]]:
     """Imported rankings of the same completions, gathered."""
     gathered: dict[str, list[Judgement]] = {}
@@ -111,11 +99,20 @@ def _by_prompt(rankings: list[Ranking]) -> list[list[Judgement]]:
     return list(gathered.values())
 
 
-def _tell(rankings: list[Ranking], agreement: dict[str, float | None]) -> None:
+def _named(item: int, pool: list[Judgement]) -> list[Judged]:
+    """Who ranked an item once more under the same name was asked again; labelers without a name are
+    different ones."""
+    names = [judgement.labeler or f"unnamed {place}" for place, judgement in enumerate(pool, 1)]
+    return [
+        Judged(name, str(item), judgement.ranks, repeat=name in names[:place])
+        for place, (name, judgement) in enumerate(zip(names, pool, strict=True))
+    ]
+
+
+def _tell(rankings: list[Ranking], found: Agreement) -> None:
     completions = sum(len(ranking.ranks) for ranking in rankings)
     labelers = sorted({ranking.labeler for ranking in rankings})
     names = ", ".join(labelers) if len(labelers) <= 8 else f"{len(labelers)} labelers"
     console.print(f"  {len(rankings)} rankings of {completions} completions by {names}")
-    if agreement["agreement"] is not None:
-        share, pairs = agreement["agreement"], agreement["pairs"]
-        console.print(f"  labelers agree on {share:.1%} of {pairs} pairs")
+    if found.agreement is not None:
+        console.print(f"  labelers agree on {found.agreement.value:.1%} of {found.pairs} pairs")

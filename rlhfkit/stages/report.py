@@ -12,7 +12,8 @@ from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data.prepared import STAGE
 from rlhfkit.figures import gold_curves, headline
-from rlhfkit.pages.contents import read_run
+from rlhfkit.labelling import tables
+from rlhfkit.pages.contents import read_agreement, read_run
 from rlhfkit.pages.page import write
 from rlhfkit.pages.verdict import TOY_TASTES
 from rlhfkit.reporting import Metrics, read_metrics, shown, toy_tastes
@@ -36,6 +37,7 @@ def run(context: Context) -> None:
     lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
+    lines += _agreement(context)
     lines += gold_curves.table(curves)
     lines += [f"\n![{words}]({picture.name})" for picture, words in pictures.items()]
     lines += _examples(context)
@@ -118,6 +120,28 @@ def _prepared(context: Context) -> list[str]:
             cells = " | ".join(str(step.get(kind, "")) for kind in kinds)
             lines.append(f"| {step['step']} | {cells} |")
     return lines
+
+
+def _agreement(context: Context) -> list[str]:
+    """How far labelers agree, and each of them with the rest."""
+    found = read_agreement(context.run_dir)
+    if found is None:
+        return []
+    summary = [f"| {name} | {value} |" for name, value in tables.summary(found)]
+    rows = [
+        f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
+        for row in (tables.HEAD, ["---"] * len(tables.HEAD), *tables.labelers(found))
+    ]
+    return [
+        "",
+        "## How far labelers agree",
+        "",
+        "| measure | value |",
+        "|---|---|",
+        *summary,
+        "",
+        *rows,
+    ]
 
 
 def _plot(context: Context) -> dict[Path, str]:

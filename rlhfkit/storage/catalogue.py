@@ -17,7 +17,7 @@ RANKINGS_FILE = "rankings.jsonl"
 """Stage label: a row a prompt and labeler. Read by reward_model and optimizer=dpo."""
 
 AGREEMENT_FILE = "agreement.json"
-"""Stage label: how far labelers agree. Read by report."""
+"""Stage label: how far labelers agree, and each of them with the rest. Read by report."""
 
 RESULT_FILE = "result.json"
 """Stage reward_model: validation accuracy. Read by report."""

@@ -1,12 +1,11 @@
 """Rankings: the loss depends on order alone, agreement is a share, ties say nothing."""
 
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlhfkit.labelling.judged import compared
 from rlhfkit.rl.losses import kwise_ranking_loss
-from rlhfkit.stages.label import measure_agreement
-from rlhfkit.types import Judgement
 from rlhfkit_plugins.labelers.ranking import ranks_of
 
 RANKED = st.lists(st.tuples(st.floats(-5, 5, width=32), st.integers(1, 4)), min_size=1, max_size=7)
@@ -61,32 +60,23 @@ def test_a_step_against_the_gradient_lowers_the_loss(ranked):
     assert abs(float(rewards.grad.sum())) < 1e-9  # a shift of all changes nothing
 
 
-def agreement(*rankings):
-    return measure_agreement([[Judgement(list(ranks), "x") for ranks in rankings]])
-
-
 @given(RANKS, st.data())
 def test_agreement_is_a_share_and_nobody_comes_first(ranks, data):
     other = data.draw(st.lists(st.integers(1, 4), min_size=len(ranks), max_size=len(ranks)))
-    found = agreement(ranks, other)
-    assert found == agreement(other, ranks)
-    count = len(ranks) * (len(ranks) - 1) // 2
-    assert found["pairs"] + found["tied_pairs"] == count
-    assert (found["agreement"] is None) == (found["pairs"] == 0)
-    if found["pairs"]:
-        assert 0 <= found["agreement"] <= 1
-        reverse = agreement(ranks, [-rank for rank in other])
-        assert (
-            reverse["agreement"] == 1 - found["agreement"]
-            or abs(reverse["agreement"] + found["agreement"] - 1) < 1e-12
-        )
+    found = compared(ranks, other)
+    assert found == compared(other, ranks)
+    assert found.pairs == len(ranks) * (len(ranks) - 1) // 2
+    assert 0 <= found.same <= found.decided <= found.pairs
+    assert found.same <= found.same_with_ties <= found.pairs
+    reverse = compared(ranks, [-rank for rank in other])
+    assert (reverse.decided, reverse.same) == (found.decided, found.decided - found.same)
 
 
 @given(RANKS)
 def test_everybody_agrees_with_themselves(ranks):
-    assume(len(set(ranks)) > 1)
-    assert agreement(ranks, ranks)["agreement"] == 1
-    assert agreement(ranks)["agreement"] is None
+    found = compared(ranks, ranks)
+    assert found.same == found.decided
+    assert found.same_with_ties == found.pairs
 
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=6), st.floats(0, 2))

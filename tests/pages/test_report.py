@@ -2,13 +2,16 @@
 
 import json
 import re
+from dataclasses import asdict
 
 import pytest
 
 from rlhfkit.commands.report import show_report
 from rlhfkit.errors import UserError
+from rlhfkit.labelling.agreement import measure
+from rlhfkit.labelling.judged import Judged
 from rlhfkit.pages.charts import smoothed
-from rlhfkit.pages.contents import read_run
+from rlhfkit.pages.contents import read_agreement, read_run
 from rlhfkit.pages.page import render
 from rlhfkit.pages.verdict import verdict
 from rlhfkit.stages.registry import STAGES
@@ -95,6 +98,20 @@ def test_no_more_is_claimed_than_the_interval_lets(make_run, wins, low, says):
 def test_a_gain_where_all_end_stands(make_run):
     said = verdict(read_run(make_run(wins=20, ended=20), STAGES))
     assert said[1] == "Where both answers end by themselves it is 100.0% [100.0%, 100.0%] of 20."
+
+
+def test_how_far_labelers_agree_stands_on_the_page(make_run):
+    run = make_run()
+    run.start(StageRecord("label", SETTINGS, {}))
+    judged = [Judged(who, "a", [1, 2, 3 - (who == "ann")]) for who in ("ann", NASTY)]
+    details = {"details": asdict(measure(judged))}
+    write_json(run.stage_dir("label") / "agreement.json", {"agreement": 1.0, **details})
+    write_jsonl(run.stage_dir("label") / "rankings.jsonl", [])
+    run.complete(StageRecord("label", SETTINGS, {}))
+    page = render([read_run(run, STAGES)])
+    assert "two labelers agree, 2 pairs without ties</td><td>100.0 ± 0.0 %" in page
+    assert NASTY not in page
+    assert read_agreement(make_run("other")) is None
 
 
 def test_rules_of_the_quickstart_that_judge_other_data_are_named_first(make_run):
