@@ -1,4 +1,4 @@
-"""What people said, in numbers: who ranked how much, and the human win rates."""
+"""What people said, in numbers: who ranked how much, how far they agree, the human win rates."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -8,7 +8,10 @@ from rich.table import Table
 
 from rlhfkit.console import console
 from rlhfkit.intervals import interval
+from rlhfkit.labelling import tables as agreement
+from rlhfkit.labelling.agreement import measure
 from rlhfkit.labelling.items import Item
+from rlhfkit.labelling.judged import Judged
 from rlhfkit.labelling.records import StoredJudgement
 from rlhfkit.labelling.store import Store
 from rlhfkit.types import Metric
@@ -25,11 +28,25 @@ def tables(store: Store) -> dict[str, Rows]:
     judged, items = store.judged(), store.items()
     return {
         "Who ranked how much": _work(judged),
+        **_agreement(judged),
         "Human win rates over SFT": [
             {"policy": policy, "preferred": _shown(metric), "prompts": metric.count}
             for policy, metric in win_rates(items, judged).items()
         ],
     }
+
+
+def _agreement(judged: Sequence[StoredJudgement]) -> dict[str, Rows]:
+    found = measure(
+        [
+            Judged(one.labeler, one.item, one.ranks, one.shown, one.seconds, one.repeat)
+            for one in judged
+            if one.ranks
+        ]
+    )
+    summary = [{"": name, "value": value} for name, value in agreement.summary(found)]
+    labelers = [dict(zip(agreement.HEAD, row, strict=True)) for row in agreement.labelers(found)]
+    return {"How far labelers agree": summary, "Each labeler": labelers}
 
 
 def show_results(store: Store) -> None:
