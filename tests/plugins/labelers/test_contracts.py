@@ -1,4 +1,5 @@
-"""Every labeler keeps to the contract but `imported`, which has rankings and judges nothing."""
+"""Every labeler keeps to the contract but `imported` and `people`, which have rankings and judge
+nothing."""
 
 import pytest
 
