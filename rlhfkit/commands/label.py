@@ -3,7 +3,9 @@
 import getpass
 import ipaddress
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,16 +29,13 @@ def label_run(arguments: list[str], plugins: Plugins) -> None:
         raise UserError("label: say one run's directory, as in rlhfkit label runs/quickstart")
     options.check()
     run = _run(Path(words[0]).expanduser())
-    store = Store(run.root / JUDGEMENTS_FILE)
     try:
-        _what(options)(run, store, options)
+        _what(options)(run, options)
     except Refused as error:
         raise UserError(f"label {run.root}: {error.reason}") from error
-    finally:
-        store.close()
 
 
-def _what(options: LabelOptions) -> Callable[[RunDir, Store, LabelOptions], None]:
+def _what(options: LabelOptions) -> Callable[[RunDir, LabelOptions], None]:
     """What the flags ask for; serving is what they mostly do."""
     others = {
         "invite": _invite,
@@ -52,6 +51,16 @@ def _what(options: LabelOptions) -> Callable[[RunDir, Store, LabelOptions], None
     return others[asked[0]] if asked else _serve
 
 
+@contextmanager
+def _judgements(run: RunDir) -> Iterator[Store]:
+    """The run's file, which must be there."""
+    path = run.root / JUDGEMENTS_FILE
+    if not path.exists():
+        raise UserError(f"label {run.root}: nobody was asked anything yet")
+    with closing(Store(path)) as store:
+        yield store
+
+
 def _run(place: Path) -> RunDir:
     if not place.is_dir():
         parent = place.parent if place.parent.is_dir() else Path()
@@ -60,78 +69,89 @@ def _run(place: Path) -> RunDir:
     return RunDir(place)
 
 
-def _invite(run: RunDir, store: Store, options: LabelOptions) -> None:
+def _invite(run: RunDir, options: LabelOptions) -> None:
     name = require_name(options.invite)
-    _tell(f"invitation of {name}, to be sent to nobody else and shown only now:")
-    _tell(f"  {_link(options, store.invite(name))}")
+    with closing(Store(run.root / JUDGEMENTS_FILE)) as store:
+        _tell(f"invitation of {name}, to be sent to nobody else and shown only now:")
+        _tell(f"  {_link(options, store.invite(name))}")
 
 
-def _revoke(run: RunDir, store: Store, options: LabelOptions) -> None:
-    if not store.revoke(options.revoke):
-        raise UserError(
-            f"label --revoke {options.revoke}: no invitation; "
-            f"{nearest(options.revoke, store.invited())}"
-        )
+def _revoke(run: RunDir, options: LabelOptions) -> None:
+    with _judgements(run) as store:
+        if not store.revoke(options.revoke):
+            near = nearest(options.revoke, store.invited())
+            raise UserError(f"label --revoke {options.revoke}: no invitation; {near}")
     _tell(f"{options.revoke} can no longer label; the judgements stay")
 
 
-def _results(run: RunDir, store: Store, options: LabelOptions) -> None:
+def _results(run: RunDir, options: LabelOptions) -> None:
     from rlhfkit.labelling.results import show_results
 
-    show_results(store)
+    with _judgements(run) as store:
+        show_results(store, options.json)
 
 
-def _disagreements(run: RunDir, store: Store, options: LabelOptions) -> None:
+def _disagreements(run: RunDir, options: LabelOptions) -> None:
     from rlhfkit.labelling.disagreements import show_disagreements
 
-    show_disagreements(run, store)
+    with _judgements(run) as store:
+        show_disagreements(run, {one.labeler for one in store.judged()})
 
 
-def _export(run: RunDir, store: Store, options: LabelOptions) -> None:
+def _export(run: RunDir, options: LabelOptions) -> None:
     from rlhfkit.labelling.formats import export
 
-    count = export(store, Path(options.export).expanduser(), options.format, options.of)
+    with _judgements(run) as store:
+        count = export(store, Path(options.export).expanduser(), options.format, options.of)
     _tell(f"{count} rows: {options.export}")
 
 
-def _load(run: RunDir, store: Store, options: LabelOptions) -> None:
-    from rlhfkit.labelling.formats import load
+def _load(run: RunDir, options: LabelOptions) -> None:
+    from rlhfkit.labelling.formats import load, read_file
 
-    new, known = load(store, Path(options.load).expanduser())
+    found = read_file(Path(options.load).expanduser())
+    with closing(Store(run.root / JUDGEMENTS_FILE)) as store:
+        new, known = load(store, found)
     _tell(f"{new} judgements added, {known} were there already")
 
 
-def _serve(run: RunDir, store: Store, options: LabelOptions) -> None:
+def _serve(run: RunDir, options: LabelOptions) -> None:
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise UserError("label: the page needs two packages: pip install 'rlhfkit[label]'")
-    from rlhfkit.labelling.serve import serve
+    from rlhfkit.labelling.serve import listening, page_settings, serve, text_of
 
-    owner = require_name(options.name or getpass.getuser())
-    _check_address(store, options, owner)
+    # what may be refused stands before anything is written
+    owner = require_name(options.name or _login())
     items = items_of(run, "evaluate" if options.of == "evaluate" else "sample", options.kind)
-    store.ask(items[: options.prompts])
-    _log_to(run.root / "label.log")
-    _tell(f"{min(len(items), options.prompts or len(items))} items; open as {owner}:")
-    _tell(f"  {_link(options, store.invite(owner))}")
-    for name in store.invited():
-        if name != owner:
-            _tell(f"  invited too: {name}")
-    _tell("Ctrl-C ends it; what was submitted is stored at once")
-    serve(run, store, options, owner)
-    count = len(store.judged())
-    _tell(f"{count} judgements in {store.path}; the next run with labeler=people trains on them")
+    guidelines = text_of(options.guidelines)
+    _check_address(run, options, owner)
+    with listening(options) as listener, closing(Store(run.root / JUDGEMENTS_FILE)) as store:
+        asked = items[: options.prompts]
+        store.ask(asked)
+        _log_to(run.root / "label.log")
+        _tell(f"{len(asked)} items; open as {owner}:")
+        _tell(f"  {_link(options, store.invite(owner))}")
+        for name in store.invited():
+            if name != owner:
+                _tell(f"  invited too: {name}")
+        _tell("Ctrl-C ends it; what was submitted is stored at once")
+        serve(listener, store, page_settings(run, options, owner, guidelines))
+        _tell(f"{len(store.judged())} judgements in {store.path}; labeler=people trains on them")
 
 
-def _check_address(store: Store, options: LabelOptions, owner: str) -> None:
+def _check_address(run: RunDir, options: LabelOptions, owner: str) -> None:
     """Other computers reach the page only with invitations, and it is said what that means."""
     if is_loopback(options.host):
         return
-    if _is_any(options.host) and not options.hostname:
+    if options.host in ("0.0.0.0", "::", "") and not options.hostname:
         raise UserError(
             f"label --host {options.host}: add --hostname NAME, the name or address under which "
             f"labelers open the page; requests under another one are refused"
         )
-    if not [name for name in store.invited() if name != owner]:
+    path = run.root / JUDGEMENTS_FILE
+    with closing(Store(path)) if path.exists() else nullcontext() as store:
+        invited = store.invited() if store else []
+    if not [name for name in invited if name != owner]:
         raise UserError(
             f"label --host {options.host}: other computers could open the page: invite each "
             f"labeler first, as in rlhfkit label RUN --invite NAME"
@@ -143,16 +163,20 @@ def _check_address(store: Store, options: LabelOptions, owner: str) -> None:
         )
 
 
+def _login() -> str:
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):  # a container may know no name
+        login = ""
+    return re.sub(r"[^\w.-]+", "_", login).strip("._-") or "me"
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this computer can reach the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _is_any(host: str) -> bool:
-    return host in ("0.0.0.0", "::", "")
 
 
 def _link(options: LabelOptions, token: str) -> str:

@@ -1,7 +1,9 @@
 """Which item a labeler is asked next: the least covered, and none twice but as a planned repeat."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from rlhfkit.labelling.invitations import GOLD
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def choose(
     everything = sorted(assigned, key=lambda one: one.id)
     own = [one for one in everything if one.labeler == labeler]
     covered = _covered(everything, labeler, plan, now)
-    left = [item for item in queue if len(covered.get(item, ())) < wanted(item, plan)]
+    left = _left(queue, everything, covered, plan)
     for one in own:
         if not one.judged and (one.repeat or one.item in left):
             return Choice(one.item, one.repeat, one.id)
@@ -74,9 +76,7 @@ def open_for(
     everything = list(assigned)
     covered = _covered(everything, labeler, plan, now)
     done = {one.item for one in everything if one.labeler == labeler and one.judged}
-    return sum(
-        item not in done and len(covered.get(item, ())) < wanted(item, plan) for item in queue
-    )
+    return sum(item not in done for item in _left(queue, everything, covered, plan))
 
 
 def wanted(item: str, plan: Plan) -> int:
@@ -93,9 +93,22 @@ def _covered(
     found: dict[str, set[str]] = {}
     for one in assigned:
         live = not one.judged and now - one.at < plan.abandoned_after
-        if one.labeler != labeler and (live or (one.judged and not one.skipped)):
+        if one.labeler not in (labeler, GOLD) and (live or (one.judged and not one.skipped)):
             found.setdefault(one.item, set()).add(one.labeler)
     return found
+
+
+def _left(
+    queue: Sequence[str],
+    assigned: Iterable[Assigned],
+    covered: Mapping[str, set[str]],
+    plan: Plan,
+) -> list[str]:
+    """Items that want a labeler more: those with a known answer want all of them."""
+    known = {one.item for one in assigned if one.labeler == GOLD and one.judged and not one.skipped}
+    return [
+        item for item in queue if item in known or len(covered.get(item, ())) < wanted(item, plan)
+    ]
 
 
 def _repeat(queue: Sequence[str], own: Sequence[Assigned], plan: Plan) -> str | None:

@@ -10,7 +10,6 @@ from rich.text import Text
 from rlhfkit.console import console
 from rlhfkit.data.artifacts import stored_rankings
 from rlhfkit.errors import UserError
-from rlhfkit.labelling.store import Store
 from rlhfkit.storage.catalogue import RANKINGS_FILE
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.types import Ranking
@@ -54,7 +53,7 @@ def compare(rankings: Sequence[Ranking], people: set[str]) -> list[Compared]:
     return sorted(found, key=lambda one: one.share)
 
 
-def show_disagreements(run: RunDir, store: Store) -> None:
+def show_disagreements(run: RunDir, people: set[str]) -> None:
     """Print with whom people agree how far, and the prompts where they differ most."""
     path = run.stage_dir("label") / RANKINGS_FILE
     if not path.exists():
@@ -62,7 +61,6 @@ def show_disagreements(run: RunDir, store: Store) -> None:
             f"{path}: not there; let the stage label run with labeler=people "
             f"labeler.with_simulated=true"
         )
-    people = {one.labeler for one in store.judged()}
     found = compare(stored_rankings(path), people)
     if not found:
         raise UserError(f"{path}: no prompt that both people and other labelers ranked")

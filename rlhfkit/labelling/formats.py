@@ -22,6 +22,8 @@ from rlhfkit.types import Messages, Ranking
 
 Row = dict[str, Any]
 Said = list[tuple[Item, StoredJudgement]]
+Imported = tuple[Item, str, list[int]]
+"""An item, a labeler and ranks."""
 
 
 def export(store: Store, path: Path, form: str, of: str) -> int:
@@ -40,10 +42,16 @@ def export(store: Store, path: Path, form: str, of: str) -> int:
     return len(rows)
 
 
-def load(store: Store, path: Path) -> tuple[int, int]:
-    """Add a file's judgements; gives how many were new and how many known. Rows that cannot be
-    used are left out and counted; `UserError` where that is all of them."""
-    drops, found = Counter[str](), list[tuple[Item, str, list[int]]]()
+def load(store: Store, found: Sequence[Imported]) -> tuple[int, int]:
+    """Add judgements; gives how many were new and how many known."""
+    new = sum(store.add(item, name, Submission(0, ranks)) for item, name, ranks in found)
+    return new, len(found) - new
+
+
+def read_file(path: Path) -> list[Imported]:
+    """A file's judgements. Rows that cannot be used are left out and counted; `UserError` where
+    that is all of them."""
+    drops, found = Counter[str](), list[Imported]()
     rows = _rows(path)
     for row in rows:
         try:
@@ -57,8 +65,7 @@ def load(store: Store, path: Path) -> tuple[int, int]:
         console.print(f"left out {reasons} of {len(rows)}", style="yellow", markup=False)
     if not found:
         raise UserError(f"{path}: no usable ranking in {len(rows)} rows")
-    new = sum(store.add(item, name, Submission(0, ranks)) for item, name, ranks in found)
-    return new, len(found) - new
+    return found
 
 
 # Writing
@@ -180,7 +187,7 @@ def _rows(path: Path) -> list[Any]:
         raise UserError(f"{path}: neither a JSON list nor lines of JSON ({error})") from error
 
 
-def _read(path: Path, row: Any) -> list[tuple[Item, str, list[int]]]:
+def _read(path: Path, row: Any) -> list[Imported]:
     """The judgements of one row, whatever its form."""
     if not isinstance(row, dict):
         raise Unusable("no JSON object")
@@ -195,7 +202,7 @@ def _read(path: Path, row: Any) -> list[tuple[Item, str, list[int]]]:
     return [(item, ranking.labeler, ranking.ranks)]
 
 
-def _from_argilla(row: Row) -> list[tuple[Item, str, list[int]]]:
+def _from_argilla(row: Row) -> list[Imported]:
     """A record as Argilla's data sets or its client's `to_dict` have it."""
     fields = row.get("fields", row)
     responses = row["ranking"] if "ranking" in row else row["responses"]["ranking"]
@@ -217,7 +224,7 @@ def _argilla_ranks(value: Any) -> dict[str, int]:
     return {one["value"]: one["rank"] for one in value}
 
 
-def _from_labelstudio(row: Row) -> list[tuple[Item, str, list[int]]]:
+def _from_labelstudio(row: Row) -> list[Imported]:
     listed = row["data"]["items"]
     ids = [str(one["id"]) for one in listed]
     item = _item(row["data"], row["data"]["prompt"], [one["body"] for one in listed])
@@ -251,7 +258,7 @@ def _item(extra: Any, prompt: Any, completions: list[str]) -> Item:
     return Item("import", messages, completions, [True] * len(completions))
 
 
-def _checked(item: Item, name: str, ranks: list[int]) -> tuple[Item, str, list[int]]:
+def _checked(item: Item, name: str, ranks: list[int]) -> Imported:
     """With a labeler's name and ranks as they are stored."""
     require_texts(item)
     if len(ranks) != len(item.completions) or not all(type(rank) is int for rank in ranks):

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 
 from rlhfkit.errors import UserError
 
+GOLD = "gold"
+"""What this labeler says is known to be right: everybody is asked those items and compared."""
+
 _NAME = re.compile(r"[\w][\w .@+-]{0,39}")
 
 
@@ -47,6 +50,8 @@ def is_form_token(given: str, secret: str, session: str) -> bool:
 def require_name(name: str) -> str:
     """A labeler's name as it is stored; `UserError` for one that is empty, long or no name."""
     name = " ".join(name.split())
+    if name.lower().startswith("simulated"):
+        raise UserError(f"labeler {name!r:.60}: names of simulated labelers begin so; take another")
     if not _NAME.fullmatch(name):
         raise UserError(
             f"labeler {name!r:.60}: a name has 1 to 40 letters, digits, blanks or any of .@+-_ "

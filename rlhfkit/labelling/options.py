@@ -23,7 +23,8 @@ class LabelOptions:
     the SFT model's, for the human win rate."""
 
     name: str = ""
-    """What you are called in the judgements, by default your login."""
+    """What you are called in the judgements, by default your login. What `gold` says is known to be
+    right: all others are asked those items and compared."""
 
     prompts: int | None = None
     """How many items are asked, the first ones."""
@@ -63,6 +64,9 @@ class LabelOptions:
 
     results: bool = False
     """Print what was said so far, agreement and win rates, and do not serve."""
+
+    json: bool = False
+    """With --results: as JSON."""
 
     disagreements: bool = False
     """Print where people and the run's other labelers disagree, after stage label."""

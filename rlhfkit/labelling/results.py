@@ -1,5 +1,6 @@
 """What people said, in numbers: who ranked how much, how far they agree, the human win rates."""
 
+import json
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -10,6 +11,7 @@ from rlhfkit.console import console
 from rlhfkit.intervals import interval
 from rlhfkit.labelling import tables as agreement
 from rlhfkit.labelling.agreement import measure
+from rlhfkit.labelling.invitations import GOLD
 from rlhfkit.labelling.items import Item
 from rlhfkit.labelling.judged import Judged
 from rlhfkit.labelling.records import StoredJudgement
@@ -37,20 +39,23 @@ def tables(store: Store) -> dict[str, Rows]:
 
 
 def _agreement(judged: Sequence[StoredJudgement]) -> dict[str, Rows]:
-    found = measure(
-        [
-            Judged(one.labeler, one.item, one.ranks, one.shown, one.seconds, one.repeat)
-            for one in judged
-            if one.ranks
-        ]
-    )
+    said = [
+        Judged(one.labeler, one.item, one.ranks, one.shown, one.seconds, one.repeat)
+        for one in judged
+        if one.ranks
+    ]
+    known = {one.item: one.ranks for one in said if one.labeler == GOLD and not one.repeat}
+    found = measure([one for one in said if one.labeler != GOLD], known)
     summary = [{"": name, "value": value} for name, value in agreement.summary(found)]
     labelers = [dict(zip(agreement.HEAD, row, strict=True)) for row in agreement.labelers(found)]
     return {"How far labelers agree": summary, "Each labeler": labelers}
 
 
-def show_results(store: Store) -> None:
+def show_results(store: Store, as_json: bool) -> None:
     """Print the tables."""
+    if as_json:
+        print(json.dumps(tables(store), indent=2, ensure_ascii=False))
+        return
     for title, rows in tables(store).items():
         if not rows:
             console.print(f"{title}: nothing yet", markup=False)

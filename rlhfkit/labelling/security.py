@@ -118,8 +118,9 @@ def address(scope: Scope) -> str:
 
 
 def log_refusal(scope: Scope, error: Refused) -> None:
-    """A line without anything that a stranger could put line breaks into."""
-    path = f"{scope['path']!r:.100}"
+    """A line without invitations, and without anything that could put line breaks into it."""
+    asked = str(scope["path"])
+    path = "'/join/...'" if asked.startswith("/join/") else f"{asked!r:.100}"
     logger.warning(
         "refused %s %s %s from %s: %s",
         error.status, scope["method"], path, address(scope), error.reason,

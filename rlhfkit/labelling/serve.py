@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,33 @@ from rlhfkit.storage.run_dir import RunDir
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def serve(run: RunDir, store: Store, options: LabelOptions, owner: str) -> None:
-    """Answer requests; returns once it was told to stop. `UserError` for a port that is taken."""
+def serve(listener: socket.socket, store: Store, settings: Settings) -> None:
+    """Answer requests; returns once it was told to stop."""
     holder: list[uvicorn.Server] = []
 
     def stop() -> None:
         holder[0].should_exit = True
 
-    settings = Settings(
+    if settings.until_done:
+        settings = replace(settings, on_done=stop)
+    holder.append(uvicorn.Server(uvicorn.Config(create_app(store, settings), **_CONFIG)))
+    with suppress(KeyboardInterrupt):  # uvicorn ends what is under way before it raises it
+        holder[0].run(sockets=[listener])
+
+
+def page_settings(run: RunDir, options: LabelOptions, owner: str, guidelines: str) -> Settings:
+    """What the page is told of the command line."""
+    return Settings(
         kind=options.kind,
         title=f"{run.root.resolve().name}: which answer is better?",
-        guidelines=_text(options.guidelines),
+        guidelines=guidelines,
         owner=owner,
         hosts=_hosts(options),
         https=options.https,
         cookie=f"rlhfkit-label-{options.port}",
         plan=Plan(options.overlap, options.repeats, 60 * options.abandoned),
-        on_done=stop if options.until_done else lambda: None,
+        until_done=options.until_done,
     )
-    config = uvicorn.Config(create_app(store, settings), **_CONFIG)
-    holder.append(uvicorn.Server(config))
-    # uvicorn ends what is under way before it raises what Ctrl-C means
-    with _listening(options) as listener, suppress(KeyboardInterrupt):
-        holder[0].run(sockets=[listener])
 
 
 _CONFIG: dict[str, Any] = {
@@ -60,7 +65,8 @@ def _hosts(options: LabelOptions) -> frozenset[str]:
     return frozenset({*_LOOPBACK, own.lower(), options.hostname.lower()} - {""})
 
 
-def _listening(options: LabelOptions) -> socket.socket:
+def listening(options: LabelOptions) -> socket.socket:
+    """The port. `UserError` for one that is taken."""
     try:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
         return socket.create_server((options.host, options.port), family=family)
@@ -71,7 +77,8 @@ def _listening(options: LabelOptions) -> socket.socket:
         ) from error
 
 
-def _text(path: str) -> str:
+def text_of(path: str) -> str:
+    """The guidelines; empty where no file is named."""
     if not path:
         return ""
     try:

@@ -48,6 +48,7 @@ class Settings:
 
     cookie: str = "rlhfkit-label"
     plan: Plan = field(default_factory=Plan)
+    until_done: bool = False
     on_done: Callable[[], None] = lambda: None
     """Called when nobody has anything left."""
 
@@ -147,6 +148,7 @@ class _Pages:
             answers=page.answers(assignment),
             progress=done,
             form_token=form_token(self._secret, session),
+            draft=form_token(self._secret, f"draft {assignment.id} {assignment.revision}")[:16],
         )
         return HTMLResponse(html)
 

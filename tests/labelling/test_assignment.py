@@ -48,6 +48,14 @@ def test_one_item_in_ten_is_asked_again_after_at_least_five_others():
     assert len(done) == 22
 
 
+def test_everybody_is_asked_what_is_known_and_it_covers_nothing():
+    known = [asked("gold", 0, 1), asked("gold", 1, 2, skipped=True), asked("ann", 0, 3)]
+    for name in ("bob", "cat"):
+        assert choose(QUEUE[:1], known, name, Plan(), NOW) == Choice(QUEUE[0])
+        assert open_for(QUEUE[:2], known, name, Plan(), NOW) == 2
+    assert choose(QUEUE[:1], known, "ann", Plan(), NOW) is None
+
+
 def test_overlap_may_be_a_fraction():
     items = [f"{number * 2**22:08x}" for number in range(1024)]
     counts = [wanted(item, Plan(overlap=1.25)) for item in items]

@@ -125,6 +125,13 @@ def test_only_who_started_the_page_sees_the_agreement(ann, store):
     assert Person(store, "ann", owner="ann").client.get("/agreement").status_code == 200
 
 
+def test_invitations_are_not_logged(store, stranger, told):
+    token = store.invite("ann")
+    assert stranger.get(f"/join/{token}", headers={"host": "evil.example"}).status_code == 421
+    assert "refused 421 GET '/join/...'" in told.text
+    assert token not in told.text
+
+
 def test_tokens_are_stored_as_digests_alone(store):
     token = store.invite("ann")
     store.close()

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from rlhfkit.errors import UserError
-from rlhfkit.labelling.formats import export, load
+from rlhfkit.labelling.formats import export, load, read_file
 from rlhfkit.labelling.items import Item
 from rlhfkit.labelling.store import Store
 from rlhfkit.labelling.submission import Submission
@@ -33,8 +33,8 @@ def test_what_is_exported_is_imported_again(said, tmp_path, form):
     file = tmp_path / "out"
     export(said, file, form, "sample")
     with closing(Store(tmp_path / "new.sqlite")) as new:
-        assert load(new, file) == (2, 0)
-        assert load(new, file) == (0, 2)
+        assert load(new, read_file(file)) == (2, 0)
+        assert load(new, read_file(file)) == (0, 2)
         (item,) = new.items().values()
         assert (item.prompt, item.completions) == (ITEM.prompt, ITEM.completions)
         assert {(one.labeler, tuple(one.ranks)) for one in new.judged()} == {
@@ -45,7 +45,7 @@ def test_what_is_exported_is_imported_again(said, tmp_path, form):
 
 def test_an_export_comes_home_without_doubling_anything(said, tmp_path):
     export(said, tmp_path / "out", "rankings", "sample")
-    assert load(said, tmp_path / "out") == (0, 2)
+    assert load(said, read_file(tmp_path / "out")) == (0, 2)
     assert len(said.judged()) == 2
 
 
@@ -101,7 +101,7 @@ FOREIGN = {
 def test_what_others_write_is_read(tmp_path, name):
     (tmp_path / "in").write_text(json.dumps([FOREIGN[name]]))
     with closing(Store(tmp_path / "x.sqlite")) as store:
-        assert load(store, tmp_path / "in") == (1, 0)
+        assert load(store, read_file(tmp_path / "in")) == (1, 0)
         (item,), (judged,) = store.items().values(), store.judged()
         assert (item.completions, judged.ranks) == (["a", "b"], [1, 2])
         assert judged.source == "import"
@@ -131,7 +131,7 @@ def test_bad_rows_are_left_out_and_counted(tmp_path, capsys, name):
     good = FOREIGN["TRL"]
     (tmp_path / "in").write_text("\n".join(map(json.dumps, [good, BAD[name]])))
     with closing(Store(tmp_path / "x.sqlite")) as store:
-        assert load(store, tmp_path / "in") == (1, 0)
+        assert load(store, read_file(tmp_path / "in")) == (1, 0)
         assert len(store.judged()) == 1
     assert "left out 1" in capsys.readouterr().out
 
@@ -140,13 +140,13 @@ def test_bad_rows_are_left_out_and_counted(tmp_path, capsys, name):
 def test_files_without_a_ranking_are_refused(tmp_path, content):
     (tmp_path / "in").write_text(content)
     with closing(Store(tmp_path / "x.sqlite")) as store, pytest.raises(UserError, match="in: "):
-        load(store, tmp_path / "in")
+        load(store, read_file(tmp_path / "in"))
 
 
 def test_names_of_elsewhere_become_names_of_here(tmp_path):
     row = {"prompt": "q", "completions": ["a", "b"], "ranks": [1, 2], "labeler": " <Ann>/" * 20}
     (tmp_path / "in").write_text(json.dumps(row))
     with closing(Store(tmp_path / "x.sqlite")) as store:
-        load(store, tmp_path / "in")
+        load(store, read_file(tmp_path / "in"))
         (judged,) = store.judged()
         assert judged.labeler == ("_Ann_ " * 7)[:40]

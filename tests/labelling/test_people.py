@@ -9,7 +9,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.labelling.assignment import Plan
 from rlhfkit.labelling.disagreements import compare
 from rlhfkit.labelling.items import items_of
-from rlhfkit.labelling.results import win_rates
+from rlhfkit.labelling.results import tables, win_rates
 from rlhfkit.labelling.store import Store
 from rlhfkit.labelling.submission import Submission
 from rlhfkit.labelling.training import fingerprint, rankings_of
@@ -77,6 +77,16 @@ def test_what_trains_is_first_looks_of_sampled_items(store):
     store.invite("bob")
     store.judge(store.next_assignment("bob", Plan(overlap=2)), Submission(0, skipped="unclear"))
     assert fingerprint(store.path) == before
+
+
+def test_labelers_are_compared_with_what_is_known(store):
+    label(store, "gold", lambda item: [1, 2, 3])
+    label(store, "ann", lambda item: [1, 3, 2])
+    found = tables(store)
+    assert {row[""]: row["value"] for row in found["How far labelers agree"]}[
+        "as the known answers"
+    ].startswith("66.7")
+    assert [row["labeler"] for row in found["Each labeler"]] == ["ann"]
 
 
 @pytest.fixture
@@ -152,11 +162,12 @@ REFUSED = {
     ),
     "nothing evaluated": (["{run}", "--of=evaluate", "--kind=pairs"], "let the stage evaluate"),
     "a name that is none": (["{run}", "--invite", "<b>"], "1 to 40 letters"),
-    "nobody to revoke": (["{run}", "--revoke", "bob"], "no invitation"),
+    "a simulated name": (["{run}", "--name=simulated-warm"], "names of simulated labelers"),
+    "nobody to revoke": (["{run}", "--revoke", "bob"], "nobody was asked anything yet"),
     "two things at once": (["{run}", "--results", "--invite=bob"], "one of them at a time"),
     "guidelines that are not there": (["{run}", "--guidelines=none.txt"], "cannot be read"),
     "nothing to import": (["{run}", "--load=none.jsonl"], "cannot be read"),
-    "no stage label": (["{run}", "--disagreements"], "let the stage label run"),
+    "no stage label": (["{run}", "--disagreements"], "nobody was asked anything yet"),
 }  # fmt: skip
 
 
@@ -166,6 +177,7 @@ def test_mistakes_in_the_command_are_one_line(run, name):
     with pytest.raises(UserError, match=said.replace("'", ".")) as error:
         label_run([word.format(run=run.root) for word in words], None)
     assert "\n" not in str(error.value)
+    assert [file.name for file in run.root.iterdir()] == ["sample"]
 
 
 def test_an_invitation_is_a_link_that_works(run, capsys):

@@ -4,7 +4,7 @@
 const form = document.getElementById("judgement");
 const answers = [...form.querySelectorAll(".answer")];
 const kind = form.dataset.kind;
-const draftName = `draft ${form.dataset.url} ${form.dataset.revision}`;
+const draftName = `draft ${form.dataset.draft}`;
 let undone = []; // earlier drafts
 let step = kind === "full" ? 0 : answers.length; // an answer to rate, or behind the last one all to rank
 let seconds = 0;
@@ -193,7 +193,7 @@ async function send(said) {
       headers: { "Content-Type": "application/json", "X-Form-Token": form.dataset.token },
       body: JSON.stringify(body),
     });
-    const told = await answer.json();
+    const told = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
     if (!answer.ok) throw new Error(`${told.error}. What you entered stays in this browser.`);
     localStorage.removeItem(draftName);
     location.assign("/");
