@@ -136,6 +136,11 @@ class Page:
             self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
             self.call("Input.dispatchKeyEvent", type="keyUp", **event)
 
+    def strange_key(self, key: str, code: str) -> None:
+        """A key of another keyboard: what it writes, and where it is."""
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=code, text=key)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=code)
+
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)
 

@@ -157,6 +157,21 @@ def test_two_tabs_share_a_draft_and_store_one_judgement(browser, run):
     assert len(judged(run)) == 1
 
 
+def test_keyboards_of_other_countries(browser, run):
+    with Served(run, "--kind=rank") as served:
+        page = browser.page()
+        begin(page, served.link)
+        page.strange_key("é", "Digit2")  # French, without shift
+        page.strange_key("о", "KeyJ")  # Russian
+        page.keys("n")
+        page.type("noted")
+        page.keys("Escape", "1")
+        assert page.text("#order") == "C > A; still to rank: B"
+        page.keys("u")
+        assert page.text("#order") == "A; still to rank: B, C"
+        assert page.value("document.querySelector('.last textarea').value") == "noted"
+
+
 def test_pairs_by_one_key_or_one_click(browser, tmp_path):
     run = write_completions(tmp_path / "run", 3, completions=2)
     with Served(run, "--kind=pairs", "--repeats=0", "--until-done") as served:

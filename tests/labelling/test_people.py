@@ -1,4 +1,4 @@
-"""From what people said to a reward model, to human win rates, and to where others differ."""
+"""From what people said to rankings, to human win rates, and to where others differ."""
 
 import json
 
@@ -17,7 +17,7 @@ from rlhfkit.runner.runner import State
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.types import Ranking
 
-TRAIN = ("stages=[sft,sample,label,reward_model]", "labeler=people")
+TRAIN = ("stages=[sft,sample,label]", "labeler=people")
 
 
 def label(store, name, ranks):
@@ -33,7 +33,7 @@ def by_length(item):
     ]
 
 
-def test_a_reward_model_trains_on_what_people_said(run_tiny, tmp_path):
+def test_people_join_the_simulated_labelers(run_tiny, tmp_path):
     run_tiny("stages=[sft,sample]", "stage.sample.num_prompts=8")
     run = RunDir(tmp_path / "run")
     store = Store(run.root / "judgements.sqlite")
@@ -47,7 +47,6 @@ def test_a_reward_model_trains_on_what_people_said(run_tiny, tmp_path):
     assert len({row["labeler"] for row in rows}) == 6
     assert all(row["ranks"] == by_length(Item(row)) for row in mine)
     assert json.loads((run.root / "label/agreement.json").read_text())["pairs"] > 0
-    assert (run.root / "reward_model/stage.json").exists()
 
     # one judgement more, and the stage has to be made again
     assert runner.status(runner.find("label")).state is State.COMPLETE

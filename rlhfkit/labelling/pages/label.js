@@ -7,6 +7,7 @@ const kind = form.dataset.kind;
 const draftName = `draft ${form.dataset.draft}`;
 let undone = []; // earlier drafts
 let step = kind === "full" ? 0 : answers.length; // an answer to rate, or behind the last one all to rank
+let mine = 0; // the answer marked last
 let seconds = 0;
 let lastActive = Date.now();
 let saved = draft();
@@ -26,15 +27,15 @@ function draft() {
   return JSON.stringify([...new FormData(form)]);
 }
 
-function putBack(text) {
+function putBack(text, notes = true) {
   const held = JSON.parse(text);
   for (const input of form.querySelectorAll("input")) {
     input.checked = held.some(([name, one]) => name === input.name && one === input.value);
   }
-  for (const area of form.querySelectorAll("textarea")) {
+  for (const area of notes ? form.querySelectorAll("textarea") : []) {
     area.value = held.find(([name]) => name === area.name)?.[1] ?? "";
   }
-  saved = text;
+  saved = draft();
   show();
 }
 
@@ -102,8 +103,7 @@ function order() {
 // Moving about
 
 function marked() {
-  const place = answers.indexOf(document.activeElement?.closest(".answer"));
-  return ranking() ? Math.max(place, 0) : step;
+  return ranking() ? mine : step;
 }
 
 function mark(place, scroll = true) {
@@ -146,7 +146,7 @@ function digit(number) {
 
 function undo() {
   if (!undone.length) return;
-  putBack(undone.pop());
+  putBack(undone.pop(), false); // what was written meanwhile stays
   keep();
   say("Undone");
 }
@@ -231,12 +231,20 @@ function toggleFlag(key) {
   return true;
 }
 
+// The character, or where a keyboard has other letters or digits only with shift, what stands there on most.
+function pressed(event) {
+  const place = event.shiftKey ? null : event.code.match(/^(?:Digit|Key)([0-9A-Z])$/);
+  const known = /^[a-z0-9?]$/i.test(event.key) || event.key.length > 1;
+  return (known || !place ? event.key : place[1]).replace(/^[A-Z]$/, (key) => key.toLowerCase());
+}
+
 document.addEventListener("keydown", (event) => {
+  const key = pressed(event);
   lastActive = Date.now();
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const dialog = document.querySelector("dialog[open]");
   if (dialog) {
-    const button = /^[1-9]$/.test(event.key) && dialog.id === "skip" && dialog.querySelectorAll("button")[event.key - 1];
+    const button = /^[1-9]$/.test(key) && dialog.id === "skip" && dialog.querySelectorAll("button")[key - 1];
     if (button) { event.preventDefault(); button.click(); }
     return;
   }
@@ -248,12 +256,12 @@ document.addEventListener("keydown", (event) => {
     if (event.target.closest("button, a")) return;
     event.preventDefault();
     if (!event.repeat && !element("submit").disabled) next();
-  } else if (/^[0-9]$/.test(event.key)) {
+  } else if (/^[0-9]$/.test(key)) {
     event.preventDefault();
-    digit(Number(event.key));
-  } else if (keys[event.key] || toggleFlag(event.key)) {
+    digit(Number(key));
+  } else if (keys[key] || toggleFlag(key)) {
     event.preventDefault();
-    keys[event.key]?.();
+    keys[key]?.();
   }
 });
 
@@ -261,6 +269,10 @@ document.addEventListener("keydown", (event) => {
 
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("change", changed);
+form.addEventListener("focusin", (event) => {
+  const place = answers.indexOf(event.target.closest(".answer"));
+  if (place >= 0) mine = place;
+});
 form.addEventListener("input", (event) => { if (event.target.tagName === "TEXTAREA") { saved = draft(); keep(); } });
 element("undo").addEventListener("click", undo);
 element("submit").addEventListener("click", next);
