@@ -26,6 +26,8 @@ class StoredJudgement:
     """The order on the page: shown[place] is the index of a completion."""
 
     seconds: float
+    """0 for one from elsewhere: neither its time nor the order on the page is known."""
+
     repeat: bool
     """A planned second look by the same labeler."""
 

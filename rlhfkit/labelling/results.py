@@ -39,16 +39,19 @@ def tables(store: Store) -> dict[str, Rows]:
 
 
 def _agreement(judged: Sequence[StoredJudgement]) -> dict[str, Rows]:
-    said = [
-        Judged(one.labeler, one.item, one.ranks, one.shown, one.seconds, one.repeat)
-        for one in judged
-        if one.ranks
-    ]
+    said = [_compared(one) for one in judged if one.ranks]
     known = {one.item: one.ranks for one in said if one.labeler == GOLD and not one.repeat}
     found = measure([one for one in said if one.labeler != GOLD], known)
     summary = [{"": name, "value": value} for name, value in agreement.summary(found)]
     labelers = [dict(zip(agreement.HEAD, row, strict=True)) for row in agreement.labelers(found)]
     return {"How far labelers agree": summary, "Each labeler": labelers}
+
+
+def _compared(one: StoredJudgement) -> Judged:
+    """As agreement is measured on it."""
+    here = one.seconds > 0
+    shown, seconds = (one.shown, one.seconds) if here else (None, None)
+    return Judged(one.labeler, one.item, one.ranks, shown, seconds, one.repeat)
 
 
 def show_results(store: Store, as_json: bool) -> None:

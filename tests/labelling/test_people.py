@@ -88,6 +88,13 @@ def test_labelers_are_compared_with_what_is_known(store):
     assert [row["labeler"] for row in found["Each labeler"]] == ["ann"]
 
 
+def test_what_is_imported_tells_nothing_of_the_order_on_the_page(store):
+    item = next(iter(store.items().values()))
+    store.add(item, "ann", Submission(0, [1, 2, 3]))
+    (row,) = tables(store)["Each labeler"]
+    assert (row["judgements"], row["prefers the earlier"], row["seconds"]) == ("1", "", "")
+
+
 @pytest.fixture
 def evaluated(tmp_path):
     """Two prompts, two answers to each by two policies."""

@@ -186,7 +186,7 @@ function rating(place) {
 
 async function send(said) {
   element("submit").disabled = true;
-  const body = { revision: Number(form.dataset.revision), notes: form.elements.notes.value, seconds, ...said };
+  const body = { revision: Number(form.dataset.revision), notes: form.elements.notes.value, seconds: Math.max(seconds, 1), ...said };
   try {
     const answer = await fetch(form.dataset.url, {
       method: "POST",
