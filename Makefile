@@ -1,14 +1,24 @@
-# The two commands: `make demo` and `make test`. Nothing is needed but Python >= 3.11 and make.
+# The commands: `make demo`, `make rank` and `make test`. Nothing is needed but Python >= 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test acceptance soak lint install clean
+.PHONY: demo rank test acceptance soak lint install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
 	$(BIN)/rlhfkit recipe=quickstart
+
+# Twenty prompts to rank in the browser, then a reward model on what was said. Ten minutes.
+RANK := recipe=quickstart run_name=rank $(if $(wildcard runs/quickstart/sft/stage.json),reuse=runs/quickstart)
+rank: $(VENV)/.installed-label
+	$(BIN)/python -m rlhfkit_plugins.quickstart.model
+	$(BIN)/rlhfkit $(RANK) stages=sft,sample
+	$(BIN)/rlhfkit label runs/rank --kind rank --prompts 20 --until-done
+	$(BIN)/rlhfkit $(RANK) stages=sft,sample,label,reward_model force_from=label \
+		labeler=people labeler.with_simulated=true
+	$(BIN)/rlhfkit label runs/rank --disagreements
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
@@ -38,6 +48,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-label: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[label]
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

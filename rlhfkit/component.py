@@ -45,6 +45,9 @@ class Command:
     """`"package.module:callable"`, imported on first use and called as `callable(arguments,
     plugins)` with the words behind the name. It raises `UserError` for a user's mistake."""
 
+    options: str | None = None
+    """`"package.module:Dataclass"`, whose fields are its flags, for `rlhfkit help NAME`."""
+
     @property
     def function(self) -> Callable[[list[str], Any], None]:
         """The callable named by `run`. Raises whatever importing it raises."""

@@ -43,7 +43,8 @@ def test_every_recipe_composes_from_the_installed_wheel(tmp_path):
         "print((files('rlhfkit_plugins.quickstart') / 'data' / 'prompts.jsonl').is_file(),"
         "(files('rlhfkit_plugins.labelers') / 'judge_prompts' / 'pairwise.yaml').is_file(),"
         "(files('rlhfkit_conf') / 'accelerate' / 'fsdp2.yaml').is_file(),"
-        "(files('rlhfkit_conf') / 'hydra' / 'launcher' / 'slurm.yaml').is_file())"
+        "(files('rlhfkit_conf') / 'hydra' / 'launcher' / 'slurm.yaml').is_file(),"
+        "(files('rlhfkit.labelling') / 'pages' / 'label.js').is_file())"
     )
     found = run(python, "-c", packaged, cwd=tmp_path, env=environment)
     assert found.split() == ["True"] * 4

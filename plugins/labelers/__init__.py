@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError, nearest
+from rlhfkit.storage.catalogue import JUDGEMENTS_FILE
 from rlhfkit.user_code import UserCodeConfig
 from rlhfkit.validators import (
     require_above_zero,
@@ -160,6 +162,27 @@ class ImportedConfig:
 
 
 @dataclass
+class PeopleConfig:
+    """Rankings that people made in the browser: rlhfkit label RUN."""
+
+    run: str | None = None
+    """Directory of the run that was labelled; null is this run."""
+
+    with_simulated: bool = False
+    """Let the simulated pool rank the run's completions, too; its rankings join the people's."""
+
+    def file(self, run_dir: Path) -> Path:
+        """Where the judgements are."""
+        return Path(self.run or run_dir).expanduser() / JUDGEMENTS_FILE
+
+    def fingerprint(self, run_dir: Path) -> str:
+        """Changes with the judgements, so that what was trained on older ones is made again."""
+        from rlhfkit.labelling.training import fingerprint
+
+        return fingerprint(self.file(run_dir))
+
+
+@dataclass
 class FunctionConfig(UserCodeConfig):
     """A function of your own, which gives each prompt's completions a rank each, or a class with
     rank(): labeler=FILE.py:NAME."""
@@ -185,4 +208,5 @@ def labelers() -> Sequence[Component]:
         Component("local_judge", LocalJudgeConfig, f"{package}.local_judge:LocalJudge"),
         Component("function", FunctionConfig, f"{package}.function:build"),
         Component("imported", ImportedConfig, f"{package}.imported:ImportedRankings"),
+        Component("people", PeopleConfig, f"{package}.people:PeopleRankings"),
     )

@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from rlhfkit.commands.error_lines import one_line
-from rlhfkit.component import Command
+from rlhfkit.component import Command, named
 from rlhfkit.console import quiet_libraries, replace_unprintable
 from rlhfkit.distributed.processes import first_to_fail, world_size
 from rlhfkit.errors import GateFailed, Stopped, UserError, nearest
@@ -49,6 +49,12 @@ OTHERS = (
         "report",
         "a page about runs, for a browser: rlhfkit report RUN...",
         "rlhfkit.commands.report:show_report",
+    ),
+    Command(
+        "label",
+        "people rank a run's answers in the browser: rlhfkit label RUN",
+        "rlhfkit.commands.label:label_run",
+        options="rlhfkit.labelling.options:LabelOptions",
     ),
     Command(
         "doctor",
@@ -105,6 +111,11 @@ def _dispatch(arguments: list[str]) -> None:
 
         about = arguments[1:2] if arguments[0] == "help" else arguments[:1]
         show_help(about, plugins, COMPOSED | {name: item.help for name, item in others.items()})
+        flags = others[about[0]].options if about and about[0] in others else None
+        if flags is not None:
+            from rlhfkit.commands.flags import show_flags
+
+            show_flags(named(flags))
         return
     command, rest = _split_command(arguments, [*COMPOSED, *others], plugins)
     if command != "run" and world_size() > 1:

@@ -1,1 +1,1 @@
-"""Rankings by people and what they are worth."""
+"""People rank answers in the browser, and what their rankings are worth. No torch here."""

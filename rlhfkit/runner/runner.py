@@ -272,6 +272,9 @@ class Runner:
                 for split in splits:
                     if split in source.splits():
                         inputs[f"data {name}.{split}"] = source.fingerprint(split)
+        labeler = self.config.labeler
+        if stage.name == "label" and hasattr(labeler, "fingerprint"):
+            inputs[f"labeler={labeler.name}"] = labeler.fingerprint(self.run_dir.root)
         return inputs
 
     def _refuse_changed_inputs(self, stage: Stage, wanted: StageRecord) -> None:

@@ -36,3 +36,6 @@ NOTES_FILE = "notes.json"
 
 TAX_FILE = "tax.json"
 """Stage evaluate: paired differences from the base and the SFT model. Read by report and gates."""
+
+JUDGEMENTS_FILE = "judgements.sqlite"
+"""In the run's directory itself: what people said in the browser. Read by labeler=people."""

@@ -1,5 +1,5 @@
-"""Every labeler keeps to the contract but `imported`, which has rankings and judges nothing;
-`model_judge` does in test_model_judge.py, beside its server."""
+"""Every labeler keeps to the contract but `imported` and `people`, which have rankings and judge
+nothing; `model_judge` does in test_model_judge.py, beside its server."""
 
 import pytest
 

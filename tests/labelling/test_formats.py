@@ -1,0 +1,152 @@
+"""Exports and imports: what is written is read again, ties included, and bad rows are counted."""
+
+import json
+from contextlib import closing
+
+import pytest
+
+from rlhfkit.errors import UserError
+from rlhfkit.labelling.formats import export, load, read_file
+from rlhfkit.labelling.items import Item
+from rlhfkit.labelling.store import Store
+from rlhfkit.labelling.submission import Submission
+
+TURNS = [
+    {"role": "user", "content": "hi"},
+    {"role": "assistant", "content": "hello: you?"},
+    {"role": "user", "content": "name a fruit"},
+]
+ITEM = Item("sample", TURNS, ["an apple", "a pear", "a stone"], [True, True, False], ["sft"] * 3)
+
+
+@pytest.fixture
+def said(tmp_path):
+    """Two labelers, one of whom ties."""
+    with closing(Store(tmp_path / "said.sqlite")) as store:
+        store.add(ITEM, "ann", Submission(0, [1, 1, 3], seconds=4.0))
+        store.add(ITEM, "bob", Submission(0, [2, 1, 3]))
+        yield store
+
+
+@pytest.mark.parametrize("form", ["rankings", "argilla", "labelstudio"])
+def test_what_is_exported_is_imported_again(said, tmp_path, form):
+    file = tmp_path / "out"
+    export(said, file, form, "sample")
+    with closing(Store(tmp_path / "new.sqlite")) as new:
+        assert load(new, read_file(file)) == (2, 0)
+        assert load(new, read_file(file)) == (0, 2)
+        (item,) = new.items().values()
+        assert (item.prompt, item.completions) == (ITEM.prompt, ITEM.completions)
+        assert {(one.labeler, tuple(one.ranks)) for one in new.judged()} == {
+            ("ann", (1, 1, 3)),
+            ("bob", (2, 1, 3)),
+        }
+
+
+def test_an_export_comes_home_without_doubling_anything(said, tmp_path):
+    export(said, tmp_path / "out", "rankings", "sample")
+    assert load(said, read_file(tmp_path / "out")) == (0, 2)
+    assert len(said.judged()) == 2
+
+
+def test_trl_gets_every_pair_that_is_no_tie(said, tmp_path):
+    assert export(said, tmp_path / "out", "trl", "sample") == 5
+    rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    pairs = [
+        (row["labeler"], row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in rows
+    ]
+    assert pairs == [
+        ("ann", "an apple", "a stone"),
+        ("ann", "a pear", "a stone"),
+        ("bob", "an apple", "a stone"),
+        ("bob", "a pear", "an apple"),
+        ("bob", "a pear", "a stone"),
+    ]
+    assert rows[0]["prompt"] == TURNS
+    assert rows[0]["chosen"] == [{"role": "assistant", "content": "an apple"}]
+
+
+def test_label_studio_gets_a_bucket_per_rank(said, tmp_path):
+    export(said, tmp_path / "out", "labelstudio", "sample")
+    (task,) = json.loads((tmp_path / "out").read_text())
+    assert task["data"]["items"][2] == {"id": "3", "title": "Answer 3", "body": "a stone"}
+    (result,) = task["annotations"][0]["result"]
+    assert result["type"] == "ranker"
+    assert result["value"] == {"ranker": {"rank_1": ["1", "2"], "rank_2": [], "rank_3": ["3"]}}
+
+
+FOREIGN = {
+    "TRL": {"prompt": "q", "chosen": "a", "rejected": "b"},
+    "scores": {"prompt": "q", "completions": ["a", "b"], "scores": [2, 1]},
+    "Argilla, two columns": {
+        "prompt": "q", "response_1": "a", "response_2": "b",
+        "ranking": [{"user_id": "u", "status": "submitted",
+                     "value": {"rank": [1, 2], "value": ["response_1", "response_2"]}},
+                    {"user_id": "v", "status": "discarded", "value": None}],
+    },
+    "Argilla's client": {
+        "fields": {"prompt": "q", "r1": "a", "r2": "b"}, "metadata": None,
+        "responses": {"ranking": [{"user_id": "u", "value": ["r1", "r2"]}]},
+    },
+    "Label Studio, one list": {
+        "data": {"prompt": "q", "items": [{"id": "x", "body": "a"}, {"id": "y", "body": "b"}]},
+        "annotations": [{"completed_by": {"id": 7, "email": "u@b.org"}, "result": [
+            {"type": "textarea", "value": {"text": ["fine"]}},
+            {"type": "ranker", "value": {"ranker": {"rank": ["x", "y"]}}}]}],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_others_write_is_read(tmp_path, name):
+    (tmp_path / "in").write_text(json.dumps([FOREIGN[name]]))
+    with closing(Store(tmp_path / "x.sqlite")) as store:
+        assert load(store, read_file(tmp_path / "in")) == (1, 0)
+        (item,), (judged,) = store.items().values(), store.judged()
+        assert (item.completions, judged.ranks) == (["a", "b"], [1, 2])
+        assert judged.source == "import"
+
+
+BAD = {
+    "ranks": {"prompt": "q", "completions": ["a", "b"], "ranks": [1]},
+    "a text": "hello",
+    "a number": 3,
+    "nothing": {},
+    "empty": {"prompt": "", "chosen": "a", "rejected": "b"},
+    "half a surrogate pair": {"prompt": "q", "chosen": "\ud800", "rejected": "b"},
+    "a bucket without rank": {
+        "data": {"prompt": "q", "items": [{"id": "x", "body": "a"}, {"id": "y", "body": "b"}]},
+        "annotations": [{"result": [
+            {"type": "ranker", "value": {"ranker": {"good": ["x"], "bad": ["y"]}}}]}],
+    },
+    "one answer": {
+        "data": {"prompt": "q", "items": [{"id": "x", "body": "a"}]},
+        "annotations": [{"result": [{"type": "ranker", "value": {"ranker": {"r": ["x"]}}}]}],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_are_left_out_and_counted(tmp_path, capsys, name):
+    good = FOREIGN["TRL"]
+    (tmp_path / "in").write_text("\n".join(map(json.dumps, [good, BAD[name]])))
+    with closing(Store(tmp_path / "x.sqlite")) as store:
+        assert load(store, read_file(tmp_path / "in")) == (1, 0)
+        assert len(store.judged()) == 1
+    assert "left out 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["{", "", "\x00", '{"a": 1}'])
+def test_files_without_a_ranking_are_refused(tmp_path, content):
+    (tmp_path / "in").write_text(content)
+    with closing(Store(tmp_path / "x.sqlite")) as store, pytest.raises(UserError, match="in: "):
+        load(store, read_file(tmp_path / "in"))
+
+
+def test_names_of_elsewhere_become_names_of_here(tmp_path):
+    row = {"prompt": "q", "completions": ["a", "b"], "ranks": [1, 2], "labeler": " <Ann>/" * 20}
+    (tmp_path / "in").write_text(json.dumps(row))
+    with closing(Store(tmp_path / "x.sqlite")) as store:
+        load(store, read_file(tmp_path / "in"))
+        (judged,) = store.judged()
+        assert judged.labeler == ("_Ann_ " * 7)[:40]
