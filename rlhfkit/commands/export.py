@@ -19,11 +19,12 @@ from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.errors import UserError
+from rlhfkit.exports.classifier import add_head_to_adapter, prepare_tokenizer, save_classifier
 from rlhfkit.models.generation_config import end_ids, load_generation_config
 from rlhfkit.models.loading import is_adapter, load_causal_lm
 from rlhfkit.models.merging import merges_exactly
 from rlhfkit.models.quantised import dequantised, is_quantised
-from rlhfkit.models.scalar_model import HEAD_FILE
+from rlhfkit.models.scalar_model import HEAD_FILE, load_head
 from rlhfkit.models.trust import adapter_weights
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.storage.run_dir import RECORD, RunDir, StageRecord
@@ -75,17 +76,32 @@ def _place(context: Context, source: Path, target: Path) -> None:
 
 
 def _write(context: Context, source: Path, target: Path) -> None:
-    """The model, a reward model's head or where responses end, the tokenizer with its template."""
+    """The model, its tokenizer with its template, and of a policy where responses end."""
     text = load_text_format(context)
-    if context.config.export.merged and is_adapter(str(source)):
-        _merged(context, source).save_pretrained(target)
-        if (source / HEAD_FILE).exists():
-            shutil.copy(source / HEAD_FILE, target)
+    whole = context.config.export.merged or not is_adapter(str(source))
+    if (source / HEAD_FILE).exists():
+        _write_reward_model(context, text, source, target, whole)
     else:
-        shutil.copytree(source, target)
-    if not (source / HEAD_FILE).exists():
+        if whole and is_adapter(str(source)):
+            _merged(context, source).save_pretrained(target)
+        else:
+            shutil.copytree(source, target)
         _write_ends(context, text, target)
     text.tokenizer.save_pretrained(target)
+
+
+def _write_reward_model(
+    context: Context, text: TextFormat, source: Path, target: Path, whole: bool
+) -> None:
+    for note in prepare_tokenizer(text):
+        _say(note)
+    if not whole:
+        shutil.copytree(source, target)
+        add_head_to_adapter(target, load_head(source))
+        return
+    adapter = is_adapter(str(source))
+    base = _merged(context, source) if adapter else load_causal_lm(context, str(source))
+    save_classifier(base, load_head(source), text.tokenizer, target)
 
 
 def _write_ends(context: Context, text: TextFormat, target: Path) -> None:
