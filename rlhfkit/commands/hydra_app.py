@@ -93,6 +93,7 @@ def _perform(command: str, runner: Runner) -> None:
     elif command == "export":
         from rlhfkit.commands.export_checks import export_target, exported_record
 
+        check_options(runner.config.export, "export")
         exported_record(runner.config, runner.plugins)
         export_target(runner.config)
         from rlhfkit.commands.export import export

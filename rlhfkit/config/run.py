@@ -95,7 +95,27 @@ class ExportConfig:
     """Add the adapter to the base's weights and write a whole model; else the adapter alone."""
 
     to: str | None = None
-    """An empty or new directory; null is export/<stage> or export/<stage>-merged in the run's."""
+    """An empty or new directory; null is export/<stage>, <stage>-merged or <stage>-gguf in the
+    run's."""
+
+    gguf: str | None = None
+    """Write one file for llama.cpp and Ollama, merged, with weights as f32, f16, bf16 or q8_0."""
+
+    push: str | None = None
+    """Send the export to this repository of the Hugging Face hub, as in me/my-model."""
+
+    private: bool = True
+    """Make the repository a private one where it is not there yet."""
+
+    dry_run: bool = False
+    """With export.push: list what would go, and send nothing."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        if self.gguf is not None:
+            require_one_of(name, self, ("f32", "f16", "bf16", "q8_0"), "gguf")
+        if self.dry_run and self.push is None:
+            raise UserError(f"{name}.dry_run: lists what {name}.push=me/my-model would send")
 
 
 @dataclass

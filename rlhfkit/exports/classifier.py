@@ -41,7 +41,7 @@ def save_classifier(base: Any, head: nn.Linear, tokenizer: Any, folder: Path) ->
     config.num_labels = 1
     config.get_text_config().pad_token_id = tokenizer.pad_token_id
     with torch.device("meta"):
-        model = kind(config) if kind else None
+        model: Any = kind(config) if kind else None
     score = getattr(model, "score", None)
     if not isinstance(score, nn.Linear) or score.in_features != head.in_features:
         raise UserError(
