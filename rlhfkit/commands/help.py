@@ -77,7 +77,7 @@ def show_help(about: list[str], plugins: Plugins, commands: Mapping[str, str]) -
         return _show_all(plugins, commands)
     if subject in commands:
         console.print(f"rlhfkit {subject}: {commands[subject]}", markup=False, soft_wrap=True)
-    if subject == "export" or subject not in commands:
+    if subject in ("export", "chat", "generate", "score") or subject not in commands:
         show_options([subject], plugins)
     return None
 

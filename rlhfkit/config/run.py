@@ -14,6 +14,7 @@ from rlhfkit.component import GROUPS
 from rlhfkit.config.doctor import DoctorConfig
 from rlhfkit.config.memory_size import read_size
 from rlhfkit.config.stages import StageConfigs
+from rlhfkit.config.usage import ChatConfig, GenerateConfig, ScoreConfig
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.stage import Stage
 from rlhfkit.validators import require_above_zero, require_below, require_finite, require_one_of
@@ -181,6 +182,9 @@ class RunConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
+    chat: ChatConfig = field(default_factory=ChatConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
 
     gpu: str | None = None
     """Memory of the card that the run must fit, as in 12GB; null takes the card that is there."""

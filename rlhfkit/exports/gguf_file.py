@@ -134,8 +134,9 @@ def _rope_factors(model: Any) -> Tensor:
     """By what each rotary frequency is divided."""
     used = model.model.rotary_emb.inv_freq.double().cpu()
     powers = torch.arange(len(used), dtype=torch.float64) / len(used)
-    plain: Tensor = model.config.rope_parameters["rope_theta"] ** -powers
-    return (plain / used).float()
+    plain = model.config.rope_parameters["rope_theta"] ** -powers
+    factors: Tensor = (plain / used).float()
+    return factors
 
 
 def _add_tensor(writer: GGUFWriter, name: str, tensor: Tensor, kind: GGMLQuantizationType) -> None:

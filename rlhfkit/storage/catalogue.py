@@ -30,3 +30,6 @@ EVALUATION_FILE = "metrics.json"
 
 ROWS = "rows"
 """Stage evaluate: a folder with what each evaluator's numbers are taken over, a file each."""
+
+VOTES_FILE = "chat/rankings.jsonl"
+"""Command chat: a row a vote, as data.files.rankings reads them; below the run's directory."""
