@@ -60,6 +60,11 @@ OTHERS = (
         "rlhfkit.commands.report:show_report",
     ),
     Command(
+        "watch",
+        "a run from another terminal: curves, answers, findings, time left: rlhfkit watch RUN",
+        "rlhfkit.commands.watch:watch_run",
+    ),
+    Command(
         "completion",
         "completion of commands, runs and options for a shell: rlhfkit completion bash|zsh|fish",
         "rlhfkit.commands.completion:show_script",
