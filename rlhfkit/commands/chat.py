@@ -130,7 +130,7 @@ def chat(context: Context) -> None:
         policies,
         context.run_dir.root / VOTES_FILE,
         getattr(sampler, "temperature", 1.0) if given is None else given,
-        options.max_tokens or getattr(sampler, "response_length", 256),
+        options.max_tokens or int(getattr(sampler, "response_length", 256)),
         options.system,
     )
     shown = ", ".join(f"{place}. {name}" for place, name in enumerate(names, 1))

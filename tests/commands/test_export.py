@@ -163,6 +163,6 @@ def test_the_command(finished, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"rl: written to {run.root}/export/rl-merged, a model"
+    assert done.stdout.startswith(f"rl: written to {run.root}/export/rl-merged, a model\n\nfrom ")
     assert (run.root / "export" / "rl-merged" / "model.safetensors").exists()
     assert not (run.root / "invocations").exists()
