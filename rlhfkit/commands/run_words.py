@@ -18,7 +18,7 @@ from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.storage.find_run import find_run
-from rlhfkit.storage.run_record import RunRecord
+from rlhfkit.storage.run_record import RunRecord, names_code
 
 _MANY = {group.name: group.many for group in GROUPS}
 _CHOICES = {*_MANY, "recipe", "model"}
@@ -46,9 +46,12 @@ def expanded(command: str, words: list[str], plugins: Plugins) -> list[str]:
             raise UserError("resume: say which run, as in rlhfkit resume runs/quickstart")
         return words
     if first.endswith((".yaml", ".yml")):
-        return changed(list(words_of_file(Path(first).expanduser(), plugins)), words[1:])
+        said = list(words_of_file(Path(first).expanduser(), plugins))
+        _refuse_code(first, said, words[1:])
+        return changed(said, words[1:])
     run = find_run(first, command)
     record = RunRecord.read(run, command)
+    _refuse_code(str(run.root), record.words, words[1:])
     root = Path(os.path.abspath(run.root))
     typed = [_absolute(word) for word in words[1:]]
     folder = Path(record.folder)
@@ -58,6 +61,21 @@ def expanded(command: str, words: list[str], plugins: Plugins) -> list[str]:
     else:
         console.print(f"{folder} is gone: relative paths are read from here", markup=False)
     return changed(record.words, [f"run_dir={root}", *typed])
+
+
+def _refuse_code(where: str, words: Sequence[str], typed: Sequence[str]) -> None:
+    """A file or a run may come from someone else: code that it names runs only where the command
+    line says so."""
+    if any(word.lower() == "trust=true" for word in typed):
+        return
+    for word in words:
+        key, _, value = word.lower().partition("=")
+        trusts = key == "trust" or key.endswith("trust_remote_code")
+        if names_code(word) or (trusts and value == "true"):
+            raise UserError(
+                f"{where}: {word} is code to run; if it is yours, or you have read it, add "
+                f"trust=true"
+            )
 
 
 def changed(words: Sequence[str], typed: Sequence[str]) -> list[str]:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rlhfkit.component import GROUPS
 from rlhfkit.errors import UserError
 from rlhfkit.storage.run_dir import RunDir, as_written, read_json, write_json
 from rlhfkit.user_code import is_word_of_code
 
 RUN_FILE = "run.json"
+_GROUPS = {group.name for group in GROUPS}
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class RunRecord:
 def as_typed(words: Sequence[str], point: Sequence[str] = ()) -> RunRecord:
     """The record of a command that is typed here and now. point: Hydra's overrides of one point of
     a sweep, whose values take the place of the lists of values."""
-    code = {_key(word) for word in words if _names_code(word)}
+    code = {_key(word) for word in words if names_code(word)}
     values = {_key(word): word for word in point if _key(word) not in code}
     typed = {_key(word) for word in words}
     kept = [
@@ -62,6 +64,8 @@ def _key(word: str) -> str:
     return word.partition("=")[0]
 
 
-def _names_code(word: str) -> bool:
-    """Whether an option names a function of the user's own, which Hydra knows by another name."""
-    return any(is_word_of_code(item.strip("[]'\" ")) for item in word.partition("=")[2].split(","))
+def names_code(word: str) -> bool:
+    """Whether a choice is a function of the user's own, which Hydra knows by another name."""
+    key, _, value = word.partition("=")
+    items = (item.strip("[]'\" ") for item in value.split(","))
+    return key.lstrip("+/") in _GROUPS and any(is_word_of_code(item) for item in items)

@@ -156,6 +156,23 @@ def test_mistakes_in_a_file(tmp_path, plugins, text, says):
         list(words_of_file(tmp_path / "my.yaml", plugins))
 
 
+@pytest.mark.parametrize(
+    "word", ["reward=mine.py:score", "model.trust_remote_code=True", "reward=[length,a.b:c]"]
+)
+def test_code_of_a_run_or_file_of_others_runs_when_it_is_trusted(
+    tmp_path, plugins, monkeypatch, word
+):
+    root = make_run(tmp_path / "runs" / "a", words=["run_name=a", word])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"runs/a: .* is code to run; .*add trust=true"):
+        expanded("resume", [str(root)], plugins)
+    assert word in expanded("resume", [str(root), "trust=true"], plugins)
+    name, _, value = word.partition("=")
+    (tmp_path / "my.yaml").write_text(f"run_name: b\n{name}: {value}\n")
+    with pytest.raises(UserError, match=r"my.yaml: .* is code to run"):
+        expanded("run", [str(tmp_path / "my.yaml")], plugins)
+
+
 def test_what_cfg_job_prints_can_be_run(tmp_path):
     printed = rlhfkit("recipe=quickstart", "kl=fixed", "seed=7", "--cfg", "job", cwd=tmp_path)
     (tmp_path / "again.yaml").write_text(printed.stdout)
