@@ -55,13 +55,22 @@ class ProgressBar:
         self._progress = progress
         self._task = progress.add_task(title, total=total, completed=done, numbers="")
         self._title, self._total, self._done = title, total, done
-        self._last_line = time.monotonic()
+        self._last_line = self._began = time.monotonic()
+        self._tokens = 0
+
+    def count_tokens(self, count: int) -> None:
+        """Tokens that were written; with the next step the bar shows how many a second."""
+        self._tokens += count
 
     def advance(self, steps: int = 1, numbers: Mapping[str, float] | None = None) -> None:
         """Move on by some steps and show numbers by short name."""
         self._done += steps
-        if numbers is not None:
-            self._progress.update(self._task, numbers=_format(numbers))
+        speed = {}
+        if self._tokens:
+            speed = {"tokens/s": self._tokens / max(time.monotonic() - self._began, 1e-3)}
+        if numbers is not None or speed:
+            shown = _format({**(numbers or {}), **speed})
+            self._progress.update(self._task, numbers=shown)
         self._progress.update(self._task, advance=steps)
         due = time.monotonic() - self._last_line > PLAIN_INTERVAL_S
         if not console.is_terminal and due:

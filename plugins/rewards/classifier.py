@@ -81,7 +81,7 @@ class ClassifierReward:
         device = self._model.device
         output = self._model(pad_right(rows, pad).to(device), attention_mask=mask.to(device))
         logits: Tensor = output.logits.squeeze(-1).float()
-        return logits
+        return logits + getattr(self._model.config, "score_bias", 0.0)  # of `rlhfkit export`
 
 
 def load_classifier(

@@ -19,6 +19,7 @@ from rlhfkit.diagnosis.finding import Finding
 from rlhfkit.diagnosis.stored import read_evidence
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
+from rlhfkit.storage.find_run import find_run
 from rlhfkit.storage.run_dir import RunDir
 
 WIDTH = 80
@@ -44,6 +45,8 @@ def examine_run(arguments: list[str], plugins: Plugins) -> None:
 
 def _run(place: Path) -> RunDir:
     if not place.is_dir():
+        if len(place.parts) == 1:  # a name, in `runs/` here or above
+            return find_run(str(place), "doctor")
         parent = place.parent if place.parent.is_dir() else Path()
         names = [item.name for item in parent.iterdir() if item.is_dir()]
         raise UserError(f"doctor {place}: no such directory; {nearest(place.name, names)}")

@@ -8,6 +8,9 @@ from rlhfkit.plugin_manager import Plugins
 from rlhfkit.stages.registry import find_stage, stages_of
 from rlhfkit.storage.run_dir import RunDir, StageRecord
 
+CARD = "README.md"
+"""In every export."""
+
 
 def exported_record(config: RunConfig, plugins: Plugins) -> StageRecord:
     """The record of the stage to export."""
@@ -25,11 +28,22 @@ def exported_record(config: RunConfig, plugins: Plugins) -> StageRecord:
 
 
 def export_target(config: RunConfig) -> Path:
-    """Where to write: a directory that is empty or not there yet."""
-    name = config.export.stage + ("-merged" if config.export.merged else "")
-    target = Path(config.export.to or Path(config.run_dir) / "export" / name)
-    if target.is_dir() and not any(target.iterdir()):
-        return target
-    if target.exists():
+    """Where to write: a directory that is empty or not there yet, or one to be sent as it is.
+
+    Raises `UserError` for options that do not go together, too.
+    """
+    options = config.export
+    if options.gguf is not None and options.stage == "reward_model":
+        raise UserError(
+            "export.gguf: llama.cpp has no reward models of this kind; export.gguf=null"
+        )
+    kind = "-gguf" if options.gguf else "-merged" if options.merged else ""
+    target = Path(options.to or Path(config.run_dir) / "export" / f"{options.stage}{kind}")
+    if is_there(target) and (options.push is None or not (target / CARD).is_file()):
         raise UserError(f"export.to={target}: is there already; choose another or remove it")
     return target
+
+
+def is_there(target: Path) -> bool:
+    """Whether something is in the way, or there to be sent."""
+    return target.exists() and not (target.is_dir() and not any(target.iterdir()))

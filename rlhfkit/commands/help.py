@@ -9,7 +9,7 @@ from shlex import join
 from rlhfkit.commands.options import show_options
 from rlhfkit.console import console
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.storage.run_dir import runs_in
+from rlhfkit.storage.find_run import is_run
 
 TEXT = """\
 rlhfkit: the InstructGPT loop as one resumable command, every part a plugin.
@@ -33,11 +33,14 @@ Useful
   rlhfkit recipe=NAME reward=reward_model,length reward.length.weight=0.5
   rlhfkit recipe=NAME seed=1,2,3 --multirun
   rlhfkit recipe=NAME kl=none run_name=other reuse=runs/NAME   take over the stages that are equal
-  rlhfkit export recipe=NAME export.stage=rl export.merged=true export.to=DIR
-  rlhfkit recipe=NAME force_from=STAGE   make a stage and all after it again
+  rlhfkit resume RUN                  go on with a run; RUN is its directory, or its name in runs/
+  rlhfkit resume RUN force_from=STAGE   make a stage and all after it again
+  rlhfkit chat RUN                    talk to base, SFT and RL side by side
+  rlhfkit export RUN --merged         as a whole model; also --stage reward_model, --gguf q8_0
+  rlhfkit run my.yaml                 a file of your own, in the form that --cfg job prints
   accelerate launch --config_file conf/accelerate/ddp_2gpu.yaml -m rlhfkit recipe=NAME
   rlhfkit --config-dir DIR recipe=MINE   recipes of your own: DIR/recipe/MINE.yaml
-  eval "$(rlhfkit --shell-completion install=bash)"   completes commands, options and values
+  eval "$(rlhfkit completion bash)"   completes commands, runs, options and values; or zsh, fish
   rlhfkit --hydra-help                   flags of Hydra, which composes the options
 """
 
@@ -64,8 +67,10 @@ def meant(word: str, recipes: Iterable[str]) -> str | None:
     if word in recipes:
         return f"did you mean recipe={word}?"
     place = Path(word)
-    if place.is_dir() and any(run.root == place for run in runs_in(place)):
-        return f"did you mean {join([f'run_name={place.name}', f'run_dir={word}'])}?"
+    if is_run(place):
+        return f"did you mean rlhfkit resume {join([word])}?"
+    if place.suffix in (".yaml", ".yml") and place.is_file():
+        return f"did you mean rlhfkit run {join([word])}?"
     return None
 
 
@@ -77,7 +82,7 @@ def show_help(about: list[str], plugins: Plugins, commands: Mapping[str, str]) -
         return _show_all(plugins, commands)
     if subject in commands:
         console.print(f"rlhfkit {subject}: {commands[subject]}", markup=False, soft_wrap=True)
-    if subject == "export" or subject not in commands:
+    if subject in ("export", "chat", "generate", "score") or subject not in commands:
         show_options([subject], plugins)
     return None
 

@@ -29,6 +29,7 @@ from rlhfkit.plugin_manager import Plugins
 from rlhfkit.runner.preflight import check_options
 from rlhfkit.runner.runner import Runner
 from rlhfkit.storage.run_dir import RunDir
+from rlhfkit.storage.run_record import RunRecord, as_typed
 
 _LEAVE_NO_TRACE = (
     "hydra.output_subdir=null",
@@ -56,7 +57,7 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
         replace_unprintable()
         config, failure = _own_directory(config), None
         try:
-            runners.append(Runner(config, plugins))
+            runners.append(Runner(config, plugins, _typed(arguments, config)))
             _perform(command, runners[-1])
         except Exception as error:  # Hydra would print it; the command line words errors itself
             failure = error
@@ -66,7 +67,8 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
 
     with TemporaryDirectory() as nowhere:
         no_trace = [*_LEAVE_NO_TRACE, f"hydra.sweep.dir={nowhere}"]
-        recorded = command == "run" and processes.is_main()
+        runs = command in ("run", "resume")
+        recorded = runs and processes.is_main()
         ours = [] if "--shell-completion" in flags else [exclude_unswept(options)]
         ours += [] if recorded else no_trace
         sys.argv = ["rlhfkit", *options, *ours, *flags]
@@ -80,7 +82,7 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
             raise failures[0]
         for point in points:
             point.require_success()
-    if command == "run" and len(points) > 1:
+    if runs and len(points) > 1:
         processes.on_main_process(compare_points, [RunDir(point.run_dir) for point in points])
     processes.shutdown()
 
@@ -93,11 +95,16 @@ def _perform(command: str, runner: Runner) -> None:
     elif command == "export":
         from rlhfkit.commands.export_checks import export_target, exported_record
 
+        check_options(runner.config.export, "export")
         exported_record(runner.config, runner.plugins)
         export_target(runner.config)
         from rlhfkit.commands.export import export
 
         export(runner.config, runner.plugins)
+    elif command in ("chat", "generate", "score"):
+        check_options(runner.config)
+        use = getattr(import_module(f"rlhfkit.commands.{command}"), command)
+        use(runner.context(command))
     elif command == "plan":
         check_options(runner.config)
         import_module("rlhfkit.planning.command").show_plan(runner.context("plan"))
@@ -105,6 +112,14 @@ def _perform(command: str, runner: Runner) -> None:
         import_module("rlhfkit.commands.check").check(runner)
     else:
         runner.run()
+
+
+def _typed(words: list[str], config: DictConfig) -> RunRecord:
+    """What resumes this run: of a sweep's point, with its values."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode is not RunMode.MULTIRUN:
+        return as_typed(words)
+    return as_typed([*words, f"reuse={config.reuse or 'null'}"], hydra_config.overrides.task)
 
 
 def _own_directory(config: DictConfig) -> DictConfig:

@@ -13,6 +13,7 @@ from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.stages.registry import stages_of
+from rlhfkit.storage.find_run import RUNS, find_runs_folder
 from rlhfkit.storage.run_dir import runs_in
 
 if TYPE_CHECKING:  # it brings Hydra, which takes as long as all the rest of `rlhfkit plugins`
@@ -29,10 +30,12 @@ def show_versions() -> None:
 
 
 def show_runs(arguments: list[str], plugins: Plugins) -> None:
-    """`rlhfkit list [DIR]`: the runs of a directory, points of sweeps among them."""
-    root = Path(arguments[0] if arguments else "runs")
+    """`rlhfkit list [DIR]`: the runs of a directory, points of sweeps among them; of the nearest
+    `runs/`, here or above, unless told."""
+    root = Path(arguments[0]).expanduser() if arguments else find_runs_folder() or Path(RUNS)
     if len(arguments) > 1 or not root.is_dir():
-        raise UserError(f"rlhfkit list: no directory {' '.join(arguments) or root}; say which")
+        looked = "here and in every directory above" if not arguments else "say which"
+        raise UserError(f"rlhfkit list: no directory {' '.join(arguments) or root}; {looked}")
     runs = [run for run in runs_in(root) if run.root == root]
     runs += [run for place in sorted(root.iterdir()) if place.is_dir() for run in runs_in(place)]
     table = Table("run", "finished stages", "last at", title=f"Runs in {escape(str(root))}")

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from rlhfkit.plugin_manager import Plugins
 
 COMPOSED = {
-    "run": "run the stages of a recipe, skipping what is finished (the default)",
+    "run": "run the stages of a recipe or of a file, skipping what is finished (the default)",
+    "resume": "go on with a run, nothing typed again: rlhfkit resume RUN [key=value ...]",
     "check": "every check before a run, in seconds: options, data, models, what stages need",
     "plan": "memory and time of every phase, from the model's configuration alone",
-    "stages": "what the run directory holds and what would run next",
-    "export": "write a finished model as an adapter or a whole model for PEFT and transformers",
+    "stages": "what a run holds and what would run next: rlhfkit stages RUN",
+    "chat": "talk to base, SFT and RL side by side: rlhfkit chat RUN; /vote N keeps a ranking",
+    "generate": "answers to a file of prompts, resumable: rlhfkit generate RUN --prompts FILE",
+    "score": "the reward model's numbers for a file of answers: rlhfkit score RUN --file FILE",
+    "export": "write a finished model for others, as rlhfkit export RUN: adapter, whole, GGUF, hub",
 }
 """Commands whose words are the options of a run, with a line each for the help."""
 
@@ -29,6 +33,11 @@ OTHERS = (
         "list",
         "the runs of a directory and how far they are: rlhfkit list, or rlhfkit list DIR",
         "rlhfkit.commands.listing:show_runs",
+    ),
+    Command(
+        "rm",
+        "remove runs, after asking: rlhfkit rm RUN... [--yes]",
+        "rlhfkit.commands.remove:remove_runs",
     ),
     Command(
         "options",
@@ -55,6 +64,16 @@ OTHERS = (
         "people rank a run's answers in the browser: rlhfkit label RUN",
         "rlhfkit.commands.label:label_run",
         options="rlhfkit.labelling.options:LabelOptions",
+    ),
+    Command(
+        "watch",
+        "a run from another terminal: curves, answers, findings, time left: rlhfkit watch RUN",
+        "rlhfkit.commands.watch:watch_run",
+    ),
+    Command(
+        "completion",
+        "completion of commands, runs and options for a shell: rlhfkit completion bash|zsh|fish",
+        "rlhfkit.commands.completion:show_script",
     ),
     Command(
         "doctor",
@@ -118,15 +137,18 @@ def _dispatch(arguments: list[str]) -> None:
             show_flags(named(flags))
         return
     command, rest = _split_command(arguments, [*COMPOSED, *others], plugins)
-    if command != "run" and world_size() > 1:
+    if command not in ("run", "resume") and world_size() > 1:
         raise UserError(f"rlhfkit {command}: one process does it, without accelerate launch")
     if command in others:
         others[command].function(rest, plugins)
         return
+    from rlhfkit.commands.completion import complete
     from rlhfkit.commands.hydra_app import run_application
+    from rlhfkit.commands.run_words import expanded
 
-    _complete_verb([*COMPOSED, *others])
-    run_application(command, rest, plugins)
+    if "--shell-completion" in arguments and complete([*COMPOSED, *others], list(COMPOSED)):
+        return
+    run_application(command, expanded(command, rest, plugins), plugins)
 
 
 def _others(plugins: "Plugins") -> dict[str, Command]:
@@ -153,18 +175,6 @@ def _split_command(
         near = meant(first, recipes) or nearest(first, likely)
         raise UserError(f"no command '{first}'; {near}")
     return first, arguments[1:]
-
-
-def _complete_verb(known: list[str]) -> None:
-    """Complete the verb itself, or give Hydra, which completes options, the shell's line as it
-    expects it: without our verb."""
-    program, _, rest = os.environ.get("COMP_LINE", "").partition(" ")
-    verb, blank, options = rest.partition(" ")
-    if program and not blank:
-        print("\n".join(name for name in known if name.startswith(verb)))
-    elif verb in COMPOSED:
-        os.environ["COMP_LINE"] = f"{program} {options}"
-        os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) - len(f"{verb} "))
 
 
 def _report(error: Exception, arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.stages.registry import stages_of
+from rlhfkit.storage.find_run import find_run
 from rlhfkit.storage.run_dir import RunDir
 
 
@@ -19,10 +20,7 @@ def show_report(arguments: list[str], plugins: Plugins) -> None:
     if not arguments:
         raise UserError("report: say which run, as in rlhfkit report runs/quickstart")
     stages = stages_of(plugins)
-    roots = [Path(word).expanduser() for word in arguments]
-    for root in roots:
-        if not any((root / stage.name).is_dir() for stage in stages):
-            raise UserError(f"report {root}: no run's directory: no stage has written there")
+    roots = [_root(word, [stage.name for stage in stages]) for word in arguments]
     runs = [read_run(RunDir(root), stages) for root in roots]
     folder = Path(os.path.commonpath([root.absolute() for root in roots]))
     try:
@@ -30,3 +28,11 @@ def show_report(arguments: list[str], plugins: Plugins) -> None:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from error
     console.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def _root(word: str, stages: list[str]) -> Path:
+    """The directory of a run, also of a damaged one that is named in full."""
+    root = Path(word).expanduser()
+    if any((root / name).is_dir() for name in stages):
+        return root
+    return find_run(word, "report").root

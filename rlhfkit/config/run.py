@@ -15,6 +15,7 @@ from rlhfkit.config.doctor import DoctorConfig
 from rlhfkit.config.gate import GateConfig
 from rlhfkit.config.memory_size import read_size
 from rlhfkit.config.stages import StageConfigs
+from rlhfkit.config.usage import ChatConfig, GenerateConfig, ScoreConfig
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.stage import Stage
 from rlhfkit.validators import require_above_zero, require_below, require_finite, require_one_of
@@ -96,7 +97,27 @@ class ExportConfig:
     """Add the adapter to the base's weights and write a whole model; else the adapter alone."""
 
     to: str | None = None
-    """An empty or new directory; null is export/<stage> or export/<stage>-merged in the run's."""
+    """An empty or new directory; null is export/<stage>, <stage>-merged or <stage>-gguf in the
+    run's."""
+
+    gguf: str | None = None
+    """Write one file for llama.cpp and Ollama, merged, with weights as f32, f16, bf16 or q8_0."""
+
+    push: str | None = None
+    """Send the export to this repository of the Hugging Face hub, as in me/my-model."""
+
+    private: bool = True
+    """Make the repository a private one where it is not there yet."""
+
+    dry_run: bool = False
+    """With export.push: list what would go, and send nothing."""
+
+    def check(self, name: str) -> None:
+        """Raise `UserError` for a value outside its meaning."""
+        if self.gguf is not None:
+            require_one_of(name, self, ("f32", "f16", "bf16", "q8_0"), "gguf")
+        if self.dry_run and self.push is None:
+            raise UserError(f"{name}.dry_run: lists what {name}.push=me/my-model would send")
 
 
 @dataclass
@@ -173,6 +194,9 @@ class RunConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
+    chat: ChatConfig = field(default_factory=ChatConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
 
     gate: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Limits of the final policy's metrics, as in +gate.win_rate.min=0.5; a run that exceeds one

@@ -87,9 +87,9 @@ def fresh_head(hidden_size: int) -> nn.Linear:
     return head
 
 
-def load_head(path: Path, hidden_size: int) -> nn.Linear:
+def load_head(path: Path, hidden_size: int | None = None) -> nn.Linear:
     """The head that `ScalarModel.save` wrote; `UserError` when it is missing, altered or of
-    another width."""
+    another width than the model's."""
     file = path / HEAD_FILE
     if not file.exists():
         raise UserError(f"{path}: no {HEAD_FILE}, so this is no reward model written by rlhfkit")
@@ -99,7 +99,7 @@ def load_head(path: Path, hidden_size: int) -> nn.Linear:
     if digest != _digest(state):
         raise UserError(f"{file}: the head is not the one that was saved (digest differs)")
     width = state["weight"].shape[1]
-    if width != hidden_size:
+    if hidden_size is not None and width != hidden_size:
         raise UserError(
             f"{file}: head of width {width}, but the model's hidden size is {hidden_size}"
         )

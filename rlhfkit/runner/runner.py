@@ -27,6 +27,7 @@ from rlhfkit.stage import Stage
 from rlhfkit.stages.registry import find_stage, stages_of
 from rlhfkit.storage.rounds import earlier_rounds, record_round
 from rlhfkit.storage.run_dir import RunDir, StageRecord
+from rlhfkit.storage.run_record import RunRecord
 from rlhfkit.storage.stop_signals import stop_at_next_step, stop_if_requested
 
 
@@ -77,7 +78,8 @@ class Status:
 class Runner:
     """Runs the stages of one configuration in one run directory."""
 
-    def __init__(self, raw: DictConfig, plugins: Plugins) -> None:
+    def __init__(self, raw: DictConfig, plugins: Plugins, record: RunRecord | None = None) -> None:
+        """record: what was typed, for `rlhfkit resume` and others; None keeps none."""
         config = OmegaConf.to_object(raw)
         assert isinstance(config, RunConfig)
         check_entries(config)
@@ -86,6 +88,7 @@ class Runner:
         self.plugins = plugins
         self.run_dir = RunDir(config.run_dir)
         self.has_started = False  # a stage
+        self._record = record
         self.stages = stages_of(plugins)
         self.chosen = [self.find(name) for name in config.stages]
         self._earlier = earlier_rounds(config.round, config.previous)
@@ -125,6 +128,8 @@ class Runner:
         for stage in self.chosen:
             stop_if_requested()
             status = self.status(stage)
+            if status.state is not State.STALE and self._record is not None:
+                processes.on_main_process(self._record.write, self.run_dir)
             if status.state is State.COMPLETE:
                 processes.on_main_process(self.run_dir.tidy, stage.name)
                 console.print(f"[dim]{stage.name}: complete, skipped[/dim]")

@@ -65,6 +65,7 @@ class CompletionSampler:
                     "tokens": sum(len(item.ids) for item in drawn) / len(drawn),
                     "finished": sum(item.ended for item in drawn) / len(drawn),
                 }
+                bar.count_tokens(sum(len(item.ids) for item in drawn))
                 bar.advance(len(part), numbers)
                 self._reporter.log(len(given), {f"{name}/{key}": numbers[key] for key in numbers})
                 self._context.checkpoints.save_if_due(self._parts(), self._save)

@@ -39,3 +39,6 @@ TAX_FILE = "tax.json"
 
 JUDGEMENTS_FILE = "judgements.sqlite"
 """In the run's directory itself: what people said in the browser. Read by labeler=people."""
+
+VOTES_FILE = "chat/rankings.jsonl"
+"""Command chat: a row a vote, as data.files.rankings reads them; below the run's directory."""

@@ -236,7 +236,7 @@ def as_written(path: Path) -> Iterator[None]:
     the stage wrote."""
     try:
         yield
-    except _MISREAD as error:
+    except (*_MISREAD, FileNotFoundError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"{path}: altered since it was written ({reason:.80}); make "

@@ -4,24 +4,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from rlhfkit.commands.error_lines import one_line
 from rlhfkit.commands.export import export
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
-from rlhfkit.models.scalar_model import HEAD_FILE
 from rlhfkit.runner.runner import Runner
-from rlhfkit.stages.registry import find_stage
-from rlhfkit.testing import tiny
+from tests.commands.conftest import TEMPLATE
 from tests.plugins.loaders import separate
-from tests.plugins.loaders.conftest import perturb
 
 RLHFKIT = Path(sys.executable).with_name("rlhfkit")
 PROMPT, RESPONSE = [5, 6, 7], [10, 11, 2]
@@ -29,34 +24,6 @@ NAMES = {1: "_", 2: "E", 3: "U"}  # <pad>, <eos> and <user> of tiny.SPECIAL
 BATCH = make_batch([PROMPT], [RESPONSE])
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 ROUNDED = {"rtol": 1e-4, "atol": 1e-4}  # the adapter is added to the weights
-TEMPLATE = tiny.TEMPLATE + "{# another #}"
-
-
-@pytest.fixture
-def finished(plugins, make_raw, make_context, tiny_files):
-    """`finished("lora")`: a run whose stages rl and reward_model have the models of `roles`, and
-    `export(...)` of it with overrides."""
-
-    def make(loader, *more):
-        base = str(tiny_files["model"])
-        overrides = [f"loader={loader}", f"model.path={base}", f"model.chat_template='{TEMPLATE}'"]
-        overrides += more
-        roles = make_context(*overrides).build("loader").roles(None, None)
-        perturb(roles.policy.trainable_parameters(), 3)
-        perturb(roles.value.trainable_parameters(), 4)
-        runner = Runner(make_raw(*overrides), plugins)
-        for stage, model in (("rl", roles.policy), ("reward_model", roles.value)):
-            wanted = runner.status(find_stage(stage)).wanted
-            model.save(runner.run_dir.begin(stage) / "model")
-            runner.run_dir.complete(wanted)
-
-        def export_with(*options):
-            # neither loader nor model is said again: what the stage was made with counts
-            return export(Runner(make_raw(*options), plugins).config, plugins)
-
-        return SimpleNamespace(base=base, roles=roles, root=runner.run_dir.root, export=export_with)
-
-    return make
 
 
 @torch.no_grad()
@@ -68,14 +35,6 @@ def plain_logprobs(model):
 
 def policy_logprobs(run):
     return run.roles.policy.response_logprobs(BATCH)[0][0].detach()
-
-
-@torch.no_grad()
-def plain_score(body, folder):
-    """By the body's last hidden state and the stored head."""
-    head = load_file(folder / HEAD_FILE)
-    hidden = body(input_ids=torch.tensor([PROMPT + RESPONSE])).last_hidden_state[0, -1]
-    return hidden @ head["weight"][0] + head["bias"][0]
 
 
 @pytest.mark.parametrize("loader", ["lora", "qlora"])
@@ -120,6 +79,7 @@ def test_an_exported_model_stops_under_plain_generate(finished, loader, merged):
     """At the turn end of the chat template, which the base's own settings do not know."""
     run = finished(loader, f"model.chat_template='{TEMPLATE.replace('<eos>', '<user>')}'")
     model = AutoModelForCausalLM.from_pretrained(run.export(f"export.merged={merged}"))
+    torch.manual_seed(1)
     found = model.generate(torch.tensor([PROMPT] * 300), do_sample=True, max_new_tokens=12)
     rows = ["".join(NAMES.get(token, ".") for token in row) for row in found[:, 3:].tolist()]
     ended = [row for row in rows if "U" in row]
@@ -145,24 +105,6 @@ def test_full_models(finished, merged):
     found = plain_logprobs(AutoModelForCausalLM.from_pretrained(folder))
     torch.testing.assert_close(found, policy_logprobs(run), **EXACT)
     assert AutoTokenizer.from_pretrained(folder).chat_template == TEMPLATE
-
-
-@pytest.mark.parametrize("loader", ["full", "lora", "qlora"])
-@pytest.mark.parametrize("merged", [False, True])
-def test_reward_models_keep_their_head(finished, loader, merged):
-    run = finished(loader)
-    folder = run.export("export.stage=reward_model", f"export.merged={merged}")
-    if loader != "full" and not merged:
-        body = PeftModel.from_pretrained(separate.base_model(run.base, loader), folder)
-        body = body.base_model.model.model
-    else:
-        body = AutoModelForCausalLM.from_pretrained(folder).model
-    if (loader, merged) == ("qlora", True):
-        reference = separate.adapted(run.base, run.root / "reward_model" / "model", "lora")
-        expected = plain_score(reference.base_model.model.model, folder)
-    else:
-        expected = run.roles.value.scores(BATCH)[0].detach()
-    torch.testing.assert_close(plain_score(body, folder), expected, **ROUNDED)
 
 
 def test_another_place(finished, tmp_path):
@@ -221,6 +163,6 @@ def test_the_command(finished, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"rl: written to {run.root}/export/rl-merged, a model"
+    assert done.stdout.startswith(f"rl: written to {run.root}/export/rl-merged, a model\n\nfrom ")
     assert (run.root / "export" / "rl-merged" / "model.safetensors").exists()
     assert not (run.root / "invocations").exists()
