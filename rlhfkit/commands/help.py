@@ -90,6 +90,6 @@ def show_help(about: list[str], plugins: Plugins, commands: Mapping[str, str]) -
 def _show_all(plugins: Plugins, commands: Mapping[str, str]) -> None:
     groups = choices(plugins)
     lines = [f"  {name}: {', '.join(sorted(groups[name]))}" for name in sorted(groups)]
-    words = [f"  {name:<10}{line}" for name, line in commands.items()]
+    words = [f"  {name:<12}{line}" for name, line in commands.items()]
     text = TEXT.format(commands="\n".join(words), groups="\n".join(lines))
     console.print(text, markup=False, soft_wrap=True, end="")

@@ -184,9 +184,9 @@ def _highest(reading: Reading) -> Counter[str]:
 def _phase_plan(context: Context, stage: str, phase: str, reading: Reading) -> PhasePlan:
     sequences, total = _sequences(context.config, phase)
     seconds = reading.seconds / sequences * (total or 1000)
-    parts = Counter(_highest(reading))
+    parts: dict[str, float] = dict(_highest(reading))
     if context.device_kind == "cuda":
-        parts["activations"] += WORKSPACES
+        parts["activations"] = parts.get("activations", 0) + WORKSPACES
     return PhasePlan(stage, parts, seconds, total is not None)
 
 
