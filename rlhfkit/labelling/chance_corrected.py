@@ -58,7 +58,7 @@ def cohen(items: Items) -> list[CohenKappa]:
 
 
 def fleiss(items: Items) -> FleissKappa | None:
-    """None where no item has two labelers."""
+    """None where no item has two labelers, or where all gave one and the same answer."""
     numbers = Counter(len(answers) for answers in items.values() if len(answers) > 1)
     if not numbers:
         return None
@@ -69,11 +69,14 @@ def fleiss(items: Items) -> FleissKappa | None:
         if len(answers) == labelers
         for rated in zip(*(orders(one.ranks) for one in answers.values()), strict=True)
     ]
+    if len({category for given in ratings for category in given}) < 2:
+        return None
     return FleissKappa(fleiss_kappa(ratings), labelers, numbers[labelers])
 
 
 def krippendorff(items: Items) -> float | None:
-    """Alpha of the ranks, gaps closed; items of one labeler say nothing and are left out."""
+    """Alpha of the ranks, gaps closed; items of one labeler say nothing and are left out. None
+    where none are left, or where all ranks are the same."""
     rows = [
         (labeler, f"{item}\n{place}", rank)
         for item, answers in items.items()
@@ -81,7 +84,7 @@ def krippendorff(items: Items) -> float | None:
         for labeler, one in answers.items()
         for place, rank in enumerate(dense(one.ranks))
     ]
-    return ordinal_alpha(rows) if rows else None
+    return ordinal_alpha(rows) if len({rank for _, _, rank in rows}) > 1 else None
 
 
 def cohen_kappa(pairs: Sequence[tuple[int, int]]) -> float:

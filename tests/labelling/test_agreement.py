@@ -138,6 +138,13 @@ def test_nothing_to_tell_by():
     assert tables.summary(found) == []
 
 
+def test_chance_cannot_be_told_from_one_answer_alone():
+    found = measure([Judged(name, "a", [1, 1]) for name in ("ann", "bob")])
+    assert (found.cohen, found.mean_cohen, found.fleiss, found.krippendorff) == ([], *[None] * 3)
+    assert found.agreement_with_ties is not None
+    assert found.agreement_with_ties.value == 1
+
+
 def test_rankings_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="'a': rankings of different numbers of completions"):
         measure([Judged("ann", "a", [1, 2]), Judged("bob", "a", [1, 2, 3])])
