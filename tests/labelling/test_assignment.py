@@ -66,3 +66,10 @@ def test_what_is_left_counts_each_item_once():
     done = [asked("ann", 0, 1), asked("bob", 1, 2), asked("ann", 2, 3, judged=False)]
     assert open_for(QUEUE[:4], done, "ann", Plan(), NOW) == 2
     assert open_for(QUEUE[:4], done, "cat", Plan(), NOW) == 1
+
+
+def test_five_others_stand_between_an_item_and_its_repeat():
+    plan, done = Plan(repeats=0.5), []
+    while not (choice := choose(QUEUE, done, "ann", plan, NOW)).repeat:
+        done.append(asked("ann", QUEUE.index(choice.item), len(done)))
+    assert (choice.item, len(done)) == (QUEUE[0], 6)
