@@ -30,6 +30,11 @@ COMPOSED = {
 
 OTHERS = (
     Command(
+        "init",
+        "a page of options for sft, reward_model, dpo, grpo or ppo: rlhfkit init TASK [FILE.yaml]",
+        "rlhfkit.commands.init:write_file",
+    ),
+    Command(
         "list",
         "the runs of a directory and how far they are: rlhfkit list, or rlhfkit list DIR",
         "rlhfkit.commands.listing:show_runs",
