@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from rlhfkit.errors import UserError, nearest
+
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SENTENCE_END = re.compile(r"[.!?]+[\"”’')]*\s+(?=[\"“]?[^\W_])")
 _COMPLETE = re.compile(r"[.!?]+[\"”’')]*$")
@@ -55,12 +57,27 @@ class Rubric:
     """The last word."""
 
     @classmethod
-    def of(cls, row: Mapping[str, Any] | None) -> "Rubric | None":
-        """From a data row's column; None where there is none."""
+    def of(cls, row: Any) -> "Rubric | None":
+        """From a data row's column; None where there is none. Raises `UserError` for something
+        else than a rubric."""
         if row is None:
             return None
-        known = {part.name for part in fields(cls)}
-        return cls(**{key: row[key] for key in row if key in known and row[key] is not None})
+        if not isinstance(row, Mapping):
+            raise UserError(f"rubric: {row!r:.60} is no rubric; give contains, form, words")
+        known = [part.name for part in fields(cls)]
+        for key in row:
+            if key not in known:
+                raise UserError(f"rubric: has no '{key}'; {nearest(key, known)}")
+        rubric = cls(**{key: value for key, value in row.items() if value is not None})
+        rubric._check()
+        return rubric
+
+    def _check(self) -> None:
+        for name in self.form:
+            if name not in FORMS:
+                raise UserError(f"rubric: no form '{name}'; {nearest(name, FORMS)}")
+        if len(self.words) != 2 or not 1 <= self.words[0] <= self.words[1]:
+            raise UserError(f"rubric: words={self.words} must be fewest (1 or more) and most")
 
     def degrees(self, text: str) -> dict[str, float]:
         """How far each of `PARTS` is kept, from 0 to 1; 1 is satisfied."""

@@ -31,7 +31,7 @@ Means = dict[str, dict[str, float]]
 
 
 class Rubrics:
-    """For each policy of the run `rubric`, the share of answers that keep all parts of their rubric,
+    """For each policy of the run `rubric`, the share of answers that keep all of their rubric,
     `rubric/<part>`, and `closed_questions`, the share that contains an accepted answer; read
     greedily as `<metric>_greedy`. `<metric>_minus_sft` and `_minus_base` are paired by prompt."""
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rlhfkit.errors import UserError
 from rlhfkit_plugins.rubrics import FORMS, Rubric, listed, occurs
 
 ROME = Rubric(contains=[["Rome", "Roma"]], words=[1, 20])
@@ -96,7 +97,21 @@ def test_first_and_last_words():
 
 
 def test_of_a_row():
-    """Data sets fill what a row lacks with None, and rows may say more than is known here."""
+    """Data sets fill what a row lacks with None."""
     assert Rubric.of(None) is None
-    row = {"contains": [["Rome", "Roma"]], "words": [1, 20], "form": None, "note": "x"}
-    assert Rubric.of(row) == ROME
+    assert Rubric.of({"contains": [["Rome", "Roma"]], "words": [1, 20], "form": None}) == ROME
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("Rome", "'Rome' is no rubric"),
+        ({"contain": [["Rome"]]}, "has no 'contain'; did you mean 'contains'"),
+        ({"form": ["capital"]}, "no form 'capital'; did you mean 'capitals'"),
+        ({"words": [0, 5]}, "fewest"),
+        ({"words": [5]}, "fewest"),
+    ],
+)
+def test_what_is_no_rubric_is_refused(row, says):
+    with pytest.raises(UserError, match=says):
+        Rubric.of(row)
