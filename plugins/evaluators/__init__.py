@@ -60,6 +60,14 @@ class BestOfNConfig(IntervalConfig):
 
 
 @dataclass
+class RubricsConfig(IntervalConfig):
+    """Share of answers that keep the rubric that comes with their prompt (column `rubric`), and of
+    closed questions (column `accepted`) that are answered right, greedily and as sampled."""
+
+    resamples: int = 2_000
+
+
+@dataclass
 class FunctionConfig(UserCodeConfig, IntervalConfig):
     """A function of your own, of a reward function's signature, whose mean over the answers is the
     metric, or a class with evaluate(): evaluator=FILE.py:NAME."""
@@ -82,6 +90,7 @@ def evaluators() -> Sequence[Component]:
             "pretraining_loss", PretrainingLossConfig, f"{package}.pretraining_loss:PretrainingLoss"
         ),
         Component("function", FunctionConfig, f"{package}.function:build"),
+        Component("rubrics", RubricsConfig, f"{package}.rubrics:Rubrics"),
         Component("best_of_n", BestOfNConfig, f"{package}.best_of_n:BestOfN"),
         Component(
             "instructions", options.InstructionsConfig, f"{package}.instructions:Instructions"

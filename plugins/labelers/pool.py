@@ -18,6 +18,16 @@ CORE: Mapping[str, float] = {
 }
 """Points for each feature of `features.py` at its value 1; `length` is `length_fit`."""
 
+RUBRIC: Mapping[str, float] = {
+    "rubric_contains": 2.0,
+    "rubric_avoids": 2.0,
+    "rubric_form": 4.0,
+    "rubric_length": 2.0,
+    "fluency": 1.5,
+}
+"""Points by the rubric that comes with a prompt, of whoever judges. It takes the place of
+`relevance`, for it says what belongs in an answer, and has a say in `length`."""
+
 FEWEST_WORDS = 4
 """Anything shorter is no answer."""
 
@@ -51,8 +61,12 @@ class SimulatedLabeler:
         """Points for a completion with these features, higher is better, before any mistake."""
         if not features["words"]:
             return -math.inf
+        weights = {**CORE, **self.taste}
         values = {**features, "length": self.length_fit(features["words"])}
-        return sum(weight * values[name] for name, weight in {**CORE, **self.taste}.items())
+        if "rubric_length" in features:
+            weights |= RUBRIC
+            values |= {"relevance": 0.0, "length": features["rubric_length"]}
+        return sum(weight * values[name] for name, weight in weights.items())
 
     def length_fit(self, words: float) -> float:
         """1 within the ideal range, falling to 0 below it, slowly above it (1/2 at twice its end);

@@ -15,46 +15,36 @@ from rlhfkit_plugins.quickstart import QuickstartConfig
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_FILES: dict[Split, tuple[str, str | None]] = {
-    "demonstrations": ("demonstrations.jsonl", None),
-    "prompts": ("prompts.jsonl", "train"),
-    "eval_prompts": ("prompts.jsonl", "eval"),
-    "pretraining": ("pretraining.jsonl", None),
-}
-"""The file of each split, and which value of its `split` key the rows must have."""
+_SPLITS: tuple[Split, ...] = ("demonstrations", "prompts", "eval_prompts", "pretraining")
+"""A file each."""
 
 
 class QuickstartSource:
-    """Demonstrations, prompts, held-out prompts and texts; prompts keep their `use_case`."""
+    """Demonstrations, prompts, held-out prompts and texts; each prompt with its `use_case`, `task`,
+    `rubric` and, where it is a question, its `accepted` answers."""
 
     def __init__(self, config: QuickstartConfig, context: Context | None = None) -> None:
         """The data has no options."""
 
     def splits(self) -> Sequence[Split]:
         """All but rankings, which the run makes itself."""
-        return tuple(_FILES)
+        return _SPLITS
 
     def load(self, split: Split) -> "Dataset":
         """The rows of a split, in memory; raises `UserError` for rankings."""
         from datasets import Dataset
 
-        name, part = _file(split)
-        rows = [row for row in _read(_resource(name)) if row.pop("split", None) == part]
-        return Dataset.from_list(rows)
+        return Dataset.from_list(_read(_resource(split)))
 
     def fingerprint(self, split: Split) -> str:
         """sha256 of the split's file; raises `UserError` for rankings."""
-        return hashlib.sha256(_resource(_file(split)[0]).read_bytes()).hexdigest()
+        return hashlib.sha256(_resource(split).read_bytes()).hexdigest()
 
 
-def _file(split: Split) -> tuple[str, str | None]:
-    if split not in _FILES:
-        raise UserError(f"data quickstart: has no {split}; {nearest(split, _FILES)}")
-    return _FILES[split]
-
-
-def _resource(name: str) -> Traversable:
-    return files("rlhfkit_plugins.quickstart") / "data" / name
+def _resource(split: Split) -> Traversable:
+    if split not in _SPLITS:
+        raise UserError(f"data quickstart: has no {split}; {nearest(split, _SPLITS)}")
+    return files("rlhfkit_plugins.quickstart") / "data" / f"{split}.jsonl"
 
 
 def _read(resource: Traversable) -> list[dict[str, Any]]:

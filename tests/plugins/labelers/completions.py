@@ -1,8 +1,8 @@
-"""Prompts with several completions each, made from the quickstart's demonstrations."""
+"""Prompts without a rubric, with several completions each, made from demonstrations."""
 
 import json
 import random
-from importlib.resources import files
+from pathlib import Path
 
 RAMBLING = (
     "There are many things to say about this, and many people have said many of them before, so "
@@ -12,8 +12,8 @@ RAMBLING = (
 
 
 def demonstrations() -> list[tuple[str, str]]:
-    """(prompt, completion) of the quickstart."""
-    text = (files("rlhfkit_plugins.quickstart") / "data/demonstrations.jsonl").read_text("utf-8")
+    """(prompt, completion), written for this project over the paper's ten use cases."""
+    text = Path(__file__).with_name("free_demonstrations.jsonl").read_text("utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     return [(row["prompt"], row["completion"]) for row in rows]
 

@@ -27,7 +27,7 @@ TEXTS = st.lists(
 
 
 def pool(seed=0, **options):
-    context = SimpleNamespace(config=SimpleNamespace(seed=seed))
+    context = SimpleNamespace(config=SimpleNamespace(seed=seed), build_all=lambda group: {})
     return SimulatedLabelers(SimulatedConfig(**options), context)
 
 

@@ -1,7 +1,6 @@
 """rlhfkit_plugins.quickstart.source: the packaged rows are what the quickstart says they are."""
 
 from collections import Counter
-from importlib.resources import files
 
 import pytest
 
@@ -9,11 +8,10 @@ from rlhfkit.errors import UserError
 from rlhfkit.protocols import DataSource
 from rlhfkit_plugins.quickstart import QuickstartConfig
 from rlhfkit_plugins.quickstart.source import QuickstartSource
+from rlhfkit_plugins.rubrics import Rubric
 
-USE_CASES = {
-    "generation", "open_qa", "brainstorming", "chat", "rewrite", "summarization",
-    "classification", "other", "closed_qa", "extract",
-}  # fmt: skip
+USE_CASES = {"open_qa", "generation", "brainstorming"}
+OF_PROMPTS = ["use_case", "category", "accepted", "rubric"]
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +31,9 @@ def test_splits(source):
 @pytest.mark.parametrize(
     ("split", "columns", "least"),
     [
-        ("demonstrations", ["prompt", "completion", "use_case"], 200),
-        ("prompts", ["prompt", "use_case"], 300),
-        ("eval_prompts", ["prompt", "use_case"], 100),
+        ("demonstrations", ["prompt", *OF_PROMPTS[:2], "completion", *OF_PROMPTS[2:]], 100),
+        ("prompts", ["prompt", *OF_PROMPTS], 250),
+        ("eval_prompts", ["prompt", *OF_PROMPTS], 150),
         ("pretraining", ["text"], 50),
     ],
 )
@@ -43,31 +41,22 @@ def test_columns_and_counts(source, split, columns, least):
     rows = source.load(split)
     assert rows.column_names == columns
     assert len(rows) >= least
-    assert all(isinstance(value, str) and value.strip() for row in rows for value in row.values())
+    texts = [value for row in rows for value in row.values() if isinstance(value, str)]
+    assert len(texts) >= least
+    assert all(text.strip() for text in texts)
 
 
 def test_the_first_rows(source):
-    assert source.load("demonstrations")[0] == {
-        "prompt": "Write one sentence about a rainy morning.",
-        "completion": "The rainy morning tapped softly on the window while the street below filled "
-        "with bright umbrellas.",
-        "use_case": "generation",
-    }
-    assert source.load("prompts")[0] == {
-        "prompt": "Write one sentence about a foggy morning by the lake.",
-        "use_case": "generation",
-    }
-
-
-def test_every_prompt_is_trained_on_or_held_out(source):
-    with (files("rlhfkit_plugins.quickstart") / "data" / "prompts.jsonl").open() as file:
-        lines = sum(1 for _ in file)
-    assert lines >= 400
-    assert len(source.load("prompts")) + len(source.load("eval_prompts")) == lines
+    first = source.load("demonstrations")[0]
+    assert first["prompt"] == "What is the capital of France?"
+    assert first["completion"] == "The capital of France is Paris."
+    assert first["accepted"] == ["Paris"]
+    assert Rubric.of(first["rubric"]) == Rubric(contains=[["Paris"]], words=[1, 20])
+    assert source.load("eval_prompts")[0]["prompt"] == "Which city is the capital of Italy?"
 
 
 @pytest.mark.parametrize("split", ["demonstrations", "prompts", "eval_prompts"])
-def test_all_ten_use_cases(source, split):
+def test_use_cases(source, split):
     assert set(source.load(split)["use_case"]) == USE_CASES
 
 
@@ -88,4 +77,4 @@ def test_rankings_are_not_among_them(source):
 def test_fingerprints_are_of_the_files(source):
     fingerprints = [source.fingerprint(split) for split in source.splits()]
     assert all(len(fingerprint) == 64 for fingerprint in fingerprints)
-    assert len(set(fingerprints)) == 3  # both kinds of prompts stand in one file
+    assert len(set(fingerprints)) == 4
