@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo rank test acceptance soak lint install clean
+.PHONY: demo rank test test-vllm acceptance soak lint install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
@@ -27,6 +27,10 @@ test: $(VENV)/.installed-dev
 # The quickstart's promises over three seeds: half an hour.
 acceptance: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow -s tests/acceptance
+
+# sampler=server with a real vLLM on this machine's CPU, in an environment of its own.
+test-vllm: $(VENV)/.installed-dev
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm -s tests/vllm
 
 # Kills tiny runs with SIGKILL for so long; each must end as if nothing had happened.
 MINUTES ?= 30

@@ -25,6 +25,9 @@ GREEDY = 1e-6
 
 COMPARED_WITH = ("sft", "base")
 
+MEASURES = ("rubric", "rubric_greedy", "closed_questions", "closed_questions_greedy")
+"""What the alignment tax shows and gates may limit."""
+
 Row = dict[str, Any]
 Means = dict[str, dict[str, float]]
 """Of one policy, by metric and prompt."""
@@ -48,7 +51,9 @@ class Rubrics:
             if own.reference_kl is not None:  # another tokenizer's policy is not asked again
                 found = self._rows(policy, own) + self._rows(policy, self._greedy(own), "_greedy")
                 rows, means[policy] = rows + found, _means(found)
-        return Evaluation({policy: self._metrics(policy, means) for policy in means}, rows)
+        measured = {name for own in means.values() for name in own}
+        metrics = {policy: self._metrics(policy, means) for policy in means}
+        return Evaluation(metrics, rows, {name: "higher" for name in MEASURES if name in measured})
 
     def _rows(self, policy: str, samples: PolicySamples, suffix: str = "") -> list[Row]:
         """A row an answer, with its numbers under the metrics' names."""

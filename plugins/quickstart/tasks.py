@@ -145,7 +145,7 @@ def rows() -> dict[str, list[Row]]:
     train, held_out = Tasks(tables(), "train"), Tasks(tables(), "held_out")
     demonstrations = train.questions(1) + train.topics(1) + train.lists()
     taken = {row["prompt"] for row in demonstrations}
-    prompts = train.questions(2) + train.topics(3) + train.lists() + train.lists()
+    prompts = train.questions(5) + train.topics(4) + train.lists() + train.lists()
     kept = {row["prompt"]: row for row in prompts if row["prompt"] not in taken}
     return {
         "demonstrations": [_without(row, "split") for row in demonstrations],

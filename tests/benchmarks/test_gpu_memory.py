@@ -50,7 +50,12 @@ def measured(monkeypatch, plugins):
     def run(repetitions=1):
         lengths = {"prompt": 16, "response": 8, "batch": 8}
         settings = Settings(
-            **lengths, checkpointing=True, repetitions=repetitions, device="cpu", seed=0
+            **lengths,
+            checkpointing=True,
+            repetitions=repetitions,
+            device="cpu",
+            seed=0,
+            sampler="cached",
         )
         records = measure("tiny", None, settings)
         assert [record["phase"] for record in records] == PHASES * repetitions

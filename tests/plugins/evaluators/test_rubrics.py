@@ -58,6 +58,8 @@ def test_shares_and_paired_differences(evaluator):
     assert values["rubric_greedy_minus_sft"] == 0.5
     assert values["closed_questions_minus_sft"] == 0.5
     assert values["closed_questions_greedy_minus_sft"] == 0.0
+    names = ("rubric", "rubric_greedy", "closed_questions", "closed_questions_greedy")
+    assert found.better == dict.fromkeys(names, "higher")
     assert values["closed_questions_greedy_minus_base"] == 1.0
     assert found.metrics["rl"]["rubric"].count == 2
     assert "rubric_minus_sft" not in found.metrics["sft"]
