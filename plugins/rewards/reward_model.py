@@ -1,7 +1,7 @@
 """reward=reward_model: the run's reward model, another run's, or a sequence classifier."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -22,10 +22,12 @@ def build(config: RewardModelRewardConfig, context: Context) -> RewardFunction:
     if config.path is not None:
         trust = config.trust_remote_code
         return load_reward(context, config.path, config.batch_size, trust)
-    text = load_text_format(context)
     if context.roles is not None and context.roles.reward is not None:
         shared = IdsReward(context.roles.reward, config.batch_size)
-        return RunReward(shared, text, shares_lower=True)
+        if context.dry_run is not None:  # nothing is read, and a plan need not have a tokenizer
+            return cast(RewardFunction, shared)
+        return RunReward(shared, load_text_format(context), shares_lower=True)
+    text = load_text_format(context)
     path = context.output_of("reward_model", "model")
     model = context.build("loader").scalar_model(str(path))
     return RunReward(IdsReward(model, config.batch_size), text)
