@@ -98,7 +98,7 @@ def test_installed_listed_run_and_uninstalled(python, tiny_files, tmp_path):
     assert scored.stdout.splitlines() == [
         "1.00  short enough", "0.50  one two three four", "0.75  mean of 2",
     ]  # fmt: skip
-    assert "  brevity   score a file of answers" in rlhfkit("--help", cwd=tmp_path).stdout
+    assert "  brevity     score a file of answers" in rlhfkit("--help", cwd=tmp_path).stdout
     assert rlhfkit("brevity", cwd=tmp_path).returncode == 2
 
     listed = rlhfkit("options", "stage.word_counts", cwd=tmp_path)

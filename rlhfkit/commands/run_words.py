@@ -152,7 +152,8 @@ def _text(value: Any) -> str:
         return f"{{{','.join(f'{key}:{_item(item)}' for key, item in value.items())}}}"
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    return str(value)
+    text = str(value)
+    return _item(text) if "${" in text else text  # which the grammar reads one deep
 
 
 def _item(value: Any) -> str:

@@ -84,8 +84,9 @@ class SampleConfig:
     """Which models answer, in turns: `base`, `sft`, `rl_sft`, `rl`, directories or hub names."""
 
     round_models: list[str] = field(default_factory=lambda: ["best", "best", "sft"])
-    """The same from round=2 on: also `best`, the policy of an earlier round with the highest win
-    rate, and `round1`, `round2` and so on. One that is named twice has two turns."""
+    """Who answers from round=2 on, in turns: one of `models`, `best`, which is the policy of an
+    earlier round with the highest win rate, or `round1`, `round2` and so on. One that is named
+    twice has two turns."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

@@ -121,9 +121,13 @@ def shard_like(parameter: Tensor, value: Any) -> Any:
 def to_floats(values: Sequence[Tensor]) -> list[float]:
     """Tensors of one number each, whole or in shares, which all must then call it for; the device
     is waited for once."""
-    whole = [value.full_tensor() if isinstance(value, DTensor) else value for value in values]
-    numbers: list[float] = torch.stack(whole).tolist()
+    numbers: list[float] = torch.stack([whole(value) for value in values]).tolist()
     return numbers
+
+
+def whole(value: Tensor) -> Tensor:
+    """A tensor that may be in shares, which all must then call it for."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def _gathered_by_deepspeed(model: nn.Module) -> AbstractContextManager[None]:

@@ -1,7 +1,7 @@
 """The plan of a run: peak memory and time of every phase, from the model's configuration alone."""
 
 import copy
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -184,9 +184,9 @@ def _highest(reading: Reading) -> Counter[str]:
 def _phase_plan(context: Context, stage: str, phase: str, reading: Reading) -> PhasePlan:
     sequences, total = _sequences(context.config, phase)
     seconds = reading.seconds / sequences * (total or 1000)
-    parts: dict[str, float] = dict(_highest(reading))
+    parts = defaultdict(float, _highest(reading))
     if context.device_kind == "cuda":
-        parts["activations"] = parts.get("activations", 0) + WORKSPACES
+        parts["activations"] += WORKSPACES
     return PhasePlan(stage, parts, seconds, total is not None)
 
 

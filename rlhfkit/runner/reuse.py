@@ -13,7 +13,9 @@ from rlhfkit.storage.run_dir import RECORD, RunDir, StageRecord, runs_in, write_
 class Lenders:
     """The runs that `reuse` names: a run's directory, or one that runs' directories stand in."""
 
-    def __init__(self, directory: str | None, borrower: RunDir, rounds: Sequence[RunDir]) -> None:
+    def __init__(
+        self, directory: str | None, borrower: RunDir, rounds: Sequence[RunDir] = ()
+    ) -> None:
         """rounds: the earlier ones, which lend as well. Raises `UserError` for a directory that
         does not exist; that of a sweep's points need not yet, when the first point runs."""
         self._runs = list(rounds)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from rlhfkit.context import Context
+from rlhfkit.distributed.fsdp import whole
 from rlhfkit.errors import Stopped
 from rlhfkit.types import Response
 
@@ -33,7 +34,8 @@ class NonFiniteGuard:
         """The same of several models; a look at all of them waits for the device once."""
         if self._context.dry_run or not values:  # only memory is counted: weights are anything
             return
-        finite = torch.stack([each.isfinite().all() for each in values.values()]).tolist()
+        looked_at = [whole(each).isfinite().all() for each in values.values()]
+        finite = torch.stack(looked_at).tolist()
         for model, is_finite in zip(values, finite, strict=True):
             if not is_finite:
                 raise self._error(model, what)

@@ -55,7 +55,7 @@ def test_an_option_that_the_other_component_has_too_holds(make_raw):
     choices = ["sampler=server", "sampler.model=m", "sampler.adapter_dir=d"]
     raw = composes(make_raw, "quickstart", choices)
     assert raw.sampler.name == "server"
-    assert raw.sampler.response_length == 32
+    assert raw.sampler.response_length == 24
     assert "batch_size" not in raw.sampler
 
 

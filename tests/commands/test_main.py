@@ -26,7 +26,7 @@ def rlhfkit(*arguments, cwd, check=None):
 def test_help_imports_no_torch(tmp_path):
     done = rlhfkit("--help", cwd=tmp_path, check=0)
     assert "rlhfkit recipe=quickstart" in done.stdout
-    assert "\n  export    write a finished model" in done.stdout
+    assert "\n  export      write a finished model" in done.stdout
     assert "optimizer: consumer, dpo, grpo, headline, " in done.stdout
     code = (
         "import sys; from rlhfkit.commands.main import main\n"

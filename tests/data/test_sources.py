@@ -38,7 +38,11 @@ def context(tmp_path):
         source = FileSource(FilesConfig(**{split: str(path)}))
         return SimpleNamespace(
             findings=None,
-            config=SimpleNamespace(model=SimpleNamespace(max_prompt_length=1), eval_fraction=0),
+            config=SimpleNamespace(
+                model=SimpleNamespace(max_prompt_length=1),
+                eval_fraction=0,
+                data={"files": FilesConfig(**{split: str(path)})},
+            ),
             run_dir=SimpleNamespace(record=lambda stage: None),
             build_all=lambda group: {"files": source},
         )

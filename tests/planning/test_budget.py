@@ -26,7 +26,7 @@ def test_what_is_no_size(text):
 
 
 def test_a_card_keeps_some_for_itself():
-    assert Card(12 * GIB).usable == pytest.approx(10.8 * GIB)
+    assert Card(12 * GIB).usable == pytest.approx(10.55 * GIB)
 
 
 @pytest.fixture

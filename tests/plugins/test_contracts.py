@@ -10,8 +10,13 @@ FOLDERS = {
     "data": "data", "loader": "loaders", "sampler": "samplers", "labeler": "labelers",
     "reward": "rewards", "optimizer": "optimizers", "kl": "kl", "evaluator": "evaluators",
 }  # fmt: skip
-ELSEWHERE = {"labeler": {"imported", "model_judge"}, "reward": {"server"}}
-"""The first judges nothing; the others' suites stand beside their servers."""
+ELSEWHERE = {
+    "labeler": {"imported", "people", "model_judge"},
+    "evaluator": {"rubrics", "lm_eval"},
+    "reward": {"server"},
+}
+"""The first two judge nothing, evaluators of the second row have tests of their own; the
+others' suites stand beside their servers."""
 
 ANY_CODE = "function"
 """Stands for a function of the user's, which tests/commands/test_own_parts.py has."""

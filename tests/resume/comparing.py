@@ -9,8 +9,8 @@ from rlhfkit.storage.run_dir import RECORD
 _CLOCK = ("time/", "train_runtime", "train_s", "eval_runtime", "eval_s", "step_time")
 """How names of timings start, in metrics.jsonl."""
 
-_UNEQUAL = ("invocations", "report", "report.html", "report.json")
-"""What tells when a run ran and how long it took."""
+_UNEQUAL = ("invocations", "report", "report.html", "report.json", "run.json")
+"""What tells when a run ran, how long it took, and how it was typed."""
 
 
 def contents(root: Path) -> dict[str, object]:
