@@ -84,7 +84,7 @@ def test_nothing_helps(search):
 
 
 @pytest.mark.parametrize(
-    ("free", "taken"), [(23.5, 0.0), (22.0, 1.4)], ids=["idle", "a desktop runs on it"]
+    ("free", "taken"), [(23.5, 0.0), (22.0, 1.15)], ids=["idle", "a desktop runs on it"]
 )
 def test_what_others_take_of_a_card_is_not_counted_on(monkeypatch, make_context, free, taken):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

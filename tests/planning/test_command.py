@@ -22,7 +22,7 @@ def test_a_plan_shows_every_phase_and_leaves_no_trace(tiny, tmp_path):
     for phase in ("sft", "sample", "reward_model", "rollout", "score", "update", "evaluate"):
         assert f"\n {phase} " in done.stdout
     assert "fits: " in done.stdout
-    assert "of the 1.3 GB that a card of 2 GB leaves to tensors" in done.stdout
+    assert "of the 1.0 GB that a card of 2 GB leaves to tensors" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
