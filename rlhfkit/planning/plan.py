@@ -184,7 +184,8 @@ def _highest(reading: Reading) -> Counter[str]:
 def _phase_plan(context: Context, stage: str, phase: str, reading: Reading) -> PhasePlan:
     sequences, total = _sequences(context.config, phase)
     seconds = reading.seconds / sequences * (total or 1000)
-    parts = defaultdict(float, _highest(reading))
+    parts: defaultdict[str, float] = defaultdict(float)
+    parts.update(_highest(reading))
     if context.device_kind == "cuda":
         parts["activations"] += WORKSPACES
     return PhasePlan(stage, parts, seconds, total is not None)
