@@ -40,7 +40,7 @@ def server(tiny_files, tmp_path_factory):
     log = tmp_path_factory.mktemp("vllm") / "log"
     words = ["serve", str(tiny_files["model"]), "--served-model-name", "base"]
     words += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    words += ["--enable-lora", "--max-lora-rank", "16", "--max-model-len", "128"]
+    words += ["--enable-lora", "--max-lora-rank", "16", "--max-model-len", "64"]
     words += ["--max-num-seqs", "16", "--enforce-eager"]
     words += ["--logprobs-mode", "processed_logprobs"]
     with log.open("w") as file:
