@@ -88,7 +88,7 @@ class ContinuousConfig(BatchedConfig):
 @dataclass
 class ServerConfig(SamplingConfig, ServerOptions):
     """A vLLM server: completions over HTTP, the adapter loaded anew whenever it changed. Tried
-    against a stand-in of the protocol only, never against vLLM itself."""
+    with vLLM 0.32.0 on a CPU (`make test-vllm`)."""
 
     planned_as: ClassVar[str] = "cached"
 

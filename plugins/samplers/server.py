@@ -1,6 +1,7 @@
 """sampler=server: completions from a vLLM server, whose adapter follows the policy.
 
-Tried against a stand-in of the protocol only (tests/plugins/samplers/stand_in.py), never vLLM.
+Tests of every fault use a stand-in of the protocol (tests/plugins/samplers/stand_in.py); `make
+test-vllm` runs the stages against vLLM itself, on a CPU.
 """
 
 import hashlib

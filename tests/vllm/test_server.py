@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from rlhfkit.runner.runner import Runner
 from rlhfkit.storage.run_dir import read_jsonl
 from tests.vllm.environment import vllm_command
 
@@ -68,8 +69,11 @@ def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["ppo", "grpo"])
-def test_every_stage_samples_from_the_server(run_tiny, server, tmp_path, optimizer):
+def test_every_stage_samples_from_the_server(
+    plugins, make_raw, tiny_overrides, server, tmp_path, optimizer
+):
     options = [
+        *(item for item in tiny_overrides if not item.startswith("sampler.batch_size")),
         "sampler=server",
         f"sampler.url={server}",
         "sampler.model=base",
@@ -77,7 +81,9 @@ def test_every_stage_samples_from_the_server(run_tiny, server, tmp_path, optimiz
         f"optimizer={optimizer}",
         "stages=[sft,sample,label,reward_model,rl,evaluate]",
     ]
-    root = run_tiny(*options).run_dir.root
+    runner = Runner(make_raw(*options), plugins)
+    runner.run()
+    root = runner.run_dir.root
     rows = read_jsonl(root / "rl" / "metrics.jsonl")
     assert len(rows) == 2
     assert all(row["sampling/logprob_drift"] < 1e-4 for row in rows)
