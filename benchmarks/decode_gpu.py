@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             model = _attempt("load", load, name, options, Path(folder))
         if model is None:
             continue
-        _attempt("check", GraphSampler(GraphConfig(response_length=8)).check, model)
+        _attempt("check", GraphSampler(GraphConfig(response_length=8)).for_model, model)
         print("agreement", _attempt("agreement", agreement, model, options.prompt, 12), flush=True)
         for batch in options.batches:
             rows += _of_batch(model, name, batch, ends, options)

@@ -15,6 +15,7 @@ from rlhfkit.models.batch import TokenBatch
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import by_micro_batch
 from rlhfkit.models.language_model import CHUNK_LOGITS, LanguageModel
+from rlhfkit.models.sampling import fitted
 from rlhfkit.types import Ends
 from rlhfkit_plugins.evaluators.policies import Policy, decoding_context
 
@@ -124,9 +125,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
         policy, tokenizer = self._policy, self.tokenizer
         context = decoding_context(policy.context, self._decoding)
         config = replace(context.config.sampler, response_length=length)
-        sampler = context.make("sampler", config)
-        if hasattr(sampler, "check"):
-            sampler.check(policy.model)
+        sampler = fitted(context.make("sampler", config), policy.model)
         room = max(1, self.max_length - length)
         prompts = [self.tok_encode(text)[-room:] for text in texts]
         ends = Ends((*policy.text.ends.ids, self.eot_token_id), stops, tokenizer.decode)

@@ -14,6 +14,7 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.merging import merged_adapter
 from rlhfkit.models.probing import follows, kind_of, say_once
 from rlhfkit.models.shared_prompt import decoding_mask
+from rlhfkit.protocols import Sampler
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import CachedConfig
 from rlhfkit_plugins.samplers.batched import BatchedSampler
@@ -34,19 +35,16 @@ class CachedSampler(BatchedSampler):
         super().__init__(config, context)
         self._merge_adapters = config.merge_adapters
         self._config = config
-        self._fallback: GenerateSampler | None = None
 
-    def check(self, model: LanguageModel) -> None:
-        """Leave a model whose cache this loop cannot drive to transformers' `generate`."""
-        self._fallback = None
+    def for_model(self, model: LanguageModel) -> Sampler:
+        """This sampler; transformers' `generate` for a model whose cache this loop cannot drive."""
         if follows(model, partial(_decoded, model)):
-            return
+            return self
         say_once(
             f"sampler=cached: {kind_of(model)} has a cache that this sampler cannot drive; "
             f"transformers' generate samples instead, which is slower"
         )
-        self._fallback = GenerateSampler(self._config)
-        self._fallback.check(model)
+        return GenerateSampler(self._config).for_model(model)
 
     def sample(
         self,
@@ -56,8 +54,6 @@ class CachedSampler(BatchedSampler):
         generator: torch.Generator,
     ) -> list[Response]:
         """With the adapter merged, where that is exact."""
-        if self._fallback is not None:
-            return self._fallback.sample(model, prompts, ends, generator)
         with merged_adapter(model) if self._merge_adapters else nullcontext():
             return super().sample(model, prompts, ends, generator)
 

@@ -19,6 +19,7 @@ from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.probing import follows, kind_of, say_once
+from rlhfkit.protocols import Sampler
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import ContinuousConfig
 from rlhfkit_plugins.samplers.generate import GenerateSampler
@@ -38,19 +39,17 @@ class ContinuousSampler:
         self._rows, self._page_size = config.batch_size, config.page_size
         self._score_size = AdaptiveBatchSize("log-probabilities of samples", config.batch_size)
         self._config = config
-        self._fallback: GenerateSampler | None = None
 
-    def check(self, model: LanguageModel) -> None:
-        """Leave a model that continuous batching does not follow to transformers' `generate`."""
-        self._fallback = None
+    def for_model(self, model: LanguageModel) -> Sampler:
+        """This sampler; transformers' `generate` for a model that continuous batching does not
+        follow."""
         if follows(model, partial(self._greedy, model)):
-            return
+            return self
         say_once(
             f"sampler=continuous: transformers' continuous batching does not know "
             f"{kind_of(model)}; its generate samples instead, which is slower"
         )
-        self._fallback = GenerateSampler(self._config)
-        self._fallback.check(model)
+        return GenerateSampler(self._config).for_model(model)
 
     @torch.no_grad()
     def sample(
@@ -63,8 +62,6 @@ class ContinuousSampler:
         """Raises `UserError` where a sequence got no end, as when memory runs out."""
         if not prompts:
             return []
-        if self._fallback is not None:
-            return self._fallback.sample(model, prompts, ends, generator)
         model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         settings = (self.response_length, self.temperature, ends.ids)

@@ -12,6 +12,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.probing import follows, kind_of, name_of, say_once
+from rlhfkit.protocols import Sampler
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers.batched import BatchedSampler
 from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
@@ -23,8 +24,9 @@ class GenerateSampler(BatchedSampler):
     use_cache = True
     """False for a model whose own cache forgets what it was given."""
 
-    def check(self, model: LanguageModel) -> None:
-        """Find the fastest way in which `generate` follows the model; `UserError` for none."""
+    def for_model(self, model: LanguageModel) -> Sampler:
+        """This sampler, set to the fastest way in which `generate` follows the model; `UserError`
+        for none."""
         ways = [(False, True), (True, True), (True, False)]
         for self.equal_lengths, self.use_cache in ways:
             if follows(model, partial(self._greedy, model)):
@@ -40,6 +42,7 @@ class GenerateSampler(BatchedSampler):
                 f"{kind_of(model)}: transformers' generate follows this model for prompts of one "
                 f"length at a time only{cache}, which is slower"
             )
+        return self
 
     def _sample_batch(
         self,

@@ -20,6 +20,7 @@ from rlhfkit.models.decoding_weights import decoding_weights, quantised_numbers
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.merging import merged_adapter
 from rlhfkit.models.probing import follows, kind_of, say_once
+from rlhfkit.protocols import Sampler
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import GraphConfig
 from rlhfkit_plugins.samplers.batched import BatchedSampler
@@ -50,23 +51,20 @@ class GraphSampler(BatchedSampler):
         self._config = config
         planned = context is not None and context.dry_run is not None
         self._rounded_to = 1 if planned else ROUNDED_TO  # a plan tells long texts from short ones
-        self._fallback: CachedSampler | None = None
         self._static: Static | None = None
         self._logits: Logits | None = None
         self._longest = 0
 
-    def check(self, model: LanguageModel) -> None:
-        """Leave a model that this way of decoding does not follow to sampler=cached."""
-        self._fallback = None
+    def for_model(self, model: LanguageModel) -> Sampler:
+        """This sampler; sampler=cached for a model that this way of decoding does not follow."""
         probe = GraphSampler(replace(self._config, temperature=1.0, response_length=4))
         if not sharded_parts(model.module) and follows(model, partial(probe._drawn, model)):
-            return
+            return self
         say_once(
             f"sampler=graph: {kind_of(model)} has a cache or an attention that this sampler cannot "
             f"drive; sampler=cached samples instead, which is slower on a GPU"
         )
-        self._fallback = CachedSampler(self._config)
-        self._fallback.check(model)
+        return CachedSampler(self._config).for_model(model)
 
     def sample(
         self,
@@ -76,8 +74,6 @@ class GraphSampler(BatchedSampler):
         generator: torch.Generator,
     ) -> list[Response]:
         """With weights made ready, and with the adapter merged where that is exact."""
-        if self._fallback is not None:
-            return self._fallback.sample(model, prompts, ends, generator)
         self._longest = max(map(len, prompts), default=0)
         merged = merged_adapter(model) if self._config.merge_adapters else nullcontext()
         ready = decoding_weights(model, self._dequantises(model))

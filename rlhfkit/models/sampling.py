@@ -11,7 +11,7 @@ STAGES = ("sample", "rl", "evaluate")
 
 
 def sampler_for(context: Context, model: LanguageModel) -> Sampler:
-    """The run's sampler, which has looked at the model where it wants to.
+    """The run's sampler, or the one that it leaves the model to after looking at it.
 
     Raises `UserError` where the model cannot be sampled from, or its longest answers would have
     more tokens than it has positions. A plan has no numbers to look at.
@@ -28,9 +28,13 @@ def sampler_for(context: Context, model: LanguageModel) -> Sampler:
             f"model.max_prompt_length={prompt} and sampler.response_length={response} make "
             f"{prompt + response} tokens, but {name_of(model)} has {limit} positions{advice}"
         )
-    if hasattr(sampler, "check"):
-        sampler.check(model)
-    return sampler
+    return fitted(sampler, model)
+
+
+def fitted(sampler: Sampler, model: LanguageModel) -> Sampler:
+    """What samples from this model: the sampler, or the one that it leaves the model to."""
+    found: Sampler = sampler.for_model(model) if hasattr(sampler, "for_model") else sampler
+    return found
 
 
 def check_sampling(context: Context, model: LanguageModel) -> None:

@@ -32,6 +32,7 @@ from rlhfkit.plugin_manager import Plugins, load_plugins
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.testing import tiny
 from rlhfkit.types import Ends
+from rlhfkit_plugins.samplers.generate import GenerateSampler
 from tests.models import tiny_architectures
 
 COLUMNS = (
@@ -117,17 +118,16 @@ class Trial:
     def samples(self, model: LanguageModel, sampler: str) -> str:
         """Whether sampled log-probabilities are those of transformers' forward pass."""
         options = ("sampler.response_length=4", "loader=full")
-        made: Any = sampler_for(self.context(f"sampler={sampler}", *options), model)
+        made = sampler_for(self.context(f"sampler={sampler}", *options), model)
         drawn = made.sample(model, PROMPTS, Ends((2,)), torch.Generator().manual_seed(0))
         for prompt, response in zip(PROMPTS, drawn, strict=True):
             found = torch.tensor(response.logprobs)
             if not close(found, plain_logprobs(model.model, prompt, response.ids)):
                 return WRONG
-        way: Any = made if sampler == "generate" else getattr(made, "_fallback", None)
-        if way is None:
+        if not isinstance(made, GenerateSampler):
             return "yes"
         kind = [] if sampler == "generate" else ["by generate"]
-        kind += ["one length"] * way.equal_lengths + ["no cache"] * (not way.use_cache)
+        kind += ["one length"] * made.equal_lengths + ["no cache"] * (not made.use_cache)
         return ", ".join(kind) or "yes"
 
     def round_trip(self, model: LanguageModel, loader: str) -> str:

@@ -44,7 +44,7 @@ def require_exact(model, sampler):
 @pytest.mark.parametrize("name", ["llama", "qwen3_5_text", "falcon_h1", "lfm2"])
 def test_caches_that_the_loop_drives(name, capsys):
     model, sampler = loaded(name), CachedSampler(CachedConfig(response_length=6))
-    sampler.check(model)
+    sampler = sampler.for_model(model)
     require_exact(model, sampler)
     assert capsys.readouterr().out == ""
 
@@ -53,7 +53,7 @@ def test_a_cache_that_is_not_taken_is_left_to_generate(capsys):
     model = loaded("mamba")
     for _stage in range(2):
         sampler = CachedSampler(CachedConfig(response_length=6))
-        sampler.check(model)
+        sampler = sampler.for_model(model)
     require_exact(model, sampler)
     said = capsys.readouterr().out
     assert said.count("MambaForCausalLM has a cache that this sampler cannot drive") == 1
@@ -62,7 +62,7 @@ def test_a_cache_that_is_not_taken_is_left_to_generate(capsys):
 @pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3_moe", "cohere"])
 def test_models_whose_steps_are_recorded(name, capsys):
     model, sampler = loaded(name), GraphSampler(GraphConfig(response_length=6))
-    sampler.check(model)
+    sampler = sampler.for_model(model)
     require_exact(model, sampler)
     assert capsys.readouterr().out == ""
 
@@ -71,14 +71,14 @@ def test_models_whose_steps_are_recorded(name, capsys):
 def test_what_cannot_be_recorded_is_left_to_the_plain_loop(name, capsys):
     """Windows, recurrent states, ALiBi and no cache at all."""
     model, sampler = loaded(name), GraphSampler(GraphConfig(response_length=6))
-    sampler.check(model)
+    sampler = sampler.for_model(model)
     require_exact(model, sampler)
     assert f"sampler=graph: {type(model.base).__name__} has" in capsys.readouterr().out
 
 
 def test_prompts_of_one_length_where_padding_is_read(capsys):
     model, sampler = loaded("rwkv"), GenerateSampler(GenerateConfig(response_length=4))
-    sampler.check(model)
+    sampler = sampler.for_model(model)
     assert (sampler.equal_lengths, sampler.use_cache) == (True, True)
     require_exact(model, sampler)
     assert "prompts of one length at a time only" in capsys.readouterr().out
@@ -86,7 +86,7 @@ def test_prompts_of_one_length_where_padding_is_read(capsys):
 
 def test_continuous_batching_that_forgets_alibi(capsys):
     model, sampler = loaded("bloom"), ContinuousSampler(ContinuousConfig(response_length=4))
-    sampler.check(model)
+    sampler = sampler.for_model(model)
     require_exact(model, sampler)
     assert "continuous batching does not know BloomForCausalLM" in capsys.readouterr().out
 
@@ -95,4 +95,4 @@ def test_what_no_way_follows_is_refused(monkeypatch):
     model = loaded("llama")
     monkeypatch.setattr(model.base, "generate", lambda **options: 1 / 0)
     with pytest.raises(UserError, match="LlamaForCausalLM: cannot be sampled from"):
-        GenerateSampler(GenerateConfig()).check(model)
+        GenerateSampler(GenerateConfig()).for_model(model)
