@@ -25,7 +25,20 @@ from memory_setup import Settings
 
 from rlhfkit.console import console
 
-SETTINGS = Settings(
+
+@dataclass(frozen=True)
+class FirstSettings(Settings):
+    """What is the same for all steps."""
+
+    tiny: bool = False
+    """Whether tiny models stand in for all, and nothing is capped."""
+
+    def shape(self, model: str) -> str:
+        """The name of the model to make."""
+        return "tiny" if self.tiny else model
+
+
+SETTINGS = FirstSettings(
     prompt=256,
     response=128,
     batch=8,
@@ -35,7 +48,7 @@ SETTINGS = Settings(
     seed=0,
     sampler="graph",
 )
-REHEARSED = replace(SETTINGS, prompt=24, response=12, repetitions=1)
+REHEARSED = replace(SETTINGS, prompt=24, response=12, repetitions=1, tiny=True)
 
 Measured = Mapping[str, Any] | list[dict[str, Any]]
 
@@ -44,7 +57,7 @@ Measured = Mapping[str, Any] | list[dict[str, Any]]
 class Step:
     """One question. `seconds`: how long it may take."""
 
-    run: Callable[[Settings], Measured]
+    run: Callable[[FirstSettings], Measured]
     seconds: int
 
 
@@ -70,10 +83,6 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _is_rehearsal(settings: Settings) -> bool:
-    return settings.prompt == REHEARSED.prompt
-
-
 def _in_time(name: str, options: argparse.Namespace) -> int:
     """Run one step; the exit status of its process, 124 where its time ran out."""
     started = time.monotonic()
@@ -93,14 +102,14 @@ def _write(out: Path, name: str, measured: Measured) -> None:
     (out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def hardware(settings: Settings) -> Measured:
+def hardware(settings: FirstSettings) -> Measured:
     """What it ran on."""
     from hardware import header
 
     return {**header(settings.device, settings.seed), "settings": asdict(settings)}
 
 
-def parity(settings: Settings) -> Measured:
+def parity(settings: FirstSettings) -> Measured:
     """Roles on one base beside models of their own."""
     from gpu_parity import shared_roles
 
@@ -109,7 +118,7 @@ def parity(settings: Settings) -> Measured:
     return found
 
 
-def whole_run(settings: Settings) -> Measured:
+def whole_run(settings: FirstSettings) -> Measured:
     """A tiny run here and on the CPU."""
     from gpu_parity import tiny_runs
 
@@ -118,15 +127,15 @@ def whole_run(settings: Settings) -> Measured:
     return found
 
 
-def memory(model: str, cap: float | None) -> Callable[[Settings], Measured]:
+def memory(model: str, cap: float | None) -> Callable[[FirstSettings], Measured]:
     """Peaks and seconds of QLoRA PPO-ptx by phase, on a card of `cap` GiB, beside the plan."""
 
-    def run(settings: Settings) -> Measured:
+    def run(settings: FirstSettings) -> Measured:
         from gpu_memory import in_fresh_process
         from memory_phases import measure
         from memory_table import table
 
-        shape, limit = ("tiny", None) if _is_rehearsal(settings) else (model, cap)
+        shape, limit = settings.shape(model), None if settings.tiny else cap
         with ThreadPoolExecutor(1) as pool:  # the plan is made on a CPU meanwhile
             planning = pool.submit(in_fresh_process, "memory_phases", "plan", shape, settings)
             runs = measure(shape, limit, settings)
@@ -146,17 +155,16 @@ def _outside(device: str) -> int | None:
     return int(total - free - torch.cuda.memory_reserved(device))
 
 
-def decoding(model: str, batches: Sequence[int]) -> Callable[[Settings], Measured]:
+def decoding(model: str, batches: Sequence[int]) -> Callable[[FirstSettings], Measured]:
     """Tokens a second of every sampler."""
 
-    def run(settings: Settings) -> Measured:
+    def run(settings: FirstSettings) -> Measured:
         import decode_gpu
 
-        tiny = _is_rehearsal(settings)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "decode.json"
-            words = ["--models", "tiny" if tiny else model, "--device", settings.device]
-            words += ["--tokens", "20" if tiny else "64", "--out", str(file)]
+            words = ["--models", settings.shape(model), "--device", settings.device]
+            words += ["--tokens", "20" if settings.tiny else "64", "--out", str(file)]
             decode_gpu.main([*words, "--batches", *map(str, batches)])
             measured: Measured = json.loads(file.read_text(encoding="utf-8"))
         return measured
@@ -164,7 +172,7 @@ def decoding(model: str, batches: Sequence[int]) -> Callable[[Settings], Measure
     return run
 
 
-def update_rate(settings: Settings) -> Measured:
+def update_rate(settings: FirstSettings) -> Measured:
     """What an update computes in a second, as a share of a large matrix product's rate."""
     from memory_phases import DeviceMeter
     from memory_setup import SHAPES, context_of, overrides
@@ -173,7 +181,7 @@ def update_rate(settings: Settings) -> Measured:
     from rlhfkit.planning.phases import Lengths
 
     device = torch.device(settings.device)
-    shape = SHAPES["tiny" if _is_rehearsal(settings) else "1.5b"]
+    shape = SHAPES[settings.shape("1.5b")]
     settings = replace(settings, batch=16)
     with tempfile.TemporaryDirectory() as folder:
         context = context_of(shape, overrides(settings), Path(folder), device.type, settings.device)
