@@ -1,9 +1,16 @@
 """The options that evaluators share. No torch here."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from rlhfkit.errors import UserError
 from rlhfkit.validators import require_above_zero, require_not_negative
+
+
+def as_list(value: Any) -> list[Any]:
+    """The parts of an option that takes several, or the one."""
+    return value if isinstance(value, list) else [value]
 
 
 @dataclass
@@ -38,6 +45,12 @@ class BenchmarkConfig(IntervalConfig):
         """Raise `UserError` for a value outside its meaning."""
         super().check(name)
         require_above_zero(name, self, "limit")
+
+    @property
+    def read_files(self) -> list[str]:
+        """The files among the options: what was measured on other items is not this measure."""
+        values = [item for value in vars(self).values() for item in as_list(value)]
+        return [item for item in values if isinstance(item, str) and Path(item).is_file()]
 
 
 @dataclass
@@ -146,6 +159,11 @@ class RewardModelConfig(IntervalConfig):
     it."""
 
     resamples: int = 2_000
+
+    @property
+    def read_files(self) -> list[str]:
+        """RewardBench 2."""
+        return [self.rewardbench] if self.rewardbench else []
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

@@ -1,16 +1,11 @@
 """for stage in stages: skip, run or refuse."""
 
-import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlhfkit.component import GROUPS
 from rlhfkit.config.run import RunConfig, check_entries
 from rlhfkit.console import console
 from rlhfkit.context import Context, Findings
@@ -23,6 +18,7 @@ from rlhfkit.runner.planned import Planned, Remaining
 from rlhfkit.runner.preflight import refuse_mistakes
 from rlhfkit.runner.reuse import Lenders, take_over
 from rlhfkit.runner.run_lock import run_lock
+from rlhfkit.runner.stage_settings import stage_settings
 from rlhfkit.stage import Stage
 from rlhfkit.stages.registry import find_stage, stages_of
 from rlhfkit.storage.rounds import earlier_rounds, record_round
@@ -146,7 +142,8 @@ class Runner:
 
     def status(self, stage: Stage) -> Status:
         """The state of a stage, measured against the present configuration and data."""
-        wanted = StageRecord(stage.name, self._settings(stage), self._inputs(stage))
+        settings = stage_settings(stage, self.raw, self.config, self.plugins)
+        wanted = StageRecord(stage.name, settings, self._inputs(stage))
         record = self.run_dir.record(stage.name)
         interrupted = self.run_dir.interrupted(stage.name)
         found = record or interrupted
@@ -232,29 +229,6 @@ class Runner:
         context = self.context("precision")
         name = import_module("rlhfkit.precision").device_name(context.device)
         console.print(f"computing on {name} in {context.precision}", style="dim", markup=False)
-
-    def _settings(self, stage: Stage) -> dict[str, Any]:
-        """Every option the stage depends on, flattened, with the providers of its components."""
-        settings: dict[str, Any] = {"rlhfkit": version("rlhfkit")}
-        _flatten(f"stage.{stage.name}", self.raw.stage[stage.name], settings)
-        unused = getattr(getattr(self.config.stage, stage.name), "unused_in", lambda _: ())
-        for option in unused(self.config.round):
-            del settings[f"stage.{stage.name}.{option}"]
-        groups = self._groups(stage)
-        for name in groups:
-            _flatten(name, self.raw[name], settings)
-        for group in GROUPS:
-            if group.name in groups:
-                chosen = getattr(self.config, group.name)
-                for config in chosen.values() if group.many else [chosen]:
-                    provider = self.plugins.find(group, config.name).provider
-                    settings[f"provider of {group.name}={config.name}"] = str(provider)
-                    for path in getattr(config, "read_files", ()):
-                        settings[f"sha256 of {path}"] = _digest(path)
-        return settings
-
-    def _groups(self, stage: Stage) -> tuple[str, ...]:
-        return stage.groups_with(getattr(self.config.stage, stage.name))
 
     def _inputs(self, stage: Stage) -> dict[str, str]:
         """Digests of the stage's data and of the finished stages it reads."""
@@ -343,19 +317,3 @@ def _stays_stale(status: Status) -> bool:
     assert status.record is not None
     changed = status.record.differences(status.wanted)
     return any(not key.startswith("result of ") for key in changed)
-
-
-def _digest(path: str) -> str | None:
-    """None for a file that is not there; who reads it says so."""
-    file = Path(path)
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-
-
-def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:
-    """Nested options as dotted names."""
-    if isinstance(value, DictConfig):
-        for key, item in value.items():
-            _flatten(f"{prefix}.{key!s}", item, into)
-    else:
-        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        into[prefix] = plain
