@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
 	$(BIN)/rlhfkit recipe=quickstart
 
-# Twenty prompts to rank in the browser, then a reward model on what was said. Ten minutes.
+# Twenty prompts to rank in the browser, then a reward model on what was said.
 RANK := recipe=quickstart run_name=rank $(if $(wildcard runs/quickstart/sft/stage.json),reuse=runs/quickstart)
 rank: $(VENV)/.installed-label
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
