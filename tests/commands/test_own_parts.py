@@ -18,6 +18,7 @@ from rlhfkit.errors import UserError
 from rlhfkit.plugin_calls import judgements_of
 from rlhfkit.runner.preflight import check_options, try_user_code
 from rlhfkit.runner.runner import Runner
+from rlhfkit.runner.stage_settings import stage_settings
 from rlhfkit.stages.registry import find_stage
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.types import PolicySamples, Response
@@ -194,7 +195,9 @@ def test_a_data_source(context):
 def test_the_record_holds_the_digest(composed, folder):
     def provider():
         runner = Runner(*composed("reward=mine.py:score"))
-        return runner._settings(find_stage("rl"))["provider of reward=score"]
+        return stage_settings(find_stage("rl"), runner.raw, runner.config, runner.plugins)[
+            "provider of reward=score"
+        ]
 
     first = provider()
     assert first.startswith("mine.py:score, sha256 ")
