@@ -35,11 +35,11 @@ CSV_ROWS = [
     [
         ("rows.jsonl", JSONL, ROWS),
         ("ROWS.JSONL", JSONL, ROWS),
-        ("rows.jsonl.gz", gzip.compress(JSONL), ROWS),
+        ("rows.jsonl.gz", gzip.compress(JSONL, mtime=0), ROWS),
         ("rows.json", json.dumps(ROWS, indent=2).encode(), ROWS),
-        ("rows.json.gz", gzip.compress(json.dumps(ROWS).encode()), ROWS),
+        ("rows.json.gz", gzip.compress(json.dumps(ROWS).encode(), mtime=0), ROWS),
         ("rows.csv", CSV, CSV_ROWS),
-        ("rows.csv.gz", gzip.compress(CSV), CSV_ROWS),
+        ("rows.csv.gz", gzip.compress(CSV, mtime=0), CSV_ROWS),
         ("bom.jsonl", b"\xef\xbb\xbf" + JSONL, ROWS),
         ("bom.csv", b"\xef\xbb\xbf" + CSV, CSV_ROWS),
         ("windows.csv", b"prompt,completion\r\na,b\r\n", [{"prompt": "a", "completion": "b"}]),
@@ -79,7 +79,7 @@ def test_texts_and_messages_may_share_a_column(tmp_path):
 
 
 SUFFIXES = ".jsonl .json .csv .parquet .jsonl.gz .json.gz .csv.gz .txt .txt.gz"
-PACKED = gzip.compress(JSONL)
+PACKED = gzip.compress(JSONL, mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ PACKED = gzip.compress(JSONL)
         ("a.jsonl", b"\n \n", "has no rows"),
         ("a.json", b"[]", "has no rows"),
         ("a.csv", b"prompt,completion\n", "has no rows"),
-        ("a.jsonl.gz", gzip.compress(b""), "has no rows"),
+        ("a.jsonl.gz", gzip.compress(b"", mtime=0), "has no rows"),
         ("a.jsonl", b'{"p": 1}\n\n{"p" 1}\n', ":3: invalid JSON (Expecting ':' delimiter)"),
-        ("a.jsonl.gz", gzip.compress(b'{"p": 1}\n{\n'), ":2: invalid JSON"),
+        ("a.jsonl.gz", gzip.compress(b'{"p": 1}\n{\n', mtime=0), ":2: invalid JSON"),
         ("a.jsonl", b'{"p": 1}\n["p"]\n', ':2: not a JSON object, as in {"prompt": ...}'),
         ("a.jsonl", b'"text"\n', ":1: not a JSON object"),
         ("a.jsonl", b'{"p": 1}\n{"p": "\xe9"}\n', ":2: not UTF-8 (invalid continuation byte)"),
