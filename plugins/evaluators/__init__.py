@@ -23,6 +23,9 @@ class WinRateConfig(IntervalConfig):
     against: list[str] = field(default_factory=lambda: ["sft"])
     """The policies that every other one is compared with: `sft`, `base`, `rl` or an opponent."""
 
+    all_pairs: bool = True
+    """Compare every other two policies, too, for the win matrix; false spares a paid judge."""
+
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         super().check(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from rlhfkit.config.stages import PROMPTED
@@ -70,16 +71,17 @@ class WinRate:
         rows, against = [], self._config.against
         categories = self._categories(samples["sft"])
         for opponent in (name for name in against if name in samples):
-            name = "win_rate" if opponent == "sft" else f"win_rate_vs_{opponent}"
-            answers = {opponent: samples[opponent].completions}
             for policy, own in samples.items():
                 if policy == opponent:
                     continue
                 pairs = self._pairs(own, samples[opponent])
-                metrics.setdefault(policy, {}).update(self._metrics(name, pairs, categories))
-                columns: dict[str, Sequence[Any]] = {name: pairs.shares, **answers}
-                columns |= _columns(pairs)
-                rows += item_rows(own, **columns, category=categories)
+                found = self._metrics(_name(opponent), pairs, categories)
+                metrics.setdefault(policy, {}).update(found)
+                rows += _rows(own, samples[opponent], pairs, categories)
+        if self._config.all_pairs:
+            for other, own in combinations(samples.values(), 2):
+                if not {own.policy, other.policy} & {*against}:
+                    rows += _rows(own, other, self._pairs(own, other), categories)
         notes = [f"no policy '{name}' to compare with" for name in against if name not in samples]
         return Evaluation(metrics, rows, notes=notes)
 
@@ -156,8 +158,22 @@ class WinRate:
         return interval(means, config.confidence_level, config.resamples, self._seed)
 
 
-def _columns(pairs: _Pairs) -> dict[str, Sequence[Any]]:
-    return {"tie": pairs.ties, "both_ended": pairs.both_ended, "characters_more": pairs.gaps}
+def _name(opponent: str) -> str:
+    return "win_rate" if opponent == "sft" else f"win_rate_vs_{opponent}"
+
+
+def _rows(
+    own: PolicySamples, other: PolicySamples, pairs: _Pairs, categories: list[str]
+) -> list[dict[str, Any]]:
+    """An answer a row, with the other policy's under its name."""
+    columns: dict[str, Sequence[Any]] = {
+        _name(other.policy): pairs.shares,
+        other.policy: other.completions,
+        "tie": pairs.ties,
+        "both_ended": pairs.both_ended,
+        "characters_more": pairs.gaps,
+    }
+    return item_rows(own, **columns, category=categories)
 
 
 def _preference(judgement: Judgement) -> float:

@@ -87,7 +87,9 @@ class LabelOptions:
         if self.of not in ("sample", "evaluate"):
             raise UserError(f"of={self.of}: {nearest(self.of, ('sample', 'evaluate'))}")
         if self.of == "evaluate" and self.kind == "rank":
-            raise UserError("of=evaluate: two policies' answers are compared with --kind pairs")
+            raise UserError(
+                "of=evaluate: two policies' answers are compared with --kind pairs or full"
+            )
         require_above_zero("", self, "prompts", "abandoned")
         require_at_least("", self, 1, "overlap")
         require_below("", self, 1, "repeats")

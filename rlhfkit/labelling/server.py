@@ -146,6 +146,7 @@ class _Pages:
             labeler,
             assignment=assignment,
             answers=page.answers(assignment),
+            kind=self._kind(assignment),
             progress=done,
             form_token=form_token(self._secret, session),
             draft=form_token(self._secret, f"draft {assignment.id} {assignment.revision}")[:16],
@@ -188,8 +189,9 @@ class _Pages:
         )
 
     def _kind(self, assignment: Assignment) -> str:
-        """Two policies' answers are compared and not rated, whatever the page was started for."""
-        return "pairs" if assignment.item.source == "evaluate" else self._settings.kind
+        """Two policies' answers are a pair, rated first where the page was started for it."""
+        evaluated, kind = assignment.item.source == "evaluate", self._settings.kind
+        return "pairs" if evaluated and kind == "rank" else kind
 
     def _progress(self, labeler: str) -> page.Progress:
         left = self._store.open_items(labeler, self._settings.plan)

@@ -12,7 +12,9 @@ import yaml
 
 from rlhfkit.errors import UserError
 from rlhfkit.figures import rounds
+from rlhfkit.figures.win_matrix import Matrix, read_win_matrix
 from rlhfkit.labelling.agreement import Agreement
+from rlhfkit.labelling.human_evaluation import HumanEvaluation, read_human_evaluation
 from rlhfkit.reporting import Metrics, Tax, evaluation_notes, read_metrics, read_tax
 from rlhfkit.stage import Stage
 from rlhfkit.storage.answer_cache import ANSWERS, read_answers
@@ -83,6 +85,12 @@ class RunContents:
     agreement: Agreement | None = None
     """How far labelers agree; None where no two ranked the same."""
 
+    people: HumanEvaluation | None = None
+    """What people said in the browser; None where nobody was asked."""
+
+    win_matrix: Matrix = field(default_factory=dict)
+    """Which policy is preferred to which, by the run's labelers."""
+
     rounds: list[list[str]] = field(default_factory=list)
     """A row of `rlhfkit.figures.rounds.HEAD` for each round; none for a run without rounds."""
 
@@ -124,6 +132,8 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
     found.missing += _whatever(found, lambda: evaluation_notes(run), [])
     found.curves = _whatever(found, lambda: _curves(run), [])
     found.agreement = _whatever(found, lambda: read_agreement(run), None)
+    found.people = _whatever(found, lambda: read_human_evaluation(run), None)
+    found.win_matrix = _whatever(found, lambda: read_win_matrix(run), {})
     found.rounds = _whatever(found, lambda: rounds.table(rounds.points(run)), [])
     found.judges = _judges(run, found.settings)
     samples: list[dict[str, Any]] = _whatever(

@@ -12,8 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from rlhfkit.figures import rounds
+from rlhfkit.figures import rounds, win_matrix
 from rlhfkit.labelling import tables
+from rlhfkit.labelling.agreement import Agreement
+from rlhfkit.pages import people
 from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
 from rlhfkit.pages.tax import TaxRow, tax_rows
@@ -57,6 +59,16 @@ class _View:
     def tax(self) -> list[TaxRow]:
         """Rows of the table of the alignment tax."""
         return tax_rows(self.contents.metrics, self.contents.tax)
+
+    @property
+    def agreements(self) -> dict[str, Agreement]:
+        """By title: of the rankings that are trained on, and of people in the browser."""
+        people = self.contents.people.agreement if self.contents.people else None
+        found = {
+            "How far labelers agree": self.contents.agreement,
+            "How far people agree": people,
+        }
+        return {title: measured for title, measured in found.items() if measured}
 
     def counts(self, name: str) -> str:
         """Over how many items a metric is taken."""
@@ -118,7 +130,9 @@ def render(runs: Sequence[RunContents]) -> str:
         runs=views,
         policy_words=POLICY_WORDS,
         agreement=tables,
+        people=people,
         rounds=rounds,
+        win_matrix=win_matrix,
         version=version("rlhfkit"),
     )
 

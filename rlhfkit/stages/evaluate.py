@@ -26,6 +26,7 @@ from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
 from rlhfkit.errors import NotRun
+from rlhfkit.figures.win_matrix import win_matrix, win_matrix_tables
 from rlhfkit.models.batch_size import AdaptiveBatchSize
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
@@ -78,6 +79,7 @@ def run(context: Context) -> None:
     write_json(context.stage_dir / TAX_FILE, tax_json(tax))
     for table in metrics_tables(metrics):
         console.print(table)
+    _print_win_matrix(found)
     if tax:
         console.print(tax_table(tax))
 
@@ -97,6 +99,13 @@ def _judge(context: Context, samples: dict[str, PolicySamples]) -> dict[str, Eva
             write_jsonl(context.stage_dir / ROWS / f"{evaluator}.jsonl", found.rows)
         judged[evaluator] = found
     return judged
+
+
+def _print_win_matrix(judged: dict[str, Evaluation]) -> None:
+    """Where more than two policies were compared: of two the metrics say it."""
+    matrix = win_matrix(judged["win_rate"].rows) if "win_rate" in judged else {}
+    for table in win_matrix_tables(matrix) if len(matrix) > 2 else []:
+        console.print(table)
 
 
 def _by_policy(samples: dict[str, PolicySamples], judged: dict[str, Evaluation]) -> Metrics:

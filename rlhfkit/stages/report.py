@@ -13,9 +13,12 @@ from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data.prepared import STAGE
 from rlhfkit.figures import comparison, gold_curves, headline, rounds
+from rlhfkit.figures.win_matrix import read_win_matrix, win_lines
 from rlhfkit.labelling import tables
+from rlhfkit.labelling.agreement import Agreement
 from rlhfkit.pages.contents import read_agreement, read_run
 from rlhfkit.pages.page import write
+from rlhfkit.pages.people import people_lines
 from rlhfkit.pages.tax import tax_lines, tax_rows
 from rlhfkit.pages.verdict import TOY_TASTES
 from rlhfkit.reporting import (
@@ -48,9 +51,14 @@ def run(context: Context) -> None:
     lines += _prepared(context)
     if metrics:
         lines += ["", "## Held-out prompts", "", *_metrics_lines(metrics)]
+        lines += win_lines(read_win_matrix(context.run_dir))
         lines += tax_lines(tax_rows(metrics, read_tax(context.run_dir)))
     lines += ["", *(f"* {note}" for note in evaluation_notes(context.run_dir))]
-    lines += _agreement(context)
+    contents = read_run(context.run_dir, stages_of(context.plugins))
+    people = contents.people
+    lines += people_lines(people, metrics)
+    lines += _agreement("How far labelers agree", read_agreement(context.run_dir))
+    lines += _agreement("How far people agree", people.agreement if people else None)
     lines += _rounds(context)
     lines += gold_curves.table(curves)
     lines += [f"\n![{words}]({picture.name})" for picture, words in pictures.items()]
@@ -60,7 +68,7 @@ def run(context: Context) -> None:
     console.print(_stage_table(context))
     for table in metrics_tables(metrics):
         console.print(table)
-    overview = write([read_run(context.run_dir, stages_of(context.plugins))], context.run_dir.root)
+    overview = write([contents], context.run_dir.root)
     written = [
         f"  for a browser: {overview}",
         f"  report: {page}",
@@ -136,9 +144,8 @@ def _prepared(context: Context) -> list[str]:
     return lines
 
 
-def _agreement(context: Context) -> list[str]:
+def _agreement(title: str, found: Agreement | None) -> list[str]:
     """How far labelers agree, and each of them with the rest."""
-    found = read_agreement(context.run_dir)
     if found is None:
         return []
     summary = [f"| {name} | {value} |" for name, value in tables.summary(found)]
@@ -148,7 +155,7 @@ def _agreement(context: Context) -> list[str]:
     ]
     return [
         "",
-        "## How far labelers agree",
+        f"## {title}",
         "",
         "| measure | value |",
         "|---|---|",

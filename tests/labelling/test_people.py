@@ -8,14 +8,16 @@ from rlhfkit.commands.label import is_loopback, label_run
 from rlhfkit.errors import UserError
 from rlhfkit.labelling.assignment import Plan
 from rlhfkit.labelling.disagreements import compare
+from rlhfkit.labelling.human_evaluation import read_human_evaluation, win_rates
 from rlhfkit.labelling.items import items_of
-from rlhfkit.labelling.results import tables, win_rates
+from rlhfkit.labelling.results import tables
 from rlhfkit.labelling.store import Store
 from rlhfkit.labelling.submission import Submission
 from rlhfkit.labelling.training import fingerprint, rankings_of
 from rlhfkit.runner.runner import State
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.types import Ranking
+from tests.labelling.conftest import Person
 
 TRAIN = ("stages=[sft,sample,label]", "labeler=people")
 
@@ -121,6 +123,38 @@ def test_human_win_rates_over_sft(evaluated):
     assert (found["rl"].count, found["base"].value) == (2, 0.0)
     assert found["rl"].low < found["rl"].value < found["rl"].high
     assert rankings_of(store.path) == []  # held-out answers never train
+    store.close()
+
+
+def test_people_rate_two_policies_answers_too(evaluated):
+    """On the page of kind full; what is told of answers that were made anew counts no more."""
+    store = Store(evaluated.root / "judgements.sqlite")
+    store.ask(items_of(evaluated, "evaluate", "full")[4:])
+    for name, good in (("ann", 6), ("bob", 4)):
+        person = Person(store, name, kind="full", plan=Plan(overlap=2, repeats=0))
+        while (url := person.next()) is not None:
+            shown = store.assignment(int(url.rpartition("/")[2]), name).shown
+            rl = {"overall": good, "flags": []}
+            sft = {"overall": 2, "flags": ["hallucination"] if name == "ann" else []}
+            said = {0: rl, 1: sft}
+            ranks = [1 + place for place in shown]
+            answer = person.judge(url, ranks=ranks, ratings=[said[place] for place in shown])
+            assert answer.json() == {"stored": True}
+    found = read_human_evaluation(evaluated)
+    assert (found.labelers, found.items, found.outdated) == (2, 4, 0)
+    assert (found.win_rates["rl"].value, found.win_rates["rl"].count) == (1.0, 2)
+    overall = {policy: rated["overall"].value for policy, rated in found.ratings.items()}
+    assert overall == {"rl": 5.0, "sft": 2.0}
+    assert found.ratings["sft"]["hallucination"].value == 0.5
+    assert found.ratings["rl"]["hallucination"].value == 0.0
+    assert found.agreement.agreement.value == 1.0
+    assert len(tables(store)["What people say of the answers"]) == 24
+
+    file = evaluated.root / "evaluate" / "samples.jsonl"
+    file.write_text(file.read_text().replace("rl 0", "another"))
+    found = read_human_evaluation(evaluated)
+    assert (found.items, found.outdated, found.win_rates["rl"].count) == (3, 2, 2)
+    assert tables(store)["Human win rates over SFT"][0]["prompts"] == 2
     store.close()
 
 

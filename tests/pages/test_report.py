@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 from dataclasses import asdict
 
 import pytest
@@ -9,10 +10,14 @@ import pytest
 from rlhfkit.commands.report import show_report
 from rlhfkit.errors import UserError
 from rlhfkit.labelling.agreement import measure
+from rlhfkit.labelling.items import items_of
 from rlhfkit.labelling.judged import Judged
+from rlhfkit.labelling.store import Store
+from rlhfkit.labelling.submission import Submission
 from rlhfkit.pages.charts import smoothed
 from rlhfkit.pages.contents import read_agreement, read_run
-from rlhfkit.pages.page import render
+from rlhfkit.pages.page import render, write
+from rlhfkit.pages.people import people_lines, win_rows
 from rlhfkit.pages.tax import tax_lines, tax_rows
 from rlhfkit.pages.verdict import verdict
 from rlhfkit.stages.registry import STAGES
@@ -113,6 +118,42 @@ def test_how_far_labelers_agree_stands_on_the_page(make_run):
     assert "two labelers agree, 2 pairs without ties</td><td>100.0 ± 0.0 %" in page
     assert NASTY not in page
     assert read_agreement(make_run("other")) is None
+
+
+def test_what_people_say_stands_beside_the_simulated_labelers(make_run):
+    """Win rates, ratings and agreement of people, on the page and as JSON; the win matrix, too."""
+    run = make_run()
+    items = items_of(run, "evaluate", "full")
+    with closing(Store(run.root / "judgements.sqlite")) as store:
+        for place, item in enumerate(items[:4]):
+            for name in ("ann", "bob"):
+                rated = [{"overall": 7 - place, "flags": ["opinion"]}, {"overall": 1, "flags": []}]
+                ranks = [1, 2] if place else [2, 1]
+                store.add(item, name, Submission(0, ranks, rated))
+    found = read_run(run, STAGES)
+    assert [row[:1] + row[2:] for row in win_rows(found.people, found.metrics)] == [
+        ["rl", "4", "0.75 [0.55, 0.9]", "20"]
+    ]
+    page = render([found])
+    for words in (
+        "<td>rl</td><td>0.75 [0.25, 1]</td><td>4</td><td>0.75 [0.55, 0.9]</td><td>20</td>",
+        "2 labelers compared 4 blind pairs of answers",
+        "Overall, from 1 to 7</td><td>5.5 [",
+        "Expresses an opinion</td><td>1 [1, 1]</td><td>0 [0, 0]</td>",
+        "<h2>How far people agree</h2>",
+        "<tr><th>RL policy</th><td",
+        '<td class="good">0.75 [0.55,',
+        '<td class="bad">0.25 [',
+    ):
+        assert words in page, words
+    write([found], run.root)
+    stored = json.loads((run.root / "report.json").read_text())[0]
+    assert stored["people"]["win_rates"]["rl"]["value"] == 0.75
+    assert stored["people"]["ratings"]["rl"]["opinion"]["value"] == 1
+    assert stored["win_matrix"]["sft"]["rl"]["value"] == 0.25
+    assert "| rl | 0.75 [0.25, 1] | 4 |" in "\n".join(people_lines(found.people, found.metrics))
+    (run.root / "judgements.sqlite").write_bytes(b"no database" * 1000)
+    assert "judgements.sqlite" in read_run(run, STAGES).missing[-1]
 
 
 def test_rules_of_the_quickstart_that_judge_other_data_are_named_first(make_run):

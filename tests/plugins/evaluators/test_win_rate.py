@@ -1,11 +1,14 @@
 """evaluator=win_rate: preferences, ties, identical completions, several labelers."""
 
 import json
+from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from rlhfkit.errors import UserError
+from rlhfkit.figures.win_matrix import win_matrix, win_matrix_tables
 from rlhfkit.types import Evaluation, Judgement, Metric
 from rlhfkit_plugins.evaluators import WinRateConfig
 from rlhfkit_plugins.evaluators.win_rate import WinRate
@@ -63,6 +66,39 @@ def test_preferences(win_rate, labeler):
         ("Describe animal 1.", "x", "longer"),
         ("Describe animal 3.", "ab", "cd"),
     ]
+
+
+def test_every_two_policies_are_compared_for_the_win_matrix(win_rate):
+    drawn = {
+        "sft": samples("sft", ["aa", "aa"]),
+        "base": samples("base", ["a", "aaa"]),
+        "rl": samples("rl", ["aaa", "aaaa"]),
+    }
+    found = win_rate.evaluate(drawn)
+    assert {name for own in found.metrics.values() for name in own if "vs" in name} == set()
+    matrix = win_matrix(found.rows)
+    assert list(matrix) == ["base", "sft", "rl"]
+    assert matrix["rl"]["base"] == Metric(*[pytest.approx(5 / 6)] * 3, 2)
+    assert matrix["base"]["rl"] == Metric(*[pytest.approx(1 / 6)] * 3, 2)
+    mixed = matrix["base"]["sft"]
+    assert (mixed.value, mixed.low, mixed.high) == pytest.approx((0.5, 1 / 6, 5 / 6))
+    win_rate._config.all_pairs = False
+    assert "base" not in win_matrix(win_rate.evaluate(drawn).rows)["rl"]
+
+
+def test_the_win_matrix_fits_80_columns(capsys):
+    names = [f"opponent-{number}" for number in range(6)]
+    rows = [
+        {"policy": one, "prompt": share, other: "text", f"win_rate_vs_{other}": share}
+        for one, other in combinations(names, 2)
+        for share in (0, 1)
+    ]
+    for table in win_matrix_tables(win_matrix(rows)):
+        Console(width=80).print(table)
+    printed = capsys.readouterr().out
+    assert printed.count("0.50") == 30
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_every_policy_but_sft(win_rate):

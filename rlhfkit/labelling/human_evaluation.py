@@ -1,0 +1,140 @@
+"""What people said of the answers of stage evaluate, as the report shows it: win rates over the SFT
+model, ratings, flags, and how far the people agree."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from rlhfkit.errors import UserError
+from rlhfkit.intervals import interval
+from rlhfkit.labelling.agreement import Agreement, measure
+from rlhfkit.labelling.invitations import GOLD
+from rlhfkit.labelling.items import Item, items_of
+from rlhfkit.labelling.judged import Judged
+from rlhfkit.labelling.records import StoredJudgement
+from rlhfkit.labelling.store import Store
+from rlhfkit.labelling.submission import FLAGS, Refused
+from rlhfkit.storage.catalogue import JUDGEMENTS_FILE, SAMPLES_FILE
+from rlhfkit.storage.run_dir import RunDir
+from rlhfkit.types import Metric
+
+LEVEL = 0.95
+RESAMPLES = 2000
+
+Values = dict[str, dict[str, list[float]]]
+"""By policy and prompt."""
+
+
+@dataclass(frozen=True)
+class HumanEvaluation:
+    """One run's. Repeats are for self-agreement alone."""
+
+    win_rates: dict[str, Metric] = field(default_factory=dict)
+    """By policy the share that prefers its answer to the SFT model's, a tie as one half."""
+
+    labelers: int = 0
+    """Who compared the answers of the win rates."""
+
+    items: int = 0
+    """Pairs of answers that were compared."""
+
+    outdated: int = 0
+    """Judgements of answers that stage evaluate has made anew since; they count no more."""
+
+    ratings: dict[str, dict[str, Metric]] = field(default_factory=dict)
+    """By policy: `overall` from 1 to 7, and of each flag the share of answers that have it."""
+
+    agreement: Agreement | None = None
+    """Over all that people ranked in the run; None where no two ranked the same."""
+
+
+def read_human_evaluation(run: RunDir) -> HumanEvaluation | None:
+    """None where nobody was asked anything. `UserError` for a file that cannot be read."""
+    path = run.root / JUDGEMENTS_FILE
+    if not path.exists():
+        return None
+    try:
+        with closing(Store(path)) as store:
+            items, judged = store.items(), store.judged()
+    except Refused as error:
+        raise UserError(f"{path}: {error.reason}") from error
+    present = compared_now(run)
+    compared = [one for one in judged if _compares(one)]
+    now = [one for one in compared if one.item in present]
+    agreement = agreement_of(judged)
+    return HumanEvaluation(
+        win_rates=win_rates(items, now),
+        labelers=len({one.labeler for one in now}),
+        items=len({one.item for one in now}),
+        outdated=len(compared) - len(now),
+        ratings=ratings(items, now),
+        agreement=agreement if agreement.agreement_with_ties else None,
+    )
+
+
+def compared_now(run: RunDir) -> set[str]:
+    """Items of the answers that stage evaluate wrote last."""
+    if not (run.stage_dir("evaluate") / SAMPLES_FILE).exists():
+        return set()
+    return {item.id for item in items_of(run, "evaluate", "pairs")}
+
+
+def agreement_of(judged: Sequence[StoredJudgement]) -> Agreement:
+    """How far people agree in all that they ranked, and with what is known to be right."""
+    said = [_compared(one) for one in judged if one.ranks]
+    known = {one.item: one.ranks for one in said if one.labeler == GOLD and not one.repeat}
+    return measure([one for one in said if one.labeler != GOLD], known)
+
+
+def win_rates(items: Mapping[str, Item], judged: Sequence[StoredJudgement]) -> dict[str, Metric]:
+    """By policy; the independent items are the prompts."""
+    shares: Values = {}
+    for one in filter(_compares, judged):
+        own, sft = one.ranks
+        share = 0.5 if own == sft else float(own < sft)
+        _add(shares, items[one.item], 0, share)
+    return {policy: _mean(found) for policy, found in shares.items()}
+
+
+def ratings(
+    items: Mapping[str, Item], judged: Sequence[StoredJudgement]
+) -> dict[str, dict[str, Metric]]:
+    """By policy and name; the independent items are the prompts. Empty where nobody rated."""
+    found: dict[str, Values] = {}
+    for one in filter(_compares, judged):
+        for place, rating in enumerate(one.ratings):
+            for name, value in _numbers(rating):
+                _add(found.setdefault(name, {}), items[one.item], place, value)
+    policies = list(found.get("overall", {}))
+    return {
+        policy: {name: _mean(values[policy]) for name, values in found.items()}
+        for policy in policies
+    }
+
+
+def _numbers(rating: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+    flags = rating["flags"]
+    assert isinstance(flags, list)
+    yield "overall", float(str(rating["overall"]))
+    yield from ((flag, float(flag in flags)) for flag in FLAGS)
+
+
+def _add(found: Values, item: Item, place: int, value: float) -> None:
+    by_prompt = found.setdefault(item.policies[place], {})
+    by_prompt.setdefault(repr(item.prompt), []).append(value)
+
+
+def _mean(by_prompt: Mapping[str, Sequence[float]]) -> Metric:
+    means = [sum(values) / len(values) for values in by_prompt.values()]
+    return interval(means, LEVEL, RESAMPLES, seed=0)
+
+
+def _compares(one: StoredJudgement) -> bool:
+    return one.source == "evaluate" and bool(one.ranks) and not one.repeat
+
+
+def _compared(one: StoredJudgement) -> Judged:
+    """As agreement is measured on it."""
+    here = one.seconds > 0
+    shown, seconds = (one.shown, one.seconds) if here else (None, None)
+    return Judged(one.labeler, one.item, one.ranks, shown, seconds, one.repeat)
