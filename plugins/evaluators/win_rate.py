@@ -77,11 +77,11 @@ class WinRate:
                 pairs = self._pairs(own, samples[opponent])
                 found = self._metrics(_name(opponent), pairs, categories)
                 metrics.setdefault(policy, {}).update(found)
-                rows += _rows(own, samples[opponent], pairs, categories)
+                rows += _rows(own, samples[opponent], pairs.shares, categories, **_columns(pairs))
         if self._config.all_pairs:
             for other, own in combinations(samples.values(), 2):
                 if not {own.policy, other.policy} & {*against}:
-                    rows += _rows(own, other, self._pairs(own, other), categories)
+                    rows += _rows(own, other, self.preferences(own, other), categories)
         notes = [f"no policy '{name}' to compare with" for name in against if name not in samples]
         return Evaluation(metrics, rows, notes=notes)
 
@@ -163,17 +163,22 @@ def _name(opponent: str) -> str:
 
 
 def _rows(
-    own: PolicySamples, other: PolicySamples, pairs: _Pairs, categories: list[str]
+    own: PolicySamples,
+    other: PolicySamples,
+    shares: Sequence[float],
+    categories: Sequence[str],
+    **more: Sequence[Any],
 ) -> list[dict[str, Any]]:
     """An answer a row, with the other policy's under its name."""
     columns: dict[str, Sequence[Any]] = {
-        _name(other.policy): pairs.shares,
+        _name(other.policy): shares,
         other.policy: other.completions,
-        "tie": pairs.ties,
-        "both_ended": pairs.both_ended,
-        "characters_more": pairs.gaps,
     }
-    return item_rows(own, **columns, category=categories)
+    return item_rows(own, **columns, **more, category=categories)
+
+
+def _columns(pairs: _Pairs) -> dict[str, Sequence[Any]]:
+    return {"tie": pairs.ties, "both_ended": pairs.both_ended, "characters_more": pairs.gaps}
 
 
 def _preference(judgement: Judgement) -> float:

@@ -70,9 +70,13 @@ def test_label_studio_gets_a_bucket_per_rank(said, tmp_path):
     export(said, tmp_path / "out", "labelstudio", "sample")
     (task,) = json.loads((tmp_path / "out").read_text())
     assert task["data"]["items"][2] == {"id": "3", "title": "Answer 3", "body": "a stone"}
-    (result,) = task["annotations"][0]["result"]
-    assert result["type"] == "ranker"
+    assert "completed_by" not in task["annotations"][0]
+    result, who = task["annotations"][0]["result"]
+    assert (result["type"], who["value"]) == ("ranker", {"text": ["ann"]})
     assert result["value"] == {"ranker": {"rank_1": ["1", "2"], "rank_2": [], "rank_3": ["3"]}}
+    config = (tmp_path / "out.xml").read_text()
+    assert config.count("<Bucket") == 3
+    assert '<Bucket name="rank_3" title="Rank 3"/>' in config
 
 
 FOREIGN = {
@@ -85,16 +89,46 @@ FOREIGN = {
                     {"user_id": "v", "status": "discarded", "value": None}],
     },
     "Argilla's client": {
-        "fields": {"prompt": "q", "r1": "a", "r2": "b"}, "metadata": None,
-        "responses": {"ranking": [{"user_id": "u", "value": ["r1", "r2"]}]},
+        "id": "1", "fields": {"prompt": "q", "r1": "a", "r2": "b"}, "metadata": None,
+        "responses": {"ranking": [{"user_id": "u", "value": [
+            {"rank": 2, "value": "r2"}, {"rank": 1, "value": "r1"}]}]},
+    },
+    "Argilla's API": {
+        "id": "1", "fields": {"prompt": "q", "r1": "a", "r2": "b"}, "metadata": {},
+        "responses": [
+            {"user_id": "u", "status": "submitted", "values": {"ranking": {"value": [
+                {"value": "r1", "rank": 1}, {"value": "r2", "rank": 2}]}}},
+            {"user_id": "v", "status": "draft", "values": {"ranking": {"value": [
+                {"value": "r1", "rank": 1}]}}},
+            {"user_id": "w", "status": "discarded", "values": None},
+        ],
     },
     "Label Studio, one list": {
         "data": {"prompt": "q", "items": [{"id": "x", "body": "a"}, {"id": "y", "body": "b"}]},
-        "annotations": [{"completed_by": {"id": 7, "email": "u@b.org"}, "result": [
-            {"type": "textarea", "value": {"text": ["fine"]}},
+        "annotations": [{"completed_by": 3, "was_cancelled": True, "result": [
+            {"type": "ranker", "value": {"ranker": {"rank": ["y", "x"]}}}]},
+            {"completed_by": {"id": 7, "email": "u@b.org"}, "result": [
+            {"type": "textarea", "from_name": "why", "value": {"text": ["fine"]}},
             {"type": "ranker", "value": {"ranker": {"rank": ["x", "y"]}}}]}],
     },
 }  # fmt: skip
+
+
+def test_items_of_argillas_api_are_read(tmp_path):
+    found = {"items": [FOREIGN["Argilla's API"]], "total": 1}
+    (tmp_path / "in").write_text(json.dumps(found))
+    ((item, name, ranks),) = read_file(tmp_path / "in")
+    assert (item.completions, name, ranks) == (["a", "b"], "u", [1, 2])
+
+
+def test_ten_answers_of_argilla_keep_their_order(tmp_path):
+    """Fields sort as texts do."""
+    item = Item("sample", TURNS[:1], [f"answer {place}" for place in range(11)], [True] * 11)
+    with closing(Store(tmp_path / "a.sqlite")) as store:
+        store.add(item, "ann", Submission(0, [*range(1, 12)]))
+        export(store, tmp_path / "out", "argilla", "sample")
+    ((again, _, ranks),) = read_file(tmp_path / "out")
+    assert (again.completions, ranks) == (item.completions, [*range(1, 12)])
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -118,6 +152,15 @@ BAD = {
         "data": {"prompt": "q", "items": [{"id": "x", "body": "a"}, {"id": "y", "body": "b"}]},
         "annotations": [{"result": [
             {"type": "ranker", "value": {"ranker": {"good": ["x"], "bad": ["y"]}}}]}],
+    },
+    "Argilla without ranks": {
+        "fields": {"prompt": "q", "r1": "a", "r2": "b"}, "metadata": {},
+        "responses": {"ranking": [{"user_id": "u", "value": ["r1", "r2"]}]},
+    },
+    "Argilla, an option that is no field": {
+        "fields": {"prompt": "q", "r1": "a", "r2": "b"},
+        "responses": {"ranking": [{"user_id": "u", "value": [
+            {"rank": 1, "value": "r1"}, {"rank": 2, "value": "r2"}, {"rank": 3, "value": "x"}]}]},
     },
     "one answer": {
         "data": {"prompt": "q", "items": [{"id": "x", "body": "a"}]},
