@@ -34,6 +34,13 @@ class WinRateConfig(IntervalConfig):
 
 
 @dataclass
+class PeopleConfig:
+    """What people said of the held-out answers in the browser, rlhfkit label RUN --of evaluate: how
+    often they prefer a policy's to the SFT model's, overall ratings from 1 to 7, and the share of
+    answers with each flag of InstructGPT's table 3."""
+
+
+@dataclass
 class PolicyStatisticsConfig(IntervalConfig):
     """KL to the SFT model, score by the run's rewards, length, and share that ends with EOS."""
 
@@ -93,6 +100,7 @@ def evaluators() -> Sequence[Component]:
             "pretraining_loss", PretrainingLossConfig, f"{package}.pretraining_loss:PretrainingLoss"
         ),
         Component("function", FunctionConfig, f"{package}.function:build"),
+        Component("people", PeopleConfig, f"{package}.people:People"),
         Component("rubrics", RubricsConfig, f"{package}.rubrics:Rubrics"),
         Component("best_of_n", BestOfNConfig, f"{package}.best_of_n:BestOfN"),
         Component(

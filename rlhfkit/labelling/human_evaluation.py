@@ -1,9 +1,11 @@
 """What people said of the answers of stage evaluate, as the report shows it: win rates over the SFT
 model, ratings, flags, and how far the people agree."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from rlhfkit.errors import UserError
 from rlhfkit.intervals import interval
@@ -53,13 +55,9 @@ def read_human_evaluation(run: RunDir) -> HumanEvaluation | None:
     path = run.root / JUDGEMENTS_FILE
     if not path.exists():
         return None
-    try:
-        with closing(Store(path)) as store:
-            items, judged = store.items(), store.judged()
-    except Refused as error:
-        raise UserError(f"{path}: {error.reason}") from error
+    items, judged = read_store(path)
     present = compared_now(run)
-    compared = [one for one in judged if _compares(one)]
+    compared = [one for one in judged if compares(one)]
     now = [one for one in compared if one.item in present]
     agreement = agreement_of(judged)
     return HumanEvaluation(
@@ -70,6 +68,17 @@ def read_human_evaluation(run: RunDir) -> HumanEvaluation | None:
         ratings=ratings(items, now),
         agreement=agreement if agreement.agreement_with_ties else None,
     )
+
+
+def read_store(path: Path) -> tuple[dict[str, Item], list[StoredJudgement]]:
+    """Items by id and the judgements that stand; nothing of a file that is not there."""
+    if not path.exists():
+        return {}, []
+    try:
+        with closing(Store(path)) as store:
+            return store.items(), store.judged()
+    except Refused as error:
+        raise UserError(f"{path}: {error.reason}") from error
 
 
 def compared_now(run: RunDir) -> set[str]:
@@ -89,7 +98,7 @@ def agreement_of(judged: Sequence[StoredJudgement]) -> Agreement:
 def win_rates(items: Mapping[str, Item], judged: Sequence[StoredJudgement]) -> dict[str, Metric]:
     """By policy; the independent items are the prompts."""
     shares: Values = {}
-    for one in filter(_compares, judged):
+    for one in filter(compares, judged):
         own, sft = one.ranks
         share = 0.5 if own == sft else float(own < sft)
         _add(shares, items[one.item], 0, share)
@@ -101,9 +110,9 @@ def ratings(
 ) -> dict[str, dict[str, Metric]]:
     """By policy and name; the independent items are the prompts. Empty where nobody rated."""
     found: dict[str, Values] = {}
-    for one in filter(_compares, judged):
+    for one in filter(compares, judged):
         for place, rating in enumerate(one.ratings):
-            for name, value in _numbers(rating):
+            for name, value in numbers(rating).items():
                 _add(found.setdefault(name, {}), items[one.item], place, value)
     policies = list(found.get("overall", {}))
     return {
@@ -112,11 +121,15 @@ def ratings(
     }
 
 
-def _numbers(rating: Mapping[str, object]) -> Iterator[tuple[str, float]]:
-    flags = rating["flags"]
-    assert isinstance(flags, list)
-    yield "overall", float(str(rating["overall"]))
-    yield from ((flag, float(flag in flags)) for flag in FLAGS)
+def numbers(rating: Mapping[str, Any]) -> dict[str, float]:
+    """`overall`, and 1 for each flag that is set."""
+    flags = {flag: float(flag in rating["flags"]) for flag in FLAGS}
+    return {"overall": float(rating["overall"]), **flags}
+
+
+def compares(one: StoredJudgement) -> bool:
+    """Whether it compares two policies; skips and second looks do not count."""
+    return one.source == "evaluate" and bool(one.ranks) and not one.repeat
 
 
 def _add(found: Values, item: Item, place: int, value: float) -> None:
@@ -127,10 +140,6 @@ def _add(found: Values, item: Item, place: int, value: float) -> None:
 def _mean(by_prompt: Mapping[str, Sequence[float]]) -> Metric:
     means = [sum(values) / len(values) for values in by_prompt.values()]
     return interval(means, LEVEL, RESAMPLES, seed=0)
-
-
-def _compares(one: StoredJudgement) -> bool:
-    return one.source == "evaluate" and bool(one.ranks) and not one.repeat
 
 
 def _compared(one: StoredJudgement) -> Judged:
