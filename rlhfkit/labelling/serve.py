@@ -4,6 +4,7 @@ import socket
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import uvicorn
@@ -11,9 +12,12 @@ import uvicorn
 from rlhfkit.errors import UserError
 from rlhfkit.labelling.assignment import Plan
 from rlhfkit.labelling.options import LabelOptions
-from rlhfkit.labelling.server import Settings, create_app
+from rlhfkit.labelling.server import Settings, all_done, create_app
 from rlhfkit.labelling.store import Store
 from rlhfkit.storage.run_dir import RunDir
+
+_LAST_PAGE_SECONDS = 1.0
+"""For the style sheet of the page that says thank you."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -26,7 +30,9 @@ def serve(listener: socket.socket, store: Store, settings: Settings) -> None:
         holder[0].should_exit = True
 
     if settings.until_done:
-        settings = replace(settings, on_done=stop)
+        if all_done(store, settings.plan):
+            return
+        settings = replace(settings, on_done=lambda: Timer(_LAST_PAGE_SECONDS, stop).start())
     holder.append(uvicorn.Server(uvicorn.Config(create_app(store, settings), **_CONFIG)))
     with suppress(KeyboardInterrupt):  # uvicorn ends what is under way before it raises it
         holder[0].run(sockets=[listener])

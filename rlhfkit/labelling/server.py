@@ -58,6 +58,11 @@ def create_app(store: Store, settings: Settings) -> Guard:
     return Guard(_Pages(store, settings).app, settings.hosts)
 
 
+def all_done(store: Store, plan: Plan) -> bool:
+    """Whether nobody who is invited has anything left."""
+    return all(not store.open_items(name, plan) for name in store.invited())
+
+
 class _Pages:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
@@ -127,13 +132,9 @@ class _Pages:
         if assignment is not None:
             return RedirectResponse(f"/judge/{assignment.id}", 303)
         done = await run_in_threadpool(self._progress, labeler)
-        if await run_in_threadpool(self._all_done):
+        if await run_in_threadpool(all_done, self._store, self._settings.plan):
             self._settings.on_done()
         return HTMLResponse(self._render("done.jinja", labeler, progress=done))
-
-    def _all_done(self) -> bool:
-        plan = self._settings.plan
-        return all(not self._store.open_items(name, plan) for name in self._store.invited())
 
     async def _show(self, request: Request, labeler: str) -> Response:
         """An item to judge, or one that was judged, to be corrected."""

@@ -12,8 +12,9 @@ from tests.labelling.browser import wait
 class Served:
     """Started by `with` and ended by SIGTERM behind it."""
 
-    def __init__(self, run: RunDir, *flags: str, port: int = 0) -> None:
-        self.run, self.flags = run, flags
+    def __init__(self, run: RunDir, *flags: str, port: int = 0, waits: bool = True) -> None:
+        """waits: whether a labeler is waited for; without it the command ends by itself."""
+        self.run, self.flags, self._waits = run, flags, waits
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.link = ""
@@ -34,11 +35,17 @@ class Served:
                 self.link = line.strip()
                 break
         assert self.link, "".join(lines)
-        wait(self._answers, "the server answers")
+        if self._waits:
+            wait(self._answers, "the server answers")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end(signal.SIGTERM)
+
+    def ended(self) -> int:
+        """Wait until it has ended by itself; gives the exit status."""
+        self._process.communicate(timeout=20)
+        return self._process.returncode
 
     def kill(self) -> None:
         """As a power cut does."""
