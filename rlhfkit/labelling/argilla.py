@@ -54,7 +54,7 @@ def read_argilla(row: Row) -> list[Imported]:
     if not ranked:
         raise Unusable("no submitted response")
     names = [name for name in fields if name in ranked[0][1]]  # in the record's own order
-    messages = _json_or(metadata.get("messages"), None)
+    messages = _json_or(metadata.get("messages"), [])
     item = imported_item(messages, fields["prompt"], [fields[name] for name in names])
     return [
         (item, str(labelers.get(user, user)), _ranks_of(names, ranks)) for user, ranks in ranked
@@ -82,11 +82,12 @@ def _ranks_of(names: Sequence[str], ranks: Mapping[str, int]) -> list[int]:
 
 
 def _json_or(value: Any, otherwise: Any) -> Any:
-    """Metadata of ours, which is JSON in a text; metadata of others' is left alone."""
+    """Metadata of ours, which is JSON in a text; what others have under that name is left alone."""
     try:
-        return json.loads(value) if isinstance(value, str) else value or otherwise
+        found = json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return otherwise
+    return found if isinstance(found, type(otherwise)) else otherwise
 
 
 def _argilla_ranks(value: Any) -> dict[str, int]:

@@ -15,6 +15,7 @@ from rlhfkit.data.schemas import schema_of
 from rlhfkit.errors import UserError
 from rlhfkit.labelling.argilla import argilla_rows, read_argilla
 from rlhfkit.labelling.foreign import Imported, Row, Said
+from rlhfkit.labelling.invitations import require_name
 from rlhfkit.labelling.items import Item, require_texts
 from rlhfkit.labelling.label_studio import labelstudio_config, labelstudio_rows, read_labelstudio
 from rlhfkit.labelling.store import Store
@@ -26,6 +27,10 @@ from rlhfkit.types import Ranking
 def export(store: Store, path: Path, form: str, of: str) -> int:
     """Write the rankings of `sample` (imported ones too) or `evaluate`; gives how many rows. For
     Label Studio its project's configuration stands beside, as FILE.xml."""
+    if path.resolve().name.startswith(store.path.name) and path.resolve().parent == (
+        store.path.resolve().parent
+    ):
+        raise UserError(f"label --export {path}: the judgements are in it; choose another file")
     items = store.items()
     said = [
         (items[one.item], one)
@@ -156,4 +161,5 @@ def _checked(item: Item, name: str, ranks: list[int]) -> Imported:
     if len(ranks) != len(item.completions) or not all(type(rank) is int for rank in ranks):
         raise Unusable("not a whole rank per completion")
     places = [1 + sum(other < rank for other in ranks) for rank in ranks]
-    return item, re.sub(r"[^\w .@+-]+", "_", name.strip()).lstrip(" .@+-")[:40] or "data", places
+    known = re.sub(r"[^\w .@+-]+", "_", name.strip()).lstrip(" .@+-")[:40] or "data"
+    return item, require_name(known), places

@@ -3,6 +3,7 @@ headers every answer has."""
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -98,11 +99,11 @@ class Guard:
             raise Refused(421, "this page is not served under that name")
         if scope["method"] not in _SAFE:
             site = headers.get("sec-fetch-site", "same-origin")
-            origin = urlsplit(headers.get("origin", f"http://{host}")).netloc
-            if site != "same-origin" or origin.lower() != host.lower():
+            origin = _site(headers.get("origin", f"http://{host}"))
+            if site != "same-origin" or origin != host.lower():
                 raise Refused(403, "the request comes from another site")
         length = headers.get("content-length", "0")
-        if not length.isascii() or not length.isdigit() or int(length) > MOST_BYTES:
+        if not re.fullmatch("[0-9]{1,12}", length) or int(length) > MOST_BYTES:
             raise Refused(413, f"a request has at most {MOST_BYTES} bytes")
 
 
@@ -110,6 +111,14 @@ def host_name(host: str) -> str:
     """A Host header without its port, in lower case: "[::1]:8765" is "[::1]"."""
     name, _, port = host.rpartition(":")
     return (name if name and port.isdigit() else host).lower()
+
+
+def _site(origin: str) -> str:
+    """Host and port of an Origin header; empty for one that cannot be read."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def address(scope: Scope) -> str:

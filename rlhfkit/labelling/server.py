@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from rlhfkit.errors import UserError
 from rlhfkit.labelling import page
 from rlhfkit.labelling.assignment import Plan
 from rlhfkit.labelling.invitations import form_token, is_form_token
@@ -176,7 +177,10 @@ class _Pages:
             raise Refused(403, "only who started the page sees how far labelers agree")
         from rlhfkit.labelling.results import tables
 
-        found = await run_in_threadpool(tables, self._store)
+        try:
+            found = await run_in_threadpool(tables, self._store)
+        except UserError as error:  # answers of stage evaluate that cannot be read
+            raise Refused(500, str(error)) from error
         return HTMLResponse(self._render("agreement.jinja", labeler, tables=found))
 
     async def _refuse(self, request: Request, error: Exception) -> Response:

@@ -161,9 +161,10 @@ class Store:
 
     def add(self, item: Item, labeler: str, said: Submission) -> bool:
         """A judgement from elsewhere; False for one that is here."""
+        labeler = require_name(labeler)
         with self._writing() as db:
             _add_item(db, item)
-            _add_labeler(db, require_name(labeler))
+            _add_labeler(db, labeler)
             shown = to_json(list(range(len(item.completions))))
             row = (item.id, labeler, shown, time.time())
             db.execute(

@@ -1,6 +1,5 @@
 """What a page sends, checked: a ranking, ratings, or a skip with its reason."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,8 +134,7 @@ def _notes(value: Any) -> str:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused(422, "seconds must be a number")
-    if not 0 <= value <= _DAY:
-        raise Refused(422, "seconds must be from 0 to a day")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= _DAY:  # NaN is not, either
+        raise Refused(422, "seconds must be a number from 0 to a day")
     return float(value)

@@ -53,6 +53,12 @@ ATTACKS = {
     "a length that is no number": (
         "POST", "/judge/1", {"content": b"x", "headers": {"content-length": "-5"}}, 413,
     ),
+    "a length of 5,000 digits": (
+        "POST", "/judge/1", {"content": b"x", "headers": {"content-length": "9" * 5000}}, 413,
+    ),
+    "an origin that cannot be read": (
+        "POST", "/judge/1", {"json": GOOD, "headers": {"origin": "http://[::1"}}, 403,
+    ),
     "from another site": (
         "POST", "/judge/1", {"json": GOOD, "headers": {"origin": "http://evil.example"}}, 403,
     ),
@@ -123,6 +129,15 @@ def test_a_revoked_invitation_ends_at_once(ann, store):
 def test_only_who_started_the_page_sees_the_agreement(ann, store):
     assert ann.client.get("/agreement").status_code == 403
     assert Person(store, "ann", owner="ann").client.get("/agreement").status_code == 200
+
+
+def test_answers_that_cannot_be_read_are_told_on_the_agreement_page(store):
+    file = store.path.parent / "evaluate" / "samples.jsonl"
+    file.parent.mkdir()
+    file.write_text("{broken")
+    answer = Person(store, "ann", owner="ann").client.get("/agreement")
+    assert answer.status_code == 500
+    assert "samples.jsonl" in answer.text
 
 
 def test_invitations_are_not_logged(store, stranger, told):

@@ -162,6 +162,9 @@ BAD = {
         "responses": {"ranking": [{"user_id": "u", "value": [
             {"rank": 1, "value": "r1"}, {"rank": 2, "value": "r2"}, {"rank": 3, "value": "x"}]}]},
     },
+    "simulated labelers": {
+        "prompt": "q", "completions": ["a", "b"], "ranks": [1, 2], "labeler": "simulated-warm",
+    },
     "one answer": {
         "data": {"prompt": "q", "items": [{"id": "x", "body": "a"}]},
         "annotations": [{"result": [{"type": "ranker", "value": {"ranker": {"r": ["x"]}}}]}],
@@ -184,6 +187,30 @@ def test_files_without_a_ranking_are_refused(tmp_path, content):
     (tmp_path / "in").write_text(content)
     with closing(Store(tmp_path / "x.sqlite")) as store, pytest.raises(UserError, match="in: "):
         load(store, read_file(tmp_path / "in"))
+
+
+def test_blanks_in_names_are_of_no_account(tmp_path):
+    row = {"prompt": "q", "completions": ["a", "b"], "ranks": [1, 2], "labeler": "Ann   B"}
+    (tmp_path / "in").write_text(json.dumps(row))
+    with closing(Store(tmp_path / "x.sqlite")) as store:
+        assert load(store, read_file(tmp_path / "in")) == (1, 0)
+        assert [one.labeler for one in store.judged()] == ["Ann B"]
+        assert store.add(ITEM, " Ann  B ", Submission(0, [1, 2, 3]))
+
+
+@pytest.mark.parametrize("name", ["said.sqlite", "said.sqlite-wal", "./said.sqlite"])
+def test_nothing_is_exported_over_the_judgements(said, tmp_path, name):
+    before = (tmp_path / "said.sqlite").read_bytes()
+    with pytest.raises(UserError, match="the judgements are in it"):
+        export(said, tmp_path / name, "rankings", "sample")
+    assert (tmp_path / "said.sqlite").read_bytes() == before
+
+
+def test_what_others_keep_as_metadata_is_left_alone(tmp_path):
+    row = FOREIGN["Argilla's client"] | {"metadata": {"labelers": 3, "messages": "hello"}}
+    (tmp_path / "in").write_text(json.dumps([row]))
+    ((item, name, _),) = read_file(tmp_path / "in")
+    assert (item.prompt[0]["content"], name) == ("q", "u")
 
 
 def test_names_of_elsewhere_become_names_of_here(tmp_path):
