@@ -15,7 +15,7 @@ from rlhfkit.labelling.store import Store
 from rlhfkit.labelling.submission import Submission
 from rlhfkit.labelling.training import fingerprint, rankings_of
 from rlhfkit.runner.runner import State
-from rlhfkit.storage.run_dir import RunDir
+from rlhfkit.storage.run_dir import RunDir, read_jsonl
 from rlhfkit.types import Ranking
 from tests.labelling.conftest import Person
 
@@ -156,6 +156,29 @@ def test_people_rate_two_policies_answers_too(evaluated):
     assert (found.items, found.outdated, found.win_rates["rl"].count) == (3, 2, 2)
     assert tables(store)["Human win rates over SFT"][0]["prompts"] == 2
     store.close()
+
+
+def test_an_evaluation_made_again_finds_what_people_said_of_it(run_tiny, tmp_path):
+    """Answers are the same, so that ratings given in between are of them."""
+    run_tiny("stages=[sft,evaluate]")
+    run = RunDir(tmp_path / "run")
+    store = Store(run.root / "judgements.sqlite")
+    store.ask(items_of(run, "evaluate", "pairs"))
+    label(store, "ann", lambda item: [1, 2])
+    store.close()
+    run_tiny(
+        "stages=[sft,evaluate,report]",
+        "evaluator=[win_rate,policy_statistics,people]",
+        "force_from=evaluate",
+    )
+    metrics = json.loads((run.stage_dir("evaluate") / "metrics.json").read_text())
+    assert metrics["base"]["people_win_rate"]["value"] == 1.0
+    rows = read_jsonl(run.stage_dir("evaluate") / "rows" / "people.jsonl")
+    assert {(row["policy"], row["labeler"]) for row in rows} == {("base", "ann")}
+    report = (run.stage_dir("report") / "report.md").read_text("utf-8")
+    assert f"1 labeler compared {len(rows)} blind pairs of answers" in report
+    assert "| preferred to | base | sft |" in report
+    assert "judged by nobody" not in report
 
 
 def test_every_pair_of_a_prompt_is_an_item_of_its_own(run):
