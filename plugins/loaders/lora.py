@@ -58,7 +58,9 @@ class LoraLoader:
         model = self._with_adapter(base, _TRAINED, path, trainable)
         exact = self.merge_frozen and not is_quantised(base) and merges_exactly(model)
         if not trainable and exact:
-            return self._view(model.merge_and_unload().requires_grad_(False))
+            merged = self._view(model.merge_and_unload().requires_grad_(False))
+            merged.merged_from = path
+            return merged
         return self._view(model, _TRAINED)
 
     def scalar_model(self, path: str, *, trainable: bool = False) -> ScalarModel:

@@ -8,8 +8,9 @@ import hashlib
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ class ServerSampler:
         is the server's."""
         if self._planned:
             return []
-        served = self._base if model.adapter is None else self._push(model)
+        served = self._served(model)
         counts = Counter(map(tuple, prompts))
         seeds = torch.randint(2**31, (len(counts),), generator=generator, device=generator.device)
         options = {"max_tokens": self.response_length, "temperature": self.temperature}
@@ -71,16 +72,25 @@ class ServerSampler:
             self._check(model, prompts[0], responses[0])
         return responses
 
-    def _push(self, model: LanguageModel) -> str:
+    def _served(self, model: LanguageModel) -> str:
+        """What the server calls this model: its base, or an adapter that is pushed to it. One that
+        was merged into the base here is pushed as it was stored."""
+        stored = model.merged_from
+        if model.adapter is not None:
+            return self._push(_digest(model), model.save)
+        if stored is not None:
+            return self._push(stored, partial(shutil.copytree, stored))
+        return self._base
+
+    def _push(self, now: str, write: Callable[[Path], object]) -> str:
         """The name under which the server has the adapter as it is now.
 
         A new name each time: what the server keeps of prompts is kept by name.
         """
-        now = _digest(model)
         if self._loaded is not None and self._loaded[1] == now:
             return self._loaded[0]
         name = f"rlhfkit-{uuid.uuid4().hex[:12]}"
-        model.save(self._folder / name)
+        write(self._folder / name)
         self._api.load_adapter(name, str(self._folder / name))
         if self._loaded is not None:
             self._api.unload_adapter(self._loaded[0])

@@ -40,6 +40,10 @@ class LanguageModel:
     """Whether logits are made by the model's own code, because they are more than the product with
     the head's weight and a soft cap: `rlhfkit.models.verification` finds out."""
 
+    merged_from: str | None = None
+    """The stored adapter that was added into its base for good: a server that has the base takes it
+    from there."""
+
     def __init__(
         self,
         model: Any,

@@ -100,6 +100,17 @@ def test_a_model_without_adapter_is_the_servers_base(setting, monkeypatch):
     assert not setting.asked("load_lora_adapter")
 
 
+def test_an_adapter_that_was_merged_is_pushed_as_it_was_stored(setting):
+    merged = setting.run.context.build("loader").language_model(setting.run.sft)
+    assert merged.adapter is None
+    with serving(setting.stand_in) as url:
+        sampler = setting.sampler(url)
+        assert_from(merged, draw(sampler, merged), 1.0)
+        assert draw(sampler, merged) == draw(sampler, merged)
+    assert len(setting.asked("load_lora_adapter")) == 1
+    assert {body["model"] for body in setting.asked("completions")} != {BASE}
+
+
 def one_line(error):
     assert "\n" not in str(error.value)
 
