@@ -1,14 +1,22 @@
 """Samplers: how completions are drawn from a model."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 from rlhfkit import hookimpl
 from rlhfkit.component import Component
 from rlhfkit.errors import UserError
-from rlhfkit.validators import require_above_zero, require_at_least
+from rlhfkit.validators import require_above_zero, require_at_least, require_below
 from rlhfkit_plugins.server_options import ServerOptions
+
+if TYPE_CHECKING:
+    from rlhfkit.context import Context
+
+
+LOWEST_SERVED_TEMPERATURE = 0.01
+"""vLLM 0.32.0 takes lower ones for this one."""
 
 
 @dataclass
@@ -105,12 +113,40 @@ class ServerConfig(SamplingConfig, ServerOptions):
     api_key_variable: str = "VLLM_API_KEY"
     """The environment variable with the server's key, where it wants one."""
 
+    launch: bool = False
+    """Start vLLM with the run's base model when a stage first samples, and stop it with the stage;
+    url, model and adapter_dir are then not needed."""
+
+    command: list[str] = field(default_factory=lambda: ["vllm"])
+    """What starts vLLM, before its `serve`: the path of the command in its own environment."""
+
+    arguments: list[str] = field(default_factory=list)
+    """More arguments of `vllm serve`, as [--quantization,bitsandbytes]."""
+
+    gpu_memory_utilization: float = 0.4
+    """Share of a GPU's memory that a server started here takes for itself."""
+
+    start_timeout: float = 600.0
+    """Seconds until a server that was started here must answer."""
+
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         SamplingConfig.check(self, name)
         ServerOptions.check(self, name)
-        if not self.model or not self.adapter_dir:
-            raise UserError(f"sampler=server needs {name}.model=NAME and {name}.adapter_dir=DIR")
+        if self.temperature < LOWEST_SERVED_TEMPERATURE:
+            raise UserError(
+                f"{name}.temperature={self.temperature:g}: vLLM samples at "
+                f"{LOWEST_SERVED_TEMPERATURE:g} and above; {name}.temperature=0.01 is nearly greedy"
+            )
+        require_above_zero(name, self, "gpu_memory_utilization", "start_timeout")
+        require_below(name, self, 1, "gpu_memory_utilization")
+        if self.launch and not self.command:
+            raise UserError(f"{name}.command: empty; what starts vLLM, as in {name}.command=[vllm]")
+        if not self.launch and not (self.model and self.adapter_dir):
+            raise UserError(
+                f"sampler=server needs {name}.model=NAME and {name}.adapter_dir=DIR, or "
+                f"{name}.launch=true"
+            )
 
 
 @hookimpl
@@ -124,3 +160,19 @@ def samplers() -> Sequence[Component]:
         ),
         Component("server", ServerConfig, "rlhfkit_plugins.samplers.server:ServerSampler"),
     )
+
+
+@hookimpl
+def stage_finished(stage: str, context: "Context", seconds: float) -> None:
+    _stop_server()
+
+
+@hookimpl
+def stage_failed(stage: str, context: "Context", error: BaseException) -> None:
+    _stop_server()
+
+
+def _stop_server() -> None:
+    """That of `sampler.launch`, where one was started."""
+    if (module := sys.modules.get("rlhfkit_plugins.samplers.server_process")) is not None:
+        module.stop()

@@ -10,7 +10,8 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import ServerConfig
 from rlhfkit_plugins.samplers.server_api import ServerApi
+from rlhfkit_plugins.samplers.server_process import NAME, check_launch, running
 
 REQUESTS_AT_ONCE = 64
 """Prompts that the server has at once; it batches them itself."""
@@ -38,10 +40,26 @@ class ServerSampler:
     def __init__(self, config: ServerConfig, context: Context | None = None) -> None:
         self.temperature = config.temperature
         self.response_length = config.response_length
-        self._api = ServerApi(config)
+        self._config, self._context = config, context
         self._base, self._folder = config.model, Path(config.adapter_dir).absolute()
         self._loaded: tuple[str, str] | None = None
         self._planned = context is not None and context.dry_run is not None
+
+    @staticmethod
+    def check_run(config: ServerConfig, context: Context) -> None:
+        """Raise `UserError` where a server cannot be started."""
+        if config.launch:
+            check_launch(config)
+
+    @cached_property
+    def _api(self) -> ServerApi:
+        if not self._config.launch:
+            return ServerApi(self._config)
+        assert self._context is not None
+        server = running(self._config, self._context)
+        self._base, self._folder = NAME, server.log.parent.absolute()
+        hint = f"{server.log} says what ended it"
+        return ServerApi(replace(self._config, url=server.url), hint)
 
     @torch.no_grad()
     def sample(
@@ -55,6 +73,7 @@ class ServerSampler:
         is the server's."""
         if self._planned:
             return []
+        api = self._api
         served = self._served(model)
         counts = Counter(map(tuple, prompts))
         seeds = torch.randint(2**31, (len(counts),), generator=generator, device=generator.device)
@@ -62,7 +81,7 @@ class ServerSampler:
 
         def ask(prompt: tuple[int, ...], count: int, seed: int) -> list[Response]:
             made = {**options, "seed": seed}
-            return self._api.complete(served, list(prompt), count, ends, made)
+            return api.complete(served, list(prompt), count, ends, made)
 
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             found = pool.map(ask, counts, counts.values(), seeds.tolist())

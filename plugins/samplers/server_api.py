@@ -15,8 +15,9 @@ from rlhfkit_plugins.samplers import ServerConfig
 class ServerApi:
     """Completions of token ids, and adapters by name."""
 
-    def __init__(self, config: ServerConfig) -> None:
-        self._server = JsonServer("sampler", config, "is `vllm serve` running there?")
+    def __init__(self, config: ServerConfig, hint: str = "is `vllm serve` running there?") -> None:
+        """hint: what to look at when there is no answer."""
+        self._server = JsonServer("sampler", config, hint)
 
     def load_adapter(self, name: str, path: str) -> None:
         """Let the server read an adapter from a directory of its own file system."""

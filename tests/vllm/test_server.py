@@ -13,9 +13,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
 
 from rlhfkit.runner.runner import Runner
 from rlhfkit.storage.run_dir import read_jsonl
+from rlhfkit.types import Ends
+from rlhfkit_plugins.samplers import CachedConfig, server_process
+from rlhfkit_plugins.samplers.cached import CachedSampler
+from tests.plugins.loaders.conftest import perturb
 from tests.vllm.environment import vllm_command
 
 pytestmark = pytest.mark.vllm
@@ -92,3 +97,41 @@ def test_every_stage_samples_from_the_server(
     assert sum(len(row["completions"]) for row in answers) == 36
     metrics = json.loads((root / "evaluate" / "metrics.json").read_text())
     assert {"base", "sft", "rl"} <= metrics.keys()
+
+
+def test_a_server_of_our_own_has_the_merged_models_likeliest_tokens(
+    make_context, tiny_files, tmp_path, monkeypatch
+):
+    """Started by the sampler, for an SFT adapter that the loader adds into its base."""
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    context = make_context(
+        f"model.path={tiny_files['model']}",
+        "model.max_prompt_length=32",
+        "loader=lora",
+        "sampler=server",
+        "sampler.launch=true",
+        f"sampler.command=[{vllm_command()}]",
+        "sampler.arguments=[--enforce-eager,--max-num-seqs,16]",
+        "sampler.response_length=12",
+        "sampler.temperature=0.01",
+    )
+    loader = context.build("loader")
+    sft = loader.language_model(None, trainable=True)
+    perturb(sft.trainable_parameters(), 1, scale=0.3)
+    sft.save(tmp_path / "sft")
+    merged, base = loader.language_model(str(tmp_path / "sft")), loader.language_model(None)
+    options = {"response_length": 12, "temperature": 0.01}
+    prompts, ends = [[5, 6, 7], [8], [9, 10, 11, 12, 13]], Ends((2,))
+
+    def ids(sampler, model):
+        drawn = sampler.sample(model, prompts, ends, torch.Generator().manual_seed(0))
+        return [response.ids for response in drawn]
+
+    local = CachedSampler(CachedConfig(**options))
+    try:
+        server = context.build("sampler")
+        assert ids(server, merged) == ids(local, merged) != ids(local, base)
+        assert ids(server, base) != ids(server, merged)
+    finally:
+        server_process.stop()

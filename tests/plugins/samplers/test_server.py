@@ -157,5 +157,8 @@ def test_a_server_that_is_ill_for_a_while(setting):
 
 
 def test_options_that_are_needed():
-    with pytest.raises(UserError, match=r"sampler\.model=NAME"):
+    with pytest.raises(UserError, match=r"sampler\.model=NAME.*sampler\.launch=true"):
         ServerConfig().check("sampler")
+    with pytest.raises(UserError, match=r"sampler\.temperature=0\.001: vLLM samples at 0\.01"):
+        ServerConfig(launch=True, temperature=0.001).check("sampler")
+    ServerConfig(launch=True).check("sampler")
