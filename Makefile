@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo rank test test-vllm acceptance soak lint install clean
+.PHONY: demo rank test test-vllm acceptance soak lint site install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m rlhfkit_plugins.quickstart.model
@@ -44,6 +44,10 @@ lint: $(VENV)/.installed-dev
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation as a site, in build/site; a warning is an error.
+site: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/site
+
 install: $(VENV)/.installed
 
 # torch first and by itself, so that the platform's own build is taken.
@@ -60,6 +64,10 @@ $(VENV)/.installed-label: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[dev]
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[docs]
 	touch $@
 
 clean:
