@@ -1,11 +1,15 @@
-"""The wheel alone, in an empty environment: every recipe composes, without torch."""
+"""The wheel alone, in an empty environment: every recipe composes, without torch. Wheel and sdist
+are what an index takes."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 NOT_SOURCE = shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "__pycache__")
@@ -48,3 +52,18 @@ def test_every_recipe_composes_from_the_installed_wheel(tmp_path):
     )
     found = run(python, "-c", packaged, cwd=tmp_path, env=environment)
     assert found.split() == ["True"] * 5
+
+
+def test_wheel_and_sdist_are_fit_for_an_index(tmp_path):
+    for tool in ("build", "twine"):
+        pytest.importorskip(tool, reason=f"NOT TESTED: {tool} of the extra dev is not installed")
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=NOT_SOURCE)
+    run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", source)
+    found = sorted((tmp_path / "dist").iterdir())
+    assert [file.suffix for file in found] == [".whl", ".gz"]
+    run(sys.executable, "-m", "twine", "check", "--strict", *found)
+    with tarfile.open(found[1]) as archive:
+        names = archive.getnames()
+    assert f"{names[0]}/README.md" in names
+    assert f"{names[0]}/recipes/recipe/quickstart.yaml" in names
+    assert f"{names[0]}/plugins/quickstart/data/prompts.jsonl" in names
