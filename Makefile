@@ -1,4 +1,4 @@
-# The commands: `make demo`, `make rank` and `make test`. Nothing is needed but Python >= 3.11 and make.
+# The commands: `make demo`, `make rank`, `make test`, `make site`. Only Python >= 3.11 and make are needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -146,7 +146,7 @@ def test_the_tutorial_passes_its_own_check(plugins, tmp_path, monkeypatch, tiny_
     )
     write_file(["ppo"], plugins)
     page = Path("ppo.yaml").read_text(encoding="utf-8")
-    Path("ppo.yaml").write_text(page[: page.index("sampler:")] + page_end, encoding="utf-8")
+    Path("ppo.yaml").write_text(page[: page.index("optimizer:")] + page_end, encoding="utf-8")
     typed = ["ppo.yaml", f"model.path={tiny_files['model']}"]
     options, _ = as_hydra_reads(expanded("run", typed, plugins), plugins)
     with initialize_config_module("rlhfkit_conf", version_base="1.3"):
