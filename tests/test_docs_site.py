@@ -79,3 +79,19 @@ def test_the_faq_explains_messages_that_the_code_prints():
     for heading in set(headings) - set(OF_OTHERS):
         parts = [part.strip(" ;:") for part in heading.split("…")]
         assert any(all(part in text for part in parts) for text in known), heading
+
+
+@pytest.mark.parametrize("page", ["tutorial", "faq", "migrating", "memory"])
+def test_options_that_a_page_names_are_there(page, pages):
+    """`optimizer.beta` and others, with or without a value."""
+    known = set(
+        re.findall(r"^\| `` (\S+) `` \|", pages["options.md"] + pages["components.md"], re.M)
+    )
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    groups = (
+        "stage|optimizer|sampler|kl|loader|model|checkpoint|reward|data|labeler|evaluator|export"
+    )
+    named = set(re.findall(rf"[` ']((?:{groups})\.[a-z_]+(?:\.[a-z_]+)*)(?=[=`, ])", text))
+    assert named
+    sections = {option.rpartition(".")[0] for option in known}
+    assert named <= known | sections
