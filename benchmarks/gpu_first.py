@@ -186,7 +186,7 @@ def update_rate(settings: FirstSettings) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         context = context_of(shape, overrides(settings), Path(folder), device.type, settings.device)
         counting = Counting(device)
-        rehearsal = Updates(context, Lengths.of(context), counting)
+        rehearsal = Updates(context, Lengths.of(context.config), counting)
         rehearsal.rl()
         rehearsal.meter = timing = DeviceMeter(device)
         for _ in range(2):  # the first warms up

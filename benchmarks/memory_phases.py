@@ -37,7 +37,7 @@ def measure(model: str, cap: float | None, settings: Settings) -> list[dict[str,
         torch.cuda.set_per_process_memory_fraction(cap * GIB / total, device)
     with tempfile.TemporaryDirectory() as folder:
         context = make_context(model, settings, Path(folder), settings.device)
-        rehearsal = Measured(context, Lengths.of(context), DeviceMeter(device))
+        rehearsal = Measured(context, Lengths.of(context.config), DeviceMeter(device))
         about = {"model": model, "cap_gib": cap}
         return [
             {**about, "repetition": repetition, **record}

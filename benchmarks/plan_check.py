@@ -102,7 +102,7 @@ def measure(name: str) -> dict[str, Any]:
         context = _context(name, folder)
         context.accelerator  # noqa: B018 (made here, so that it belongs to the process)
         meter = ResidentMeter()
-        rehearsal = Measured(context, Lengths.of(context), meter)
+        rehearsal = Measured(context, Lengths.of(context.config), meter)
         for stage in STAGES:
             getattr(rehearsal, stage)()
     peaks = {phase: found["peak_resident_bytes"] for phase, found in meter.readings.items()}

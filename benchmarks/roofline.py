@@ -105,7 +105,7 @@ def measure(layers: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         overrides = _overrides(layers, options)
         context = context_of(SMOLLM2_135M, overrides, Path(folder), device.type, options.device)
         meter = Counting(device)
-        rehearsal = Updates(context, Lengths.of(context), meter)
+        rehearsal = Updates(context, Lengths.of(context.config), meter)
         _steps(rehearsal)
         flops = meter.flops
         rehearsal.meter = timing = DeviceMeter(device)

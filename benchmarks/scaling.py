@@ -129,7 +129,7 @@ def _seconds(point: Point, device: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         context = _context(point, Path(folder), device)
         meter = DeviceMeter(torch.device(device))
-        getattr(Updates(context, Lengths.of(context), meter), point.stage)()
+        getattr(Updates(context, Lengths.of(context.config), meter), point.stage)()
     return meter.readings[point.phase]["seconds"]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rlhfkit.distributed import processes
 from rlhfkit.models.batch import TokenBatch
-from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.batch_size import AdaptiveBatchSize, micro_batch
 from rlhfkit.models.forward import by_micro_batch
 from rlhfkit.models.language_model import CHUNK_LOGITS, LanguageModel
 from rlhfkit.models.sampling import fitted
@@ -32,7 +32,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
         super().__init__()
         self._policy, self._decoding = policy, decoding
         self.tokenizer = policy.text.tokenizer
-        size = policy.context.config.stage.rl.micro_batch_size
+        size = micro_batch(policy.context.config.stage.rl)
         self._size = AdaptiveBatchSize(f"lm_eval of {policy.name}", size)
         self.max_length: int = resolve_max_length(policy.model.base.config, self.tokenizer)
 

@@ -8,7 +8,7 @@ from rlhfkit.config.stages import PROMPTED
 from rlhfkit.context import Context
 from rlhfkit.data.text_format import TextFormat, load_text_format
 from rlhfkit.distributed import processes
-from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.batch_size import AdaptiveBatchSize, micro_batch
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.sampling import sampler_for
@@ -62,7 +62,7 @@ class Policy:
 
     @cached_property
     def _size(self) -> AdaptiveBatchSize:
-        size = self.context.config.stage.rl.micro_batch_size
+        size = micro_batch(self.context.config.stage.rl)
         return AdaptiveBatchSize(f"log-probabilities of {self.name}", size)
 
 

@@ -7,7 +7,7 @@ from rlhfkit.data import sources
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError
 from rlhfkit.intervals import interval
-from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.batch_size import AdaptiveBatchSize, micro_batch
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.stages.sample import load_policy
 from rlhfkit.types import Evaluation, PolicySamples
@@ -55,6 +55,6 @@ class PretrainingLoss:
             [row[:1] for row in self._rows],
             [row[1:] for row in self._rows],
             1.0,
-            AdaptiveBatchSize("pretraining loss", context.config.stage.rl.micro_batch_size),
+            AdaptiveBatchSize("pretraining loss", micro_batch(context.config.stage.rl)),
         )
         return [-float(row.mean()) for row in logprobs]

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from rlhfkit.context import Context
-from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.batch_size import AdaptiveBatchSize, micro_batch
 from rlhfkit.models.forward import by_micro_batch, pad_rows
 from rlhfkit.online.averages import Averages
 from rlhfkit.online.loop import OnlineOptimizer
@@ -49,7 +49,7 @@ class PPO(OnlineOptimizer):
     def __init__(self, config: PpoConfig, context: Context) -> None:
         super().__init__(config, context)
         self._steps_to_warm_up = config.critic_warmup
-        self._value_size = AdaptiveBatchSize("values", self.rl.micro_batch_size)
+        self._value_size = AdaptiveBatchSize("values", micro_batch(self.rl))
 
     def step(self, rollout: Rollout) -> dict[str, float]:
         # 1. advantages and returns, which stay through all updates

@@ -186,6 +186,10 @@ def _prompts(context: Context, text: TextFormat, num_generations: int) -> list[M
 def _check(config: TrlOnlineConfig, context: Context) -> None:
     check_loop(context.config, config.num_generations)
     rl = context.config.stage.rl
+    if rl.micro_batch_tokens is not None:
+        raise UserError(
+            "stage.rl.micro_batch_tokens: trainers of TRL's count rows; choose micro_batch_size"
+        )
     count = processes.world_size()
     if rl.batch_size % (_rows(rl) * count):
         shared = f" times {count} processes" if count > 1 else ""

@@ -170,10 +170,19 @@ class RlConfig:
     """Episodes per iteration, of all processes together."""
 
     micro_batch_size: int = 16
-    """Sequences per forward pass of a process; changes speed and memory, not results."""
+    """Sequences per forward pass of a process, as many tokens as so many of the longest; changes
+    speed and memory, not results."""
+
+    micro_batch_tokens: int | None = None
+    """Tokens per forward pass of a process, padding included, in place of `micro_batch_size`: more
+    sequences at once where they are short; with `loader=qlora` take 2,000 at least."""
 
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass of an update: less memory, a third more time."""
+
+    activation_offloading: bool = False
+    """With gradient_checkpointing on a GPU: the layers' inputs wait in main memory for the backward
+    pass (the name is TRL's)."""
 
     missing_eos_penalty: float = 1.0
     """Taken off the score of a completion that did not end by itself."""
@@ -194,8 +203,12 @@ class RlConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "total_episodes", "batch_size", "micro_batch_size")
-        require_above_zero(name, self, "num_prompts", "reward_clip")
+        require_above_zero(name, self, "micro_batch_tokens", "num_prompts", "reward_clip")
         require_not_negative(name, self, "missing_eos_penalty")
+        if self.activation_offloading and not self.gradient_checkpointing:
+            raise UserError(
+                f"{name}.activation_offloading=true: needs {name}.gradient_checkpointing=true"
+            )
         if self.use_score_norm and not self.use_score_scaling:
             raise UserError(f"{name}.use_score_norm=true: needs {name}.use_score_scaling=true")
 

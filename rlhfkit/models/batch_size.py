@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
+from rlhfkit.config.stages import RlConfig
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
 
@@ -17,12 +18,23 @@ Row = TypeVar("Row")
 _ADVICE = "shorter texts (model.max_prompt_length, sampler.response_length), loader=qlora"
 
 
+class Tokens(int):
+    """A batch size in tokens, padding included, where a plain number is one in rows."""
+
+
+def micro_batch(options: RlConfig) -> int:
+    """How much stage rl computes at once, in rows or in tokens."""
+    tokens = options.micro_batch_tokens
+    return options.micro_batch_size if tokens is None else Tokens(tokens)
+
+
 class DoesNotFit(UserError):
     """Memory runs out with a single row."""
 
 
 class AdaptiveBatchSize:
-    """How many rows a phase computes at once: as many as asked for, halved when memory runs out.
+    """How many rows or tokens a phase computes at once: as many as asked for, halved when memory
+    runs out.
 
     The size that fitted is remembered, so keep one object for all calls of a phase. Peaks differ
     with the texts' lengths, so it may end up smaller than most batches need; only speed suffers.
@@ -41,7 +53,7 @@ class AdaptiveBatchSize:
         rows: how many there are; of a smaller batch it is that one that is halved.
         """
         while True:
-            size = min(self.size, rows)
+            size = self.of(rows)
             try:
                 return compute(size)
             except RuntimeError as error:
@@ -52,6 +64,10 @@ class AdaptiveBatchSize:
             undo()
             clear_device_cache(garbage_collection=True)
 
+    def of(self, rows: int) -> int:
+        """The size for a batch of so many rows."""
+        return self.size if isinstance(self.size, Tokens) else min(self.size, rows)
+
     def map(
         self,
         rows: Sequence[Row],
@@ -61,7 +77,7 @@ class AdaptiveBatchSize:
         """Groups of rows with `compute` of each; of a group that did not fit only that is repeated.
 
         The next group is computed when it is asked for. lengths: of the rows, the shortest first;
-        groups then have as many tokens as that many of the longest rows.
+        groups then have as many tokens as that many of the longest rows, or as the size says.
         """
         start = 0
         while start < len(rows):
@@ -81,20 +97,26 @@ class AdaptiveBatchSize:
             raise DoesNotFit(
                 f"out of memory in {self.phase} with one row at a time: try {self._advice}"
             )
-        self.size = size // 2
+        self.size = type(size)(size // 2)
+        unit = "tokens" if isinstance(size, Tokens) else "rows"
         console.print(
-            f"out of memory in {self.phase} with {size} rows at a time: "
+            f"out of memory in {self.phase} with {size} {unit} at a time: "
             f"again, and from now on, with {self.size}",
             soft_wrap=True,
         )
 
 
 def how_many_fit(lengths: Sequence[int], size: int) -> int:
-    """How many rows from the first on have, padded, no more tokens than `size` of the longest;
-    lengths ascend."""
-    budget = size * lengths[-1]
+    """How many rows from the first on have, padded, no more tokens than `size` of the longest, or
+    than `size` where that is in tokens; one at least. lengths ascend."""
+    budget = size if isinstance(size, Tokens) else size * lengths[-1]
     fitting = (n for n in range(len(lengths), 0, -1) if n * lengths[n - 1] <= budget)
-    return next(fitting)
+    return next(fitting, 1)
+
+
+def rows_of(size: int, length: int) -> int:
+    """How many rows of a length a size takes."""
+    return max(1, size // length) if isinstance(size, Tokens) else size
 
 
 _NO_MEMORY = re.compile(

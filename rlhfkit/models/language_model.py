@@ -93,9 +93,18 @@ class LanguageModel:
             return nullcontext()
         return torch.autocast(self.device.type, self.compute_dtype)
 
-    def checkpoint_activations(self) -> None:
-        """Trade time for memory wherever gradients are taken."""
-        checkpoint_layers(self.body)
+    def kept_casts(self) -> AbstractContextManager[None]:
+        """Passes in here cast an adapter's weights once for all of them; the weights must not
+        change meanwhile. Autocast forgets its casts where the outermost block ends, even one that
+        is off. Full models are not kept twice so long."""
+        if self.compute_dtype is None or self.adapter is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, enabled=False)
+
+    def checkpoint_activations(self, *, offload: bool = False) -> None:
+        """Trade time for memory wherever gradients are taken. offload: what is still kept waits in
+        main memory."""
+        checkpoint_layers(self.body, offload=offload)
 
     def drop_residuals(self, rate: float) -> None:
         """Residual dropout in train mode; 0 leaves the model as it is."""

@@ -27,7 +27,12 @@ from rlhfkit.distributed.fsdp import shard_like, to_floats, unsharded
 from rlhfkit.distributed.launch import wants_sharding
 from rlhfkit.errors import UserError
 from rlhfkit.models.batch import make_batch
-from rlhfkit.models.batch_size import AdaptiveBatchSize, advise_when_full
+from rlhfkit.models.batch_size import (
+    AdaptiveBatchSize,
+    advise_when_full,
+    micro_batch,
+    rows_of,
+)
 from rlhfkit.models.forward import lower_rows, pad_rows, teacher_forced_logprobs
 from rlhfkit.models.lower_layers import LowerRows
 from rlhfkit.models.roles import RoleModels
@@ -70,7 +75,7 @@ class OnlineOptimizer(ABC):
         self.drift = SamplingDrift()
         self._pending_rollout: Rollout | None = None
         self._losses: dict[str, list[Tensor]] = {}
-        size = self.rl.micro_batch_size
+        size = micro_batch(self.rl)
         self._lower_size = AdaptiveBatchSize("the shared layers", size)
         self._reference_size = AdaptiveBatchSize("reference log-probabilities", size)
         self.update_size = AdaptiveBatchSize(
@@ -187,17 +192,18 @@ class OnlineOptimizer(ABC):
                 yield order[start : start + size]
 
     def gradients(self, rows: int, backward: Callable[[int], T]) -> T:
-        """All backward passes of a mini-batch of that many rows: `backward(micro_batch_size)`, and
-        the sum of all processes' gradients.
+        """All backward passes of a mini-batch of that many rows: `backward(size)` with the size of
+        micro-batches, and the sum of all processes' gradients.
 
         When memory runs out, all of them are done again in smaller micro-batches, from no gradients
         on; so `backward` must do the same each time and draw nothing at random.
         """
         if wants_sharding():  # these passes are made, and their gradients summed, by all together
-            result = backward(min(self.update_size.size, rows))
+            result = backward(self.update_size.of(rows))
             self._require_finite_losses()
             return result
-        result = self.update_size.run(rows, backward, undo=self._forget_gradients)
+        with self.roles.policy.kept_casts():
+            result = self.update_size.run(rows, backward, undo=self._forget_gradients)
         self._require_finite_losses()
         for group in self.optimizer.param_groups:
             processes.sum_gradients(group["params"])
@@ -225,8 +231,9 @@ class OnlineOptimizer(ABC):
         count = sum(len(row) - 1 for row in texts)
         policy = self.roles.policy
         texts = processes.local_shard(texts)
-        for start in range(0, len(texts), size):
-            part = texts[start : start + size]
+        rows = rows_of(size, max(map(len, texts), default=1))
+        for start in range(0, len(texts), rows):
+            part = texts[start : start + rows]
             batch = make_batch([row[:1] for row in part], [row[1:] for row in part], policy.device)
             logprobs, _ = policy.response_logprobs(batch)
             loss = pretraining_loss(logprobs, batch.response_mask, count)
@@ -266,8 +273,9 @@ class OnlineOptimizer(ABC):
         """Everything that `collect` and `step` need of these models, apart from data."""
         self.roles = roles
         if self.rl.gradient_checkpointing:
-            roles.policy.checkpoint_activations()
-            roles.value.language_model.checkpoint_activations()
+            offload = self.rl.activation_offloading and context.device_kind != "cpu"
+            roles.policy.checkpoint_activations(offload=offload)
+            roles.value.language_model.checkpoint_activations(offload=offload)
         context = replace(context, roles=roles)
         weights = {name: entry.weight for name, entry in context.config.reward.items()}
         self.score = Scorer(context.build_all("reward"), weights, self.rl)

@@ -113,8 +113,8 @@ class Rollout:
 
     def micro_batches(self, indices: Sequence[int], size: int) -> list[list[int]]:
         """This process's share of `indices`, cut into groups of episodes of like length, each with
-        no more tokens than `size` of the longest; completions of a prompt stand next to each
-        other."""
+        no more tokens than `size` of the longest, or than `size` in tokens; completions of a prompt
+        stand next to each other."""
         indices = processes.local_shard(indices)
         order, lengths = by_length(
             [self.prompt_ids[index] for index in indices],

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rlhfkit.config.run import RunConfig
+from rlhfkit.models.batch_size import Tokens, micro_batch, rows_of
+from rlhfkit.planning.phases import Lengths
 from rlhfkit.planning.plan import PhasePlan
 
 Plan = Mapping[str, PhasePlan]
@@ -48,11 +50,11 @@ def _next_change(phase: str, config: RunConfig, base_too_large: bool) -> dict[st
     if phase in ("sample", "rollout", "evaluate"):
         return _halved("sampler.batch_size", getattr(config.sampler, "batch_size", 1))
     if phase == "score":
-        return _halved("stage.rl.micro_batch_size", stage.rl.micro_batch_size)
+        return _smaller_micro_batch(config)
     if phase == "update":
         if not stage.rl.gradient_checkpointing:
             return {"stage.rl.gradient_checkpointing": "true"}
-        return _halved("stage.rl.micro_batch_size", stage.rl.micro_batch_size)
+        return _smaller_micro_batch(config)
     return _less_training(phase, getattr(stage, phase))
 
 
@@ -65,6 +67,13 @@ def _less_training(stage: str, options: Any) -> dict[str, str]:
         return {}
     halved = _halved(f"stage.{stage}.per_device_train_batch_size", size)
     return halved | {f"stage.{stage}.gradient_accumulation_steps": str(2 * steps)}
+
+
+def _smaller_micro_batch(config: RunConfig) -> dict[str, str]:
+    size = micro_batch(config.stage.rl)
+    unit = "tokens" if isinstance(size, Tokens) else "size"
+    several = rows_of(size, Lengths.of(config).episode) > 1
+    return _halved(f"stage.rl.micro_batch_{unit}", size) if several else {}
 
 
 def _halved(option: str, size: int) -> dict[str, str]:

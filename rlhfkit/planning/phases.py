@@ -18,6 +18,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from rlhfkit.config.run import RunConfig
 from rlhfkit.config.stages import SftConfig
 from rlhfkit.config.trainer import TrainingConfig
 from rlhfkit.context import Context
@@ -51,9 +52,8 @@ class Lengths:
     ranked: int
 
     @classmethod
-    def of(cls, context: Context) -> "Lengths":
+    def of(cls, config: RunConfig) -> "Lengths":
         """From the options of model, stages and sampler."""
-        config = context.config
         response = getattr(config.sampler, "response_length", config.model.max_prompt_length)
         ranked = config.stage.reward_model.max_completion_length
         return cls(
@@ -61,6 +61,11 @@ class Lengths:
             response=response,
             ranked=min(ranked, response) if "sample" in config.stages else ranked,
         )
+
+    @property
+    def episode(self) -> int:
+        """Tokens of the longest prompt with the longest response."""
+        return self.prompt + self.response
 
 
 def different_prompts(count: int, length: int) -> list[list[int]]:

@@ -10,6 +10,7 @@ from rlhfkit.component import GROUPS
 from rlhfkit.config.run import RunConfig
 from rlhfkit.config.trainer import TrainingConfig
 from rlhfkit.context import Context
+from rlhfkit.models.batch_size import micro_batch, rows_of
 from rlhfkit.models.loading import load_config
 from rlhfkit.planning.card import WORKSPACES
 from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
@@ -91,7 +92,7 @@ def _plan_stage(context: Context, rates: Rates, stage: str) -> dict[str, PhasePl
         (depth.weight, _rehearse(context, rates, stage, config, depth))
         for depth in depths(config.get_text_config(), last_layers)
     )
-    response = Lengths.of(context).response
+    response = Lengths.of(context.config).response
     return {
         phase: _phase_plan(context, stage, phase, reading)
         for phase in STAGE_PHASES[stage]
@@ -114,7 +115,7 @@ def _rehearse(
     context = replace(context, config=settings, dry_run=planned)
     meter = MemoryMeter(config.get_text_config().vocab_size, rates)
     with fake_tensors(), meter:
-        getattr(Rehearsal(context, Lengths.of(context), meter, episodes), stage)()
+        getattr(Rehearsal(context, Lengths.of(context.config), meter, episodes), stage)()
     return meter.readings
 
 
@@ -124,12 +125,13 @@ def _single_batches(config: RunConfig) -> RunConfig:
     rl, optimizer = settings.stage.rl, settings.optimizer
     if hasattr(optimizer, "num_ppo_epochs"):
         minibatch = -(-rl.batch_size // optimizer.num_mini_batches)
-        rl.micro_batch_size = min(rl.micro_batch_size, minibatch)
+        size = micro_batch(rl)
+        rl.micro_batch_size = min(rows_of(size, Lengths.of(config).episode), minibatch)
         group = getattr(optimizer, "num_generations", 1)
         rl.batch_size = -(-min(minibatch, 2 * rl.micro_batch_size) // group) * group
         optimizer.num_ppo_epochs = optimizer.num_mini_batches = 1
         texts = minibatch * (optimizer.ptx_per_episode or 0) or optimizer.ptx_batch_size
-        optimizer.ptx_batch_size = min(texts, rl.micro_batch_size)
+        optimizer.ptx_batch_size = min(texts, rows_of(size, optimizer.ptx_length))
         optimizer.ptx_per_episode = None
     stages = settings.stage
     for options in (optimizer, stages.sft, stages.rl_sft, stages.reward_model):

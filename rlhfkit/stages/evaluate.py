@@ -27,7 +27,7 @@ from rlhfkit.data import sources
 from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
 from rlhfkit.errors import NotRun
 from rlhfkit.figures.win_matrix import win_matrix, win_matrix_tables
-from rlhfkit.models.batch_size import AdaptiveBatchSize
+from rlhfkit.models.batch_size import AdaptiveBatchSize, micro_batch
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.plugin_calls import evaluation_of
@@ -215,7 +215,7 @@ def _with_kl(
         [ids for drawn in policies for ids in drawn.prompt_ids],
         [response.ids for response in responses],
         context.build("sampler").temperature,
-        AdaptiveBatchSize("reference log-probabilities", context.config.stage.rl.micro_batch_size),
+        AdaptiveBatchSize("reference log-probabilities", micro_batch(context.config.stage.rl)),
     )
     kl = iter(
         sum(response.logprobs) - float(row.sum())

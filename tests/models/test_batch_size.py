@@ -8,7 +8,14 @@ from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 from rlhfkit.commands import main
 from rlhfkit.commands.error_lines import one_line
 from rlhfkit.errors import UserError
-from rlhfkit.models.batch_size import AdaptiveBatchSize, DoesNotFit, how_many_fit, is_out_of_memory
+from rlhfkit.models.batch_size import (
+    AdaptiveBatchSize,
+    DoesNotFit,
+    Tokens,
+    how_many_fit,
+    is_out_of_memory,
+    rows_of,
+)
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.runner.runner import StageFailed
@@ -144,6 +151,33 @@ def test_sampling_goes_on_as_if_it_had_been_smaller_from_the_start(kind, config,
 )
 def test_as_many_tokens_as_that_many_of_the_longest_rows(lengths, size, expected):
     assert how_many_fit(lengths, size) == expected
+
+
+@pytest.mark.parametrize(
+    ("lengths", "tokens", "expected"),
+    [([1, 2, 2, 4], 5, 2), ([2, 2, 2, 8], 6, 3), ([3, 3, 3], 100, 3), ([5, 6], 4, 1)],
+)
+def test_as_many_rows_as_have_so_many_tokens(lengths, tokens, expected):
+    assert how_many_fit(lengths, Tokens(tokens)) == expected
+
+
+def test_tokens_as_rows_of_a_length():
+    assert [rows_of(Tokens(20), length) for length in (3, 20, 21)] == [6, 1, 1]
+    assert rows_of(20, 3) == 20
+
+
+def test_a_size_in_tokens_is_halved_and_stays_one(capsys):
+    def compute(group):
+        if len(group) * max(group) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return group
+
+    rows, size = [2, 2, 2, 3, 5, 8], AdaptiveBatchSize("scoring", Tokens(12))
+    groups = [group for group, _ in size.map(rows, compute, lengths=rows)]
+    assert groups == [[2, 2, 2], [3], [5], [8]]
+    assert size.size == Tokens(6)
+    assert isinstance(size.size, Tokens)
+    assert "with 12 tokens at a time: again, and from now on, with 6" in capsys.readouterr().out
 
 
 def test_groups_have_alike_many_tokens():

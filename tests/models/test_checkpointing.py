@@ -68,6 +68,27 @@ def test_gradients_are_the_same_and_layers_are_computed_twice(roles):
 
 
 @pytest.mark.parametrize("roles", ["lora"], indirect=True)
+def test_inputs_of_layers_that_waited_in_main_memory_are_the_same_bits(roles, monkeypatch):
+    policy, copied = roles.policy, []
+    policy.checkpoint_activations()
+    policy.response_logprobs(BATCH)[0].sum().backward()
+    plain = [each.grad.clone() for each in policy.trainable_parameters()]
+    policy.model.zero_grad()
+
+    def noted(states, offload=checkpointing._to_main_memory):
+        copied.append(tuple(states.shape))
+        return offload(states)
+
+    monkeypatch.setattr(checkpointing, "_to_main_memory", noted)
+    for layer in policy.body.layers:
+        layer.forward = layer.forward._forward
+    policy.checkpoint_activations(offload=True)
+    policy.response_logprobs(BATCH)[0].sum().backward()
+    assert copied == [(2, 5, policy.hidden_size)] * len(policy.body.layers)
+    assert all(map(torch.equal, plain, [each.grad for each in policy.trainable_parameters()]))
+
+
+@pytest.mark.parametrize("roles", ["lora"], indirect=True)
 def test_samples_are_the_same_and_nothing_is_checkpointed(roles, monkeypatch):
     def sample():
         sampler = CachedSampler(CachedConfig(response_length=5))

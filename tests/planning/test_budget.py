@@ -55,6 +55,14 @@ def test_checkpointing_comes_first_then_smaller_micro_batches(search):
     assert found == ["stage.rl.gradient_checkpointing=true", "stage.rl.micro_batch_size=2"]
 
 
+def test_micro_batches_in_tokens_are_halved_down_to_one_longest_episode(search):
+    options = ("stage.rl.micro_batch_tokens=3072", "stage.rl.gradient_checkpointing=true")
+    lengths = ("model.max_prompt_length=512", "sampler.response_length=256")
+    found = search(*options, *lengths, peak=lambda config: config.stage.rl.micro_batch_tokens / 200)
+    assert found == ["stage.rl.micro_batch_tokens=1536"]
+    assert search(*options, *lengths, peak=lambda config: 11.0) is None
+
+
 def test_a_smaller_training_batch_is_made_up_for(search):
     found = search(
         "stage.sft.per_device_train_batch_size=4",

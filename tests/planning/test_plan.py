@@ -62,7 +62,9 @@ def test_real_tensors_take_what_was_planned(context, loader, stage):
     meter = MemoryMeter(512, RATES)
     with meter:
         rehearsal = Rehearsal(
-            replace(made, config=planning._single_batches(made.config)), Lengths.of(made), meter
+            replace(made, config=planning._single_batches(made.config)),
+            Lengths.of(made.config),
+            meter,
         )
         getattr(rehearsal, stage)()
     for phase, found in planned.items():
@@ -98,10 +100,28 @@ def test_each_option_takes_off_what_it_is_for(context):
     activations = plain.parts["activations"] - WORKSPACES
     checkpointed = update("loader=lora", "stage.rl.gradient_checkpointing=true")
     assert checkpointed.parts["activations"] - WORKSPACES < 0.7 * activations
+    offloaded = update(
+        "loader=lora", "stage.rl.gradient_checkpointing=true", "stage.rl.activation_offloading=true"
+    )
+    inputs = 4 * 33 * 128 * 2  # of a layer, in bfloat16
+    saved = checkpointed.parts["activations"] - offloaded.parts["activations"]
+    assert 2 * inputs < saved < 5 * inputs
     halved = update("loader=lora", "stage.rl.micro_batch_size=2")
     assert halved.parts["activations"] - WORKSPACES < 0.6 * activations
     small = update("loader=full", "optimizer.optim=paged_adamw_8bit")
     assert small.parts["optimizer"] < 0.4 * update("loader=full").parts["optimizer"]
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(4 * 33, 4), (3 * 33 - 1, 2), (5, 1)])
+def test_a_micro_batch_in_tokens_is_that_many_of_the_longest(context, tokens, rows):
+    def plan(option):
+        return plan_run(context("optimizer.ptx_length=33", option), RATES, ["rl"])
+
+    in_tokens = plan(f"stage.rl.micro_batch_tokens={tokens}")
+    in_rows = plan(f"stage.rl.micro_batch_size={rows}")
+    for phase in ("score", "update"):
+        assert in_tokens[phase].peak == in_rows[phase].peak
+        assert in_tokens[phase].seconds == pytest.approx(in_rows[phase].seconds)
 
 
 def test_dropout_keeps_its_masks(context):

@@ -47,8 +47,10 @@ def make_rollout(roles, noise=0.15):
     return replace(rollout, logprobs=old, ref_logprobs=ref * padded, scores=scores.to(old.dtype))
 
 
-def make(kind, config, roles, make_context, micro_batch_size):
-    context = make_context(f"stage.rl.micro_batch_size={micro_batch_size}", f"seed={SEED}")
+def make(kind, config, roles, make_context, micro_batch_size, *options):
+    context = make_context(
+        f"stage.rl.micro_batch_size={micro_batch_size}", f"seed={SEED}", *options
+    )
     optimizer = kind(config, context)
     optimizer.roles = roles
     optimizer.kl = SimpleNamespace(coef=KL_COEF)

@@ -137,6 +137,29 @@ def test_a_whole_step_is_numpys(make_context, micro_batch_size):
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-8, err_msg=name)
 
 
+@pytest.mark.parametrize(("tokens", "passes"), [(6, 4), (12, 2), (100, 1)])
+def test_a_step_is_the_same_however_many_tokens_are_computed_at_once(
+    make_context, monkeypatch, tokens, passes
+):
+    """The episodes have 5, 2, 5 and 5 tokens, the texts 4, 3 and 5."""
+    config = PpoConfig(**{**CONFIG, "num_mini_batches": 1})
+    found, cut = [], []
+    for options in ([], [f"stage.rl.micro_batch_tokens={tokens}"]):
+        roles = make_roles()
+        ppo = make(PPO, config, roles, make_context, 4, *options)
+        rollout = make_rollout(roles)
+        batch = type(rollout).batch
+        with monkeypatch.context() as patch:
+            noted = lambda *args: cut.append(args[1]) or batch(*args)  # noqa: E731
+            patch.setattr(type(rollout), "batch", noted)
+            ppo.step(rollout)
+        found.append(arrays_of(roles))
+    plain = 2 * config.num_ppo_epochs  # of policy and value model
+    assert len(cut) == plain + plain * passes
+    for name, value in found[0].items():
+        np.testing.assert_allclose(value, found[1][name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 def test_first_gradient_without_drift_is_the_plain_policy_gradient(make_context):
     roles = make_roles()
     rollout = make_rollout(roles, noise=0.0)
