@@ -61,11 +61,8 @@ def test_real_tensors_take_what_was_planned(context, loader, stage):
     planned = plan_run(made, RATES, [stage])
     meter = MemoryMeter(512, RATES)
     with meter:
-        rehearsal = Rehearsal(
-            replace(made, config=planning._single_batches(made.config)),
-            Lengths.of(made.config),
-            meter,
-        )
+        single = replace(made, config=planning._single_batches(made.config))
+        rehearsal = Rehearsal(single, Lengths.of(made.config), meter)
         getattr(rehearsal, stage)()
     for phase, found in planned.items():
         names = [name for name in meter.readings if name.partition("/")[0] == phase]

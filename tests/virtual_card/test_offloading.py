@@ -1,4 +1,4 @@
-"""stage.rl.activation_offloading on the card: copies that nobody waits for, and the same numbers."""
+"""stage.rl.activation_offloading on the card: the same numbers, and copies without a wait."""
 
 import json
 
