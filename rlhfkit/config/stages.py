@@ -14,6 +14,9 @@ from rlhfkit.validators import (
 )
 
 SELECT_BY = ("last", "loss", "reward")
+LAST, OBJECTIVE = "last", "objective"
+"""What stage.rl.select_by may be beside a reward's name."""
+
 SHARES = ("rows", "tokens")
 ROLES = ("user", "assistant", "system")
 OF_A_RUN = ("sft", "base", "rl", "prompted")
@@ -200,10 +203,24 @@ class RlConfig:
     whiten_rewards: bool = False
     """Scale per-token rewards to unit variance, mean kept (Ziegler et al. 2019)."""
 
+    select_by: str = "last"
+    """Which iteration's policy is kept: `last`; the name of a reward of weight 0, as `gold`, which
+    scores answers to prompts that nothing trains or evaluates on; or `objective`, the trained
+    reward less the KL at its first price."""
+
+    select_candidates: int = 8
+    """With select_by: how many policies are compared, evenly spread over the iterations, beside the
+    one that RL starts from; each answers `select_prompts` once."""
+
+    select_prompts: int = 64
+    """With select_by: how many prompts they answer, of the stage prepare's validation part or else
+    taken out of RL's, and then a fifth of them at most."""
+
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_above_zero(name, self, "total_episodes", "batch_size", "micro_batch_size")
         require_above_zero(name, self, "micro_batch_tokens", "num_prompts", "reward_clip")
+        require_above_zero(name, self, "select_candidates", "select_prompts")
         require_not_negative(name, self, "missing_eos_penalty")
         if self.activation_offloading and not self.gradient_checkpointing:
             raise UserError(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rlhfkit.config.stages import LAST
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data import prepared
@@ -16,10 +17,13 @@ from rlhfkit.data.chat_template import CannotRender
 from rlhfkit.data.messages import Unusable
 from rlhfkit.data.row_parsing import CONVERT, LABELS, Row
 from rlhfkit.data.schemas import Schema, schema_of
-from rlhfkit.data.split_keys import Key, keys, place_of, position
+from rlhfkit.data.split_keys import Key, keys, place_of, position, prompt_key
 from rlhfkit.data.text_format import TextFormat, plain_text
 from rlhfkit.errors import UserError
 from rlhfkit.types import Demonstration, Messages, Ranking, Split
+
+LARGEST_SHARE = 5
+"""Of so many of RL's prompts one may be set apart to select its policy by."""
 
 
 def demonstrations(context: Context) -> list[Demonstration]:
@@ -85,11 +89,33 @@ def prompts_to_rank(context: Context, text: TextFormat) -> list[Messages]:
 
 def prompts_of_rl(context: Context, text: TextFormat) -> list[Messages]:
     """Those that RL answers: all, or those that are not ranked; `stage.rl.num_prompts` of them."""
+    return prompts_of_rl_and_selection(context, text)[0]
+
+
+def prompts_of_rl_and_selection(
+    context: Context, text: TextFormat
+) -> tuple[list[Messages], list[Messages]]:
+    """Those that RL answers, and those of `stage.rl.select_by`, which nothing trains or evaluates
+    on: of the stage prepare's validation part, or else taken out of RL's. The latter are none where
+    RL keeps its last policy."""
     found = _fitting(context, "prompts", part_of_prompts(context, ranked=False), text)
-    count = context.config.stage.rl.num_prompts
-    if count is None or count >= len(found):
-        return found
-    return random.Random(context.config.seed).sample(found, count)
+    rl, seed = context.config.stage.rl, context.config.seed
+    apart: list[Messages] = []
+    if rl.select_by != LAST:
+        validation = _distinct(validation_prompts(context, text))
+        most = len(validation) or len(_distinct(found)) // LARGEST_SHARE
+        pool = validation or _distinct(found)
+        apart = random.Random(seed).sample(pool, min(rl.select_prompts, most))
+        if len(apart) < 2:
+            raise UserError(
+                f"stage.rl.select_by={rl.select_by}: {len(pool)} prompts are too few to set two of "
+                f"them apart; give more, or take stage.rl.select_by={LAST}"
+            )
+        taken = {prompt_key(prompt) for prompt in apart}
+        found = [prompt for prompt in found if prompt_key(prompt) not in taken]
+    if rl.num_prompts is not None and rl.num_prompts < len(found):
+        found = random.Random(seed).sample(found, rl.num_prompts)
+    return found, apart
 
 
 def part_of_prompts(context: Context, ranked: bool) -> list[Messages]:
@@ -142,6 +168,11 @@ def prompts_to_evaluate_on(context: Context) -> list[Messages]:
     if given:
         return given
     return [prompt for row, prompt in _prompts(context) if _held_out(context, row, prompt)]
+
+
+def _distinct(prompts: list[Messages]) -> list[Messages]:
+    """Each prompt once."""
+    return list({prompt_key(prompt): prompt for prompt in prompts}.values())
 
 
 def places(context: Context) -> list[float]:

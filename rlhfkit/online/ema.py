@@ -1,5 +1,8 @@
 """The moving average of the policy's weights (InstructGPT, C.4)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -34,6 +37,18 @@ class WeightAverage:
             self._parameters, state["average"], strict=False
         )  # there may be no average yet
         self._average = [shard_like(parameter, average.to(device)) for parameter, average in places]
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The parameters have their averaged weights in the block, and their own after it."""
+        own = [parameter.detach().clone() for parameter in self._parameters if self._average]
+        self.take()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, weight in zip(self._parameters, own, strict=False):
+                    parameter.copy_(weight)
 
     @torch.no_grad()
     def take(self) -> None:

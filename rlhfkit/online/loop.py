@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhfkit.config.online import OnlineConfig
+from rlhfkit.config.stages import LAST
 from rlhfkit.console import progress_bar
 from rlhfkit.context import Context
 from rlhfkit.data import sources
@@ -47,6 +48,7 @@ from rlhfkit.online.metrics import rollout_metrics, shown_metrics
 from rlhfkit.online.prompt_batches import PromptBatches
 from rlhfkit.online.rollout import Rollout
 from rlhfkit.online.scoring import Scorer
+from rlhfkit.online.selection import PolicySelection, check_selection
 from rlhfkit.reporting import Reporter
 from rlhfkit.rl.losses import pretraining_loss
 from rlhfkit.storage.checkpoints import Checkpoints
@@ -74,6 +76,7 @@ class OnlineOptimizer(ABC):
         self.finite = NonFiniteGuard(context)
         self.drift = SamplingDrift()
         self._pending_rollout: Rollout | None = None
+        self._selection: PolicySelection | None = None
         self._losses: dict[str, list[Tensor]] = {}
         size = micro_batch(self.rl)
         self._lower_size = AdaptiveBatchSize("the shared layers", size)
@@ -87,6 +90,7 @@ class OnlineOptimizer(ABC):
         """Raise `UserError` for a run that the loop can do nothing with."""
         count = getattr(config, "num_generations", cls.completions_per_prompt)
         check_loop(context.config, count)
+        check_selection(context)
 
     @abstractmethod
     def step(self, rollout: Rollout) -> dict[str, float]:
@@ -103,18 +107,26 @@ class OnlineOptimizer(ABC):
         done, self._pending_rollout = resume_loop(self, context.checkpoints)
         with Reporter(context) as reporter, progress_bar("rl", iterations, done) as bar:
             self.accelerator = context.accelerator  # the reporter may have made arguments
+            self._select(0)
             for iteration in range(done + 1, iterations + 1):
                 self.finite.step = iteration
                 set_rates(self.optimizer, self.config, iteration, iterations)
                 metrics = self._iterate(iteration, context.checkpoints)
                 metrics["lr"] = self.optimizer.param_groups[0]["lr"]
                 metrics["episode"] = iteration * self.rl.batch_size
+                metrics |= self._select(iteration)
                 reporter.log(iteration, metrics)
                 bar.advance(1, shown_metrics(metrics))
                 save = partial(save_loop, self, iteration, None)
                 context.checkpoints.save_if_due(iteration, save)
         self.average.take()
+        if self._selection is not None:
+            self._selection.take()
         self.roles.policy.save(context.stage_dir / "model")
+
+    def _select(self, iteration: int) -> dict[str, float]:
+        """Consider the policy after this iteration as the one to keep; gives metrics."""
+        return self._selection.consider(iteration) if self._selection is not None else {}
 
     def _iterate(self, iteration: int, checkpoints: Checkpoints) -> dict[str, float]:
         """One batch of episodes; nothing of it is left in memory when the next one is drawn."""
@@ -138,16 +150,20 @@ class OnlineOptimizer(ABC):
         self.kl.update(float(rollout.kl.sum(1).mean()), len(rollout))
         return metrics
 
-    def collect(self, prompts: list[Messages]) -> Rollout:
-        """Answer prompts with the policy and score the answers; every process gets them all."""
+    def collect(self, prompts: list[Messages], generator: torch.Generator | None = None) -> Rollout:
+        """Answer prompts with the policy and score the answers; every process gets them all.
+
+        generator: in place of the one that training draws from.
+        """
         self.drift = SamplingDrift()
         # 1. prompts as token ids
         prompt_ids = [self.text.prompt_ids(prompt) for prompt in prompts]
         policy, reward, ends = self.roles.policy, self.roles.reward, self.text.ends
+        generator = generator or self.generator
         # 2. completions, with their log-probabilities
         with unsharded(policy.module):
             responses = processes.map_sharded(
-                lambda rows: self.sampler.sample(policy, rows, ends, self.generator), prompt_ids
+                lambda rows: self.sampler.sample(policy, rows, ends, generator), prompt_ids
             )
         # 3. the same tokens under the reference
         ids = [response.ids for response in responses]
@@ -320,12 +336,13 @@ class OnlineOptimizer(ABC):
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""
-        return {
+        parts = {
             "average": self.average,
             "kl": self.kl,
             "score": self.score,
             "prompts": self._prompts,
         }
+        return parts if self._selection is None else parts | {"selection": self._selection}
 
     def _set_up(self, context: Context) -> None:
         check_loop(context.config, self.completions_per_prompt)
@@ -334,12 +351,12 @@ class OnlineOptimizer(ABC):
         with advise_when_full("loading the models of stage rl"):
             roles = context.build("loader").roles(context.rl_start, reward_model)
             self.prepare(context, roles)
+        prompts, apart = sources.prompts_of_rl_and_selection(context, self.text)
         self._prompts = PromptBatches(
-            sources.prompts_of_rl(context, self.text),
-            self.rl.batch_size,
-            self.completions_per_prompt,
-            self._random,
+            prompts, self.rl.batch_size, self.completions_per_prompt, self._random
         )
+        if self.rl.select_by != LAST:
+            self._selection = PolicySelection(self, context, apart)
         self.pretraining = self._load_pretraining(context)
 
     def _load_pretraining(self, context: Context) -> list[list[int]]:

@@ -34,10 +34,13 @@ METRICS = {
     "sampling/ratio": "Mean ratio before the first step: 1 where the sampler is the policy.",
     "sampling/logprob_drift": "Mean distance of the sampler's log-probabilities from the update's.",
     "sampling/logprob_drift_max": "The largest such distance.",
+    "select/score": "The judge's score of the policy that may be kept, with stage.rl.select_by.",
+    "select/kl": "Its summed KL to the reference on the same answers; mean.",
     "lr": "Learning rate of the policy.",
     "episode": "Episodes sampled so far.",
     "time/rollout": "Seconds until the batch was sampled and scored.",
     "time/update": "Seconds of the update.",
+    "time/select": "Seconds in which the policy that may be kept answered and was scored.",
 }
 """What online optimizers log, and what it is; `reward/*` has a name for every reward function."""
 

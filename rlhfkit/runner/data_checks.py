@@ -146,6 +146,8 @@ def _reads(planned: Planned) -> Iterator[Callable[[], Any]]:
     if asks and ("sample" in names or ("rl" in names and planned.online)):
         yield partial(survey.training_prompts, context, text)
         yield partial(_parts, context)
+    if asks and text is not None and "rl" in names and planned.online:
+        yield partial(_selection, context, text)
     if "label" in names and planned.imports_rankings:
         yield partial(survey.rankings, context, text)
     if "pretraining" in given:
@@ -161,6 +163,11 @@ def _parts(context: Context) -> None:
     sources = import_module("rlhfkit.data.sources")
     for ranked in (True, False):
         sources.part_of_prompts(context, ranked)
+
+
+def _selection(context: Context, text: Any) -> None:
+    """Prompts to select RL's policy by."""
+    import_module("rlhfkit.data.sources").prompts_of_rl_and_selection(context, text)
 
 
 def _readable(context: Context, split: Split) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rlhfkit.component import GROUPS
+from rlhfkit.config.online import OnlineConfig
+from rlhfkit.config.stages import LAST
 from rlhfkit.errors import UserError
 from rlhfkit.reporting import toy_tastes
 from rlhfkit.runner.planned import Planned
@@ -149,6 +151,12 @@ def _rl(planned: Planned) -> Iterator[str]:
     if planned.online:
         yield from _prompts(planned, "rl")
         yield from _rewards(planned)
+    judge = planned.context.config.stage.rl.select_by
+    if judge != LAST and not isinstance(optimizer, OnlineConfig):
+        yield (
+            f"stage.rl.select_by={judge}: optimizer={optimizer.name} has a trainer of its own, "
+            f"which keeps its last policy; take optimizer=ppo, rloo, grpo or reinforce_pp"
+        )
 
 
 def _evaluate(planned: Planned) -> Iterator[str]:

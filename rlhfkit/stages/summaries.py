@@ -13,7 +13,8 @@ from rlhfkit.storage.catalogue import (
     RESULT_FILE,
     ROWS,
 )
-from rlhfkit.storage.run_dir import read_json, read_jsonl
+from rlhfkit.storage.frontier import read_frontier
+from rlhfkit.storage.run_dir import RunDir, read_json, read_jsonl
 from rlhfkit.types import Metric
 
 _USES = {TRAIN: "train on", VALIDATION: "validate on", TEST: "test on"}
@@ -66,9 +67,11 @@ def rl(path: Path) -> str:
     if not rows:
         return "trained offline"
     first, last = rows[0], rows[-1]
+    frontier = read_frontier(RunDir(path.parent))
+    kept = f". {frontier.sentence()}" if frontier else ""
     return (
         f"score {first['objective/scores']:.2f} to {last['objective/scores']:.2f}, "
-        f"KL {last['objective/kl']:.1f} nats after {last['episode']:.0f} episodes"
+        f"KL {last['objective/kl']:.1f} nats after {last['episode']:.0f} episodes{kept}"
     )
 
 

@@ -10,6 +10,9 @@ COUNTS_FILE = "counts.json"
 EPOCHS_FILE = "epochs.json"
 """Stage sft with `select_by`: what each epoch's model came to."""
 
+FRONTIER_FILE = "frontier.json"
+"""Stage rl with `select_by`: the policies it compared, and which it kept. Read by report."""
+
 COMPLETIONS_FILE = "completions.jsonl"
 """Stage sample: a row a prompt. Read by label and doctor."""
 

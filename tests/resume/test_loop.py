@@ -81,6 +81,30 @@ def test_rl_goes_on(run_tiny, never_stopped, stop_at, tmp_path, kind, owner, pla
     assert not (tmp_path / "run" / "rl" / "checkpoints").exists()
 
 
+SELECTING = (
+    *PPO, "reward=[length,format]", "reward.length.max=0", "reward.format.weight=0",
+    "stage.rl.select_by=format",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("turn", "saved"), [(2, "step_000000_within"), (5, "step_000002"), (6, "step_000002_within")]
+)
+def test_rl_that_selects_goes_on(run_tiny, never_stopped, stop_at, tmp_path, turn, saved):
+    """Candidates and training answer in turns, the start first: interrupted in the first batch, while
+    the second candidate is scored, and in the third batch."""
+    before = ("stages=[sft]",)
+    never_stopped(*before)
+    wanted = never_stopped(*RL, *SELECTING)
+    run_tiny(*before)
+    stop_at(OnlineOptimizer, "collect", turn)
+    with pytest.raises(Interrupted):
+        run_tiny(*RL, *SELECTING)
+    assert newest_checkpoint(tmp_path / "run" / "rl" / "checkpoints").name == saved
+    run_tiny(*RL, *SELECTING)
+    assert contents(tmp_path / "run") == wanted
+
+
 ANSWERS = (
     "stages=[sft,sample,label,reward_model,rl,evaluate]", "stage.sample.num_completions=16",
     "stage.sample.models=[sft,base]", "stage.evaluate.num_completions=30", "reward=[length]",
