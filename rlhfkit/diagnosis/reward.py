@@ -68,7 +68,11 @@ def overoptimised(evidence: Evidence) -> Finding | None:
                 f"reward {name}, which is not trained on, falls from {best.mean:.3g} in {best} to "
                 f"{end.mean:.3g} in {end}; the score rises from {then.mean:.3g} to {now.mean:.3g}",
                 "the policy has found what the trained reward pays for and nobody wants",
-                (_fewer_episodes(evidence, best.last), *stronger_kl(evidence)),
+                (
+                    _fewer_episodes(evidence, best.last),
+                    *_selected_by(evidence, name),
+                    *stronger_kl(evidence),
+                ),
                 _GAO,
             )
     return None
@@ -110,6 +114,13 @@ def _wider(evidence: Evidence) -> tuple[str, ...]:
     if evidence.scored != ["length"] or not len(length):
         return ()
     return (f"reward=[length] reward.length.max={max(1, round(0.75 * length.end.mean))}",)
+
+
+def _selected_by(evidence: Evidence, reward: str) -> tuple[str, ...]:
+    """The best policy by that reward, where the loop that has the option ran."""
+    settings = evidence.settings
+    can = settings.get("stage.rl.select_by") == "last" and "optimizer.optim" in settings
+    return (f"stage.rl.select_by={reward}",) if can else ()
 
 
 def _fewer_episodes(evidence: Evidence, iterations: int) -> str:

@@ -86,7 +86,7 @@ class PolicySelection:
         self._frontier.write(self._folder)
         console.print(
             f"  candidate {len(self._candidates)} of {len(self._due)}, iteration {iteration}: "
-            f"{self._rl.select_by} {candidate.score:.3g} at {candidate.kl:.2g} nats",
+            f"{self._rl.select_by} {candidate.described}",
             markup=False,
         )
         seconds = time.perf_counter() - started

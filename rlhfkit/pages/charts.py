@@ -8,9 +8,10 @@ import matplotlib.pyplot as plt
 from markupsafe import Markup
 
 from rlhfkit import figures
-from rlhfkit.figures import headline
+from rlhfkit.figures import frontier, headline
 from rlhfkit.pages.contents import RunContents
 from rlhfkit.reporting import confidence
+from rlhfkit.storage.frontier import Frontier
 
 _INK = "#010203"
 """Stands for the page's own text colour until the SVG is written."""
@@ -45,6 +46,9 @@ def charts(run: RunContents) -> dict[str, Markup]:
             drawn["Preferred to the SFT model, and the paper's figure 1"] = _headline(run)
         if len(run.curves) > 1:
             drawn["Reward against KL"] = _frontier(run.curves)
+        if run.frontier is not None:
+            drawn[f"Which policy is kept. {run.frontier.sentence()}."] = _candidates(run.frontier)
+        if len(run.curves) > 1:
             drawn["RL, iteration by iteration"] = _training(run.curves)
     return drawn
 
@@ -80,6 +84,12 @@ def _frontier(rows: Sequence[dict[str, float]]) -> Markup:
     axes.set_ylabel("score")
     axes.legend(fontsize="small", frameon=False)
     return _svg(figure, "The score of RL's answers against their KL to the SFT model")
+
+
+def _candidates(found: Frontier) -> Markup:
+    figure, axes = figures.new()
+    frontier.plot(axes, found)
+    return _svg(figure, "Score of the policies that were compared against their KL to SFT")
 
 
 def _training(rows: Sequence[dict[str, float]]) -> Markup:

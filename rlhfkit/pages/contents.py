@@ -19,6 +19,7 @@ from rlhfkit.reporting import Metrics, Tax, evaluation_notes, read_metrics, read
 from rlhfkit.stage import Stage
 from rlhfkit.storage.answer_cache import ANSWERS, read_answers
 from rlhfkit.storage.catalogue import AGREEMENT_FILE, METRICS_FILE, ROWS, SAMPLES_FILE
+from rlhfkit.storage.frontier import Frontier, read_frontier
 from rlhfkit.storage.run_dir import RunDir, as_written, read_json, read_jsonl
 from rlhfkit.types import Messages
 
@@ -82,6 +83,9 @@ class RunContents:
     curves: list[dict[str, float]] = field(default_factory=list)
     """A row an iteration of stage rl."""
 
+    frontier: Frontier | None = None
+    """The policies that stage rl compared; None where it kept the last one."""
+
     agreement: Agreement | None = None
     """How far labelers agree; None where no two ranked the same."""
 
@@ -131,6 +135,7 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
         found.missing.append("Nothing was evaluated: let the stage evaluate run.")
     found.missing += _whatever(found, lambda: evaluation_notes(run), [])
     found.curves = _whatever(found, lambda: _curves(run), [])
+    found.frontier = _whatever(found, lambda: read_frontier(run), None)
     found.agreement = _whatever(found, lambda: read_agreement(run), None)
     found.people = _whatever(found, lambda: read_human_evaluation(run), None)
     found.win_matrix = _whatever(found, lambda: read_win_matrix(run), {})

@@ -1,8 +1,8 @@
 """Stage report: what the run did, as one page with tables and a plot.
 
 Writes: report.md, reward_vs_kl.png; figure_1.png where few shots, overoptimization.png where a gold
-reward was measured, rounds.png from round 2 on. In the run's directory: report.html, for a browser,
-and report.json.
+reward was measured, frontier.png where stage rl compared policies, rounds.png from round 2 on. In
+the run's directory: report.html, for a browser, and report.json.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from rlhfkit import figures
 from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data.prepared import STAGE
-from rlhfkit.figures import comparison, gold_curves, headline, rounds
+from rlhfkit.figures import comparison, frontier, gold_curves, headline, rounds
 from rlhfkit.figures.win_matrix import read_win_matrix, win_lines
 from rlhfkit.labelling import tables
 from rlhfkit.labelling.agreement import Agreement
@@ -45,6 +45,7 @@ def run(context: Context) -> None:
         _plot(context)
         | dict.fromkeys(headline.draw(context, metrics), "win rates")
         | dict.fromkeys(gold_curves.draw(context, curves), "gold and proxy reward")
+        | dict.fromkeys(frontier.draw(context), "policies that were compared, and the one kept")
         | _drawn_rounds(context)
     )
     lines = [f"# {context.config.run_name}", "", *_header(context), "", *_stages(context)]

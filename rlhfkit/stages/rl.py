@@ -1,6 +1,7 @@
 """Stage rl: the chosen policy optimizer improves the SFT model.
 
-Writes: model/ with the policy, metrics.jsonl. The loop of the online ones is `rlhfkit.online.loop`.
+Writes: model/ with the policy, metrics.jsonl; frontier.json with the policies that `select_by`
+compared. The loop of the online ones is `rlhfkit.online.loop`.
 """
 
 from rlhfkit.context import Context

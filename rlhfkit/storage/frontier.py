@@ -38,6 +38,11 @@ class Candidate:
         """Mean over the prompts."""
         return fmean(self.kls)
 
+    @property
+    def described(self) -> str:
+        """Score and KL in words; the start's KL, which is rounding of either sign, as 0.0."""
+        return f"{self.score:.3g} at {round(self.kl, 1) + 0:.1f} nats"
+
     def beats(self, kept: "Candidate") -> bool:
         """Whether this one replaces the one kept so far: it scores higher by more than a standard
         error of the difference, prompt by prompt, or no lower at less KL.
@@ -95,7 +100,7 @@ class Frontier:
         return f"Iteration {candidate.iteration} of {self.iterations}"
 
     def _numbers(self, candidate: Candidate) -> str:
-        return f"{self.judge} {candidate.score:.3g} at {candidate.kl:.2g} nats"
+        return f"{self.judge} {candidate.described}"
 
     def write(self, stage_dir: Path) -> None:
         """Into the directory of stage rl, with what the numbers come to."""

@@ -61,10 +61,15 @@ def test_the_policy_that_is_saved_is_the_one_that_is_kept(run_tiny, tmp_path, av
     with monkeypatch.context() as patch:
         scored(patch, lambda iteration: iteration)
         assert rl(run_tiny, tmp_path / "two", average, "stage.rl.total_episodes=16")["kept"] == 2
-    four, two = weights(tmp_path / "four"), weights(tmp_path / "two")
+        found = rl(run_tiny, tmp_path / "last", average, "stage.rl.select_candidates=1")
+        assert [item["iteration"] for item in found["candidates"]] == [0, 4]
+        assert found["kept"] == 4
+        scored(patch, lambda iteration: -iteration)
+        assert rl(run_tiny, tmp_path / "start", average, "stage.rl.total_episodes=8")["kept"] == 0
+    start, two, four, last = (weights(tmp_path / name) for name in ("start", "two", "four", "last"))
     assert all(torch.equal(four[name], two[name]) for name in two)
-    last = rl(run_tiny, tmp_path / "last", average, "stage.rl.select_candidates=1")
-    assert [item["iteration"] for item in last["candidates"]] == [0, 4]
+    for other in (start, last):
+        assert not all(torch.equal(four[name], other[name]) for name in four)
 
 
 def test_training_is_the_same_whatever_is_kept(run_tiny, tmp_path):

@@ -9,6 +9,7 @@ from rlhfkit.online.logprob_drift import SamplingDrift
 from rlhfkit.online.loop import OnlineOptimizer
 from rlhfkit.stages.completions import CompletionSampler
 from rlhfkit.storage.checkpoint_files import newest_checkpoint
+from rlhfkit.storage.frontier import Candidate
 from rlhfkit.storage.stop_signals import Interrupted
 from tests.resume.comparing import contents
 
@@ -90,9 +91,12 @@ SELECTING = (
 @pytest.mark.parametrize(
     ("turn", "saved"), [(2, "step_000000_within"), (5, "step_000002"), (6, "step_000002_within")]
 )
-def test_rl_that_selects_goes_on(run_tiny, never_stopped, stop_at, tmp_path, turn, saved):
-    """Candidates and training answer in turns, the start first: interrupted in the first batch, while
-    the second candidate is scored, and in the third batch."""
+def test_rl_that_selects_goes_on(
+    run_tiny, never_stopped, stop_at, tmp_path, monkeypatch, turn, saved
+):
+    """Candidates and training answer in turns, the start first: interrupted in the first batch,
+    while the third candidate is scored, and in the third batch. The second candidate is kept."""
+    monkeypatch.setattr(Candidate, "beats", lambda candidate, kept: candidate.iteration == 1)
     before = ("stages=[sft]",)
     never_stopped(*before)
     wanted = never_stopped(*RL, *SELECTING)

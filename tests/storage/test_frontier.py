@@ -33,7 +33,7 @@ def test_the_last_policy_where_the_score_only_rises():
     found = frontier(START, candidate(12, 4.2, 0.9, 0.8, 1.0, 0.9), candidate(24, 9.0, 2, 2, 3, 3))
     assert found.kept.iteration == 24
     assert found.sentence() == (
-        "Iteration 24 of 24 is kept: gold 2.5 at 9 nats on 4 prompts; those before it score lower"
+        "Iteration 24 of 24 is kept: gold 2.5 at 9.0 nats on 4 prompts; those before it score lower"
     )
 
 
@@ -43,7 +43,7 @@ def test_a_gain_within_a_standard_error_is_not_worth_its_kl():
     found = frontier(START, BETTER, more)
     assert found.kept is BETTER
     assert found.sentence().endswith(
-        "; iteration 24 of 24 scores gold 1.35 at 9 nats, more by less than a standard error"
+        "; iteration 24 of 24 scores gold 1.35 at 9.0 nats, more by less than a standard error"
     )
 
 
@@ -69,9 +69,12 @@ def test_slow_gains_add_up():
 
 
 def test_the_start_where_rl_made_nothing_better():
-    found = frontier(START, candidate(24, 9.0, 0, 0, 0, 0))
-    assert found.kept is START
-    assert found.sentence().startswith("The policy that RL started from is kept: gold 0.25 at 0")
+    start = candidate(0, -1e-7, 0.1, 0.2, 0.3, 0.4)
+    found = frontier(start, candidate(24, 9.0, 0, 0, 0, 0))
+    assert found.kept is start
+    assert found.sentence().startswith(
+        "The policy that RL started from is kept: gold 0.25 at 0.0 nats on 4"
+    )
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
