@@ -1,6 +1,6 @@
 """Everything that is diagnosed, causes before what follows from them."""
 
-from rlhfkit.diagnosis import answers, critic, kl, leakage, reward, sampler
+from rlhfkit.diagnosis import answers, critic, form, kl, leakage, reward, sampler
 from rlhfkit.diagnosis.evidence import PARTS, Evidence
 from rlhfkit.diagnosis.finding import Diagnosis, Finding
 from rlhfkit.diagnosis.series import LEAST_WINDOW
@@ -33,6 +33,7 @@ DIAGNOSES = (
         "entropy collapses", ("objective/entropy", "response/length"), answers.entropy_collapses
     ),
     Diagnosis("answers repeat", ("response/distinct_share",), answers.answers_repeat),
+    Diagnosis("answers take one form", ("held_out_answers", "second_opinion"), form.one_form),
 )
 
 

@@ -14,6 +14,8 @@ PARTS = {
     "reward_spreads": f"reward/<name>_std of {LEAST_WINDOW} iterations",
     "measured": "a reward of weight 0",
     "evaluation": "metrics of stage evaluate",
+    "held_out_answers": "answers of rl and sft in stage evaluate",
+    "second_opinion": "a metric of ability, or a reward of weight 0, in stage evaluate",
 }
 """What a diagnosis may need beside the metrics of stage rl, and what it is called."""
 
@@ -31,6 +33,12 @@ class Evidence:
     evaluation: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     """metrics.json of stage evaluate: by policy and name a `rlhfkit.types.Metric`."""
 
+    tax: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """tax.json of stage evaluate: by metric a `rlhfkit.types.TaxEntry`."""
+
+    answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """samples.jsonl of stage evaluate: by policy its answers."""
+
     completions: Sequence[Sequence[str]] = ()
     """Of stage sample, by prompt."""
 
@@ -46,6 +54,28 @@ class Evidence:
     def measured(self) -> list[str]:
         """The reward functions that nothing is trained on."""
         return [name for name in self._rewards if self._weight(name) == 0]
+
+    @cached_property
+    def held_out_answers(self) -> Mapping[str, Sequence[str]]:
+        """Those of the policy and of the SFT model; nothing where one of them has none."""
+        return self.answers if self.answers.get("rl") and self.answers.get("sft") else {}
+
+    @cached_property
+    def evaluated_rewards(self) -> dict[str, tuple[Mapping[str, float], Mapping[str, float]]]:
+        """By reward that nothing is trained on, the policy's and the SFT model's metric."""
+        policy, sft = (self.evaluation.get(who, {}) for who in ("rl", "sft"))
+        names = {name: f"reward/{name}" for name in self.measured}
+        return {
+            name: (policy[key], sft[key])
+            for name, key in names.items()
+            if key in policy and key in sft
+        }
+
+    @property
+    def second_opinion(self) -> bool:
+        """Whether anything but what is trained on compares the policy with the SFT model."""
+        paired = any(entry["deltas"].get("sft", {}).get("rl") for entry in self.tax.values())
+        return paired or bool(self.evaluated_rewards)
 
     @cached_property
     def reward_spreads(self) -> dict[str, Series]:

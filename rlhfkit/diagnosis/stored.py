@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit.diagnosis.evidence import Evidence
-from rlhfkit.storage.catalogue import COMPLETIONS_FILE, EVALUATION_FILE, METRICS_FILE
+from rlhfkit.storage.catalogue import (
+    COMPLETIONS_FILE,
+    EVALUATION_FILE,
+    METRICS_FILE,
+    SAMPLES_FILE,
+    TAX_FILE,
+)
 from rlhfkit.storage.run_dir import RECORD, STARTED, RunDir, as_written, read_json, read_jsonl
 
 _TRAINED_ON = ("sample/completions.jsonl", "label/rankings.jsonl", "prepare/train/prompts.jsonl")
@@ -14,14 +20,16 @@ _HELD_OUT = ("evaluate/samples.jsonl", "prepare/test/prompts.jsonl")
 
 def read_evidence(run: RunDir) -> Evidence:
     """All that the run has; raises `UserError` for a file that no stage wrote like that."""
-    rl, completions = run.stage_dir("rl"), run.root / "sample" / COMPLETIONS_FILE
-    with as_written(completions):
-        answers = [list(map(str, row["completions"])) for row in _rows(completions)]
+    rl, sampled = run.stage_dir("rl"), run.root / "sample" / COMPLETIONS_FILE
+    with as_written(sampled):
+        completions = [list(map(str, row["completions"])) for row in _rows(sampled)]
     return Evidence(
         logged_rows(rl / METRICS_FILE),
         stored_settings(rl),
         _evaluation(run.stage_dir("evaluate") / EVALUATION_FILE),
-        answers,
+        _tax(run.stage_dir("evaluate") / TAX_FILE),
+        _answers(run.stage_dir("evaluate") / SAMPLES_FILE),
+        completions,
         _prompts(run, _TRAINED_ON),
         _prompts(run, _HELD_OUT),
     )
@@ -56,6 +64,28 @@ def _evaluation(path: Path) -> dict[str, Any]:
             for metric in policy.values():
                 _ = [float(metric[key]) for key in ("value", "low", "high", "count")]
         return dict(stored)
+
+
+def _tax(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    stored = read_json(path)
+    with as_written(path):
+        for entry in stored.values():
+            for metric in entry["deltas"].get("sft", {}).values():
+                _ = [float(metric[key]) for key in ("value", "low", "high")]
+            if entry["better"] not in ("higher", "lower"):
+                raise ValueError(f"better {entry['better']!r:.80}")
+        return dict(stored)
+
+
+def _answers(path: Path) -> dict[str, list[str]]:
+    """By policy."""
+    found: dict[str, list[str]] = {}
+    with as_written(path):
+        for row in _rows(path):
+            found.setdefault(str(row["policy"]), []).append(str(row["completion"]))
+    return found
 
 
 def _prompts(run: RunDir, files: tuple[str, ...]) -> list[str]:

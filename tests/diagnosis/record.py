@@ -22,6 +22,7 @@ import torch
 from hydra import compose, initialize_config_module
 
 from rlhfkit.commands.hydra_store import register_configs
+from rlhfkit.commands.own_parts import OwnParts
 from rlhfkit.plugin_manager import load_plugins
 from rlhfkit.runner.runner import Runner
 from rlhfkit.testing.tiny_run import PROMPTS, SETTINGS, write_files
@@ -65,6 +66,9 @@ SHORT = ("reward=[length]", "reward.length.max=1", "reward.length.slope=8")
 LOOSE = ("kl=none", "optimizer.learning_rate=0.001")
 """Nothing holds the policy."""
 
+FORM = ("stages=[sft,rl,evaluate]",)
+"""Evaluated, so that the beginnings of answers are seen."""
+
 GROUPS = ("sampler.", "reward.", "optimizer.", "kl.", "stage.rl.")
 """Settings that are kept; others have paths of the machine."""
 
@@ -93,7 +97,19 @@ RUNS = {
         "reward.format.pattern='like it fine$'", *LOOSE,
     ),
     "sft_preferred": (*PPO, LABELLED, *SHORT, *LOOSE),
+    "healthy_form": (
+        *PPO, *FORM, "reward=[format,length]", *FIRST_WORD[1:], "reward.length.weight=0",
+    ),
+    "one_form": (
+        *PPO, *FORM, "reward=[tests.diagnosis.record:begins_with_red,format]",
+        "reward.format.weight=0", "reward.format.pattern='^I like it'", *LOOSE,
+    ),
 }  # fmt: skip
+
+
+def begins_with_red(completions: list[str], **columns: Any) -> list[float]:
+    """A reward for how an answer begins, whatever follows."""
+    return [float(text.startswith("red")) for text in completions]
 
 
 def shifted(by: float) -> Any:
@@ -142,6 +158,8 @@ def hold_out_more(files: dict[str, Path]) -> None:
 FILES: dict[str, Callable[[dict[str, Path]], None]] = {
     "prompts_leak": leak,
     "sft_preferred": hold_out_more,
+    "healthy_form": hold_out_more,
+    "one_form": hold_out_more,
 }
 
 
@@ -168,14 +186,20 @@ def _run(place: Path, files: dict[str, Path], overrides: tuple[str, ...], plugin
     if "optimizer=trl_rloo" in chosen:
         chosen = [item for item in chosen if not item.startswith("optimizer.num_")]
     with initialize_config_module("rlhfkit_conf", version_base="1.3"):
-        Runner(compose("config", [*fixed, *data, *chosen]), plugins).run()
+        words = OwnParts(plugins).in_arguments([*fixed, *data, *chosen])
+        Runner(compose("config", words), plugins).run()
     return place
 
 
 def _keep(run: Path, into: Path) -> None:
     """What the doctor reads."""
     shutil.rmtree(into, ignore_errors=True)
-    for name in ("sample/completions.jsonl", "evaluate/samples.jsonl", "evaluate/metrics.json"):
+    for name in (
+        "sample/completions.jsonl",
+        "evaluate/samples.jsonl",
+        "evaluate/metrics.json",
+        "evaluate/tax.json",
+    ):
         if (run / name).exists():
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(run / name, into / name)

@@ -34,6 +34,11 @@ BROKEN = (
     ("length_shrinks", "reward is saturated", "reward length is 1 for nearly every answer"),
     ("overoptimised", "overoptimised", "reward format, which is not trained on, falls from 0.198"),
     ("sft_preferred", "SFT is preferred", "the policy is preferred to SFT in 3% [0%, 7%]"),
+    (
+        "one_form",
+        "answers take one form",
+        "100% of the policy's 36 answers to held-out prompts begin",
+    ),
     ("completions_repeat", "entropy collapses", "0.000 nats a token in iterations 25 to 30"),
 )
 
@@ -67,6 +72,15 @@ def test_every_diagnosis_has_its_broken_run():
 def test_a_broken_sampler_is_told_alone():
     assert [*diagnose(evidence_of("sampler_drifts"))] == ["sampler drifts"]
     assert [*diagnose(evidence_of("prompts_leak"))] == ["held-out prompts leak"]
+
+
+def test_a_measured_reward_that_fell_can_choose_the_policy():
+    evidence = evidence_of("overoptimised")
+    choice = "stage.rl.select_by=format"
+    for by, told in (("last", True), ("format", False)):
+        settings = {**evidence.settings, "stage.rl.select_by": by}
+        found = diagnose(replace(evidence, settings=settings))["overoptimised"]
+        assert (choice in found.change) is told
 
 
 CONTROLLERS = {
