@@ -1,7 +1,7 @@
 """A component: one named choice of one config group, described without importing what it runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -61,6 +61,19 @@ def named(path: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
+@dataclass
+class NoOptions:
+    """What most groups add."""
+
+
+@dataclass
+class RewardWeight:
+    """What every reward function has beside its own options."""
+
+    weight: float = 1.0
+    """Factor of its scores in the sum of all rewards."""
+
+
 @dataclass(frozen=True)
 class Group:
     """One hook of components and the Hydra config group it fills."""
@@ -75,15 +88,17 @@ class Group:
     """Whether several components may be chosen at once: `reward=reward_model,length`. Their
     options then stand under `<group>.<component>.<option>`."""
 
-    extra: tuple[tuple[str, type, Any], ...] = ()
-    """Options the group adds to every component's dataclass: (name, type, default)."""
+    extra: type = NoOptions
+    """A dataclass of the options that the group adds to every component's."""
 
     def schema(self, component: Component) -> type:
         """The component's dataclass with the group's own fields, `name` first among them."""
-        fields: list[tuple[str, type, Any]] = [("name", str, field(default=component.name))]
-        fields += [(name, kind, field(default=value)) for name, kind, value in self.extra]
+        added: list[tuple[str, Any, Any]] = [("name", str, field(default=component.name))]
+        added += [
+            (item.name, item.type, field(default=item.default)) for item in fields(self.extra)
+        ]
         schema = make_dataclass(
-            component.config.__name__, fields, bases=(component.config,), kw_only=True
+            component.config.__name__, added, bases=(component.config,), kw_only=True
         )
         schema.__doc__ = component.config.__doc__
         schema.__module__ = component.config.__module__
@@ -95,7 +110,7 @@ GROUPS = (
     Group("model_loaders", "loader"),
     Group("samplers", "sampler"),
     Group("labelers", "labeler"),
-    Group("reward_functions", "reward", many=True, extra=(("weight", float, 1.0),)),
+    Group("reward_functions", "reward", many=True, extra=RewardWeight),
     Group("policy_optimizers", "optimizer"),
     Group("kl_controllers", "kl"),
     Group("evaluators", "evaluator", many=True),

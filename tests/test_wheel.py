@@ -48,10 +48,11 @@ def test_every_recipe_composes_from_the_installed_wheel(tmp_path):
         "(files('rlhfkit_plugins.labelers') / 'judge_prompts' / 'pairwise.yaml').is_file(),"
         "(files('rlhfkit_conf') / 'accelerate' / 'fsdp2.yaml').is_file(),"
         "(files('rlhfkit_conf') / 'hydra' / 'launcher' / 'slurm.yaml').is_file(),"
+        "(files('rlhfkit.commands') / 'plugin_template' / 'kl.py.jinja').is_file(),"
         "(files('rlhfkit.labelling') / 'pages' / 'label.js').is_file())"
     )
     found = run(python, "-c", packaged, cwd=tmp_path, env=environment)
-    assert found.split() == ["True"] * 5
+    assert found.split() == ["True"] * 6
 
 
 def test_wheel_and_sdist_are_fit_for_an_index(tmp_path):

@@ -34,6 +34,9 @@ def parse_flags(
         if not equals and not waiting:
             raise UserError(f"{command} {word}: say which, as in {word} VALUE")
         text = value if equals else waiting.pop(0)
+        if field.type == list[str]:  # with commas, or the flag again
+            values.setdefault(field.name, []).extend(filter(None, text.split(",")))
+            continue
         values[field.name] = _converted(f"{command} {word}", text, field.type)
     return rest, kind(**values)
 
@@ -41,7 +44,8 @@ def parse_flags(
 def show_flags(kind: type) -> None:
     """Print every flag with what it means."""
     for option in options_of(kind):
-        shown = "" if option.default in ("", "null", "false") else f" {option.default}"
+        default = option.default.strip("[]").replace("'", "")
+        shown = "" if default in ("", "null", "false") else f" {default}"
         console.print(f"  {_flag(option.name)}{shown}", markup=False, highlight=False)
         console.print(Padding(option.doc, (0, 0, 0, 6)), markup=False, highlight=False)
 

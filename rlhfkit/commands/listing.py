@@ -1,6 +1,5 @@
-"""What `rlhfkit list`, `plugins`, `stages` and `version` print."""
+"""What `rlhfkit list`, `stages` and `version` print."""
 
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from rlhfkit.component import GROUPS
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
@@ -16,7 +14,7 @@ from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.find_run import RUNS, find_runs_folder
 from rlhfkit.storage.run_dir import runs_in
 
-if TYPE_CHECKING:  # it brings Hydra, which takes as long as all the rest of `rlhfkit plugins`
+if TYPE_CHECKING:  # it brings Hydra, which takes as long as all the rest of `rlhfkit list`
     from rlhfkit.runner.runner import Runner
 
 
@@ -46,42 +44,6 @@ def show_runs(arguments: list[str], plugins: Plugins) -> None:
         last = max(record.finished_at for record in records)
         table.add_row(escape(str(run.root)), ", ".join(item.stage for item in records), last)
     console.print(table if runs else f"no finished stage of a run in {escape(str(root))}")
-
-
-def show_plugins(arguments: list[str], plugins: Plugins) -> None:
-    """Every plugin with its distribution, version and hooks, then every component."""
-    if arguments:
-        raise UserError(f"rlhfkit plugins takes no arguments, got '{arguments[0]}'")
-    found = Table(
-        "plugin", "distribution", "version", "hooks", title="Plugins", title_justify="left"
-    )
-    for name, provider in plugins.providers.items():
-        callers = plugins.manager.get_hookcallers(plugins.manager.get_plugin(name)) or []
-        hooks = ", ".join(sorted(caller.name for caller in callers))
-        found.add_row(name, provider.distribution, provider.version, hooks)
-    console.print(found)
-    console.print(_component_table(plugins))
-
-
-def _component_table(plugins: Plugins) -> Table:
-    table = Table(
-        "choose with",
-        "configure under",
-        "options",
-        "from",
-        title="Components",
-        title_justify="left",
-    )
-    for group in GROUPS:
-        for name, provided in sorted(plugins.components[group.name].items()):
-            prefix = f"{group.name}.{name}" if group.many else group.name
-            options = [option.name for option in fields(group.schema(provided.component))]
-            shown = ", ".join(option for option in options if option != "name")
-            table.add_row(
-                f"{group.name}={name}", f"{prefix}.*", shown, provided.provider.distribution
-            )
-        table.add_section()
-    return table
 
 
 def show_stages(runner: "Runner") -> None:

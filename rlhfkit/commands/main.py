@@ -35,6 +35,12 @@ OTHERS = (
         "rlhfkit.commands.init:write_file",
     ),
     Command(
+        "new",
+        "a plugin of one's own, to begin with: rlhfkit new plugin NAME [--kind reward,kl]",
+        "rlhfkit.commands.new:make_new",
+        options="rlhfkit.commands.new:NewOptions",
+    ),
+    Command(
         "list",
         "the runs of a directory and how far they are: rlhfkit list, or rlhfkit list DIR",
         "rlhfkit.commands.listing:show_runs",
@@ -51,8 +57,9 @@ OTHERS = (
     ),
     Command(
         "plugins",
-        "what is installed: distributions, their hooks and components",
-        "rlhfkit.commands.listing:show_plugins",
+        "what is installed: distributions, hooks and components; with options: --verbose",
+        "rlhfkit.commands.plugins:show_plugins",
+        options="rlhfkit.commands.plugins:PluginsOptions",
     ),
     Command(
         "compare",

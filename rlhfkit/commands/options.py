@@ -1,13 +1,17 @@
 """`rlhfkit options [GROUP | GROUP=NAME | SECTION]`: what can be set, and what it means."""
 
+from collections.abc import Sequence
+
 from rich.padding import Padding
 
-from rlhfkit.component import GROUPS
-from rlhfkit.config.docs import options_of, parts_of
+from rlhfkit.component import GROUPS, Component, Group
+from rlhfkit.config.docs import Option, options_of, parts_of
 from rlhfkit.config.run import run_schema
 from rlhfkit.console import console
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
+
+_GROUPS = {group.name: group for group in GROUPS}
 
 
 def show_options(words: list[str], plugins: Plugins) -> None:
@@ -19,7 +23,12 @@ def show_options(words: list[str], plugins: Plugins) -> None:
             names = [*known, *(group.name for group in GROUPS)]
             raise UserError(f"options {word}: no such group or section; {nearest(word, names)}")
         for name in chosen:
-            _show(name, known[name])
+            group, _, component = name.partition("=")
+            if component:
+                provided = plugins.components[group][component]
+                show_component(_GROUPS[group], provided.component)
+            else:
+                show_section(name, known[name])
     if not words:
         names = [name for name in known if "=" not in name] + [group.name for group in GROUPS]
         console.print(f"More: rlhfkit options {' | '.join(names[1:])}", soft_wrap=True)
@@ -40,14 +49,27 @@ def known_options(plugins: Plugins) -> dict[str, type]:
     return known
 
 
+def show_component(group: Group, component: Component) -> None:
+    """Print the options of a component: its own, and those that its group adds."""
+    place = f"{group.name}.{component.name}" if group.many else group.name
+    _show(f"{group.name}={component.name}", component.config)
+    _show_options(place, options_of(component.config) + options_of(group.extra))
+
+
+def show_section(name: str, config: type) -> None:
+    """Print the options of a section of a run's, as stage.sft."""
+    _show(name, config)
+    choices = {group.name for group in GROUPS} if name == "run" else set[str]()
+    own = [option for option in options_of(config) if option.name not in choices]
+    _show_options("" if name == "run" else name, own)
+
+
 def _show(name: str, config: type) -> None:
-    group, chosen, component = name.partition("=")
-    many = chosen and next(item.many for item in GROUPS if item.name == group)
-    place = f"{group}.{component}" if many else group
     console.print(f"[bold]{name}[/bold]  {' '.join((config.__doc__ or '').split())}")
-    for option in options_of(config):
-        if name == "run" and option.name in {item.name for item in GROUPS}:
-            continue  # a choice, with options of its own
-        path = option.name if name == "run" else f"{place}.{option.name}"
+
+
+def _show_options(place: str, options: Sequence[Option]) -> None:
+    for option in options:
+        path = f"{place}.{option.name}".lstrip(".")
         console.print(f"  {path}={option.default}", markup=False, highlight=False, soft_wrap=True)
         console.print(Padding(option.doc, (0, 0, 0, 6)), markup=False, highlight=False)

@@ -29,7 +29,7 @@ def config_of(group: Group, base: type[UserCodeConfig], code: UserCode) -> type:
         called = dict(list(_parameters(code, target.__call__).items())[1:])  # without self
         _require_known(code, called, base.gives, base.takes_columns)
     options = _options(target, parameters, gives)
-    taken = {"name", *(name for name, *_ in group.extra), *(item.name for item in fields(base))}
+    taken = {"name", *(item.name for kind in (group.extra, base) for item in fields(kind))}
     for name in options.keys() & taken:
         raise UserError(f"{code.word}: '{name}' is an option of every {group.name}; rename it")
     made = make_dataclass(

@@ -8,7 +8,8 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from itertools import pairwise
 from typing import Any
 
-from omegaconf import MISSING as REQUIRED
+REQUIRED = "???"
+"""omegaconf's MISSING, which takes longer to import than all the rest of a command's help."""
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,11 @@ def test_plugins_imports_no_hydra():
         (["export", "export.merge=true"], "export.merge: no such option; did you mean 'merged'?"),
         (["exprt"], "no command 'exprt'; did you mean 'export' or 'report'?"),
         (["runn"], "no command 'runn'; did you mean 'run'?"),
-        (["plugins", "x"], "rlhfkit plugins takes no arguments"),
+        (
+            ["plugins", "reward"],
+            "plugins reward: no such plugin or distribution",
+        ),
+        (["plugins", "--verbos"], "plugins --verbos: no such flag; did you mean '--verbose'?"),
         (["stages=[sft,evalute]"], "no stage 'evalute'; did you mean 'evaluate'?"),
         (["stages=[rl,sft]"], "each once, in the order [prepare,sft,"),
         (["force_from=rll"], "no stage 'rll'; did you mean 'rl' or 'label'?"),
@@ -154,6 +158,18 @@ def test_plugins_lists_distributions_hooks_and_components(tmp_path):
     known = version("rlhfkit")
     for word in ("rlhfkit", known, "policy_optimizers", "kl=adaptive", "reward.length.*"):
         assert word in done.stdout
+
+
+def test_plugins_verbose_tells_what_options_mean_and_where_parts_come_from(tmp_path):
+    done = rlhfkit("plugins", "--verbose", "kl", "rewards", cwd=tmp_path, check=0)
+    assert re.search(r"^rlhfkit 0\.1\.0 \(plugin 'kl'\)", done.stdout)
+    assert "hooks  kl_controllers\n" in done.stdout
+    assert "kl=fixed  A constant coefficient" in done.stdout
+    assert "kl.kl_coef=0.02\n      Coefficient of the KL penalty, constant" in done.stdout
+    assert "reward.length.weight=1.0\n      Factor of its scores" in done.stdout
+    built = re.search(r"built by rlhfkit_plugins.kl.controllers:FixedKL in (\S+)", done.stdout)
+    assert "class FixedKL" in Path(built[1]).read_text()
+    assert "optimizer=ppo" not in done.stdout
 
 
 def test_stages_tells_what_would_run_and_leaves_no_trace(tmp_path):
