@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 
 from rlhfkit.commands.flags import parse_flags
@@ -20,6 +19,7 @@ from rlhfkit.labelling.submission import Refused
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.storage.catalogue import JUDGEMENTS_FILE
 from rlhfkit.storage.run_dir import RunDir
+from rlhfkit.web import require_packages
 
 
 def label_run(arguments: list[str], plugins: Plugins) -> None:
@@ -116,8 +116,7 @@ def _load(run: RunDir, options: LabelOptions) -> None:
 
 
 def _serve(run: RunDir, options: LabelOptions) -> None:
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        raise UserError("label: the page needs two packages: pip install 'rlhfkit[label]'")
+    require_packages("label")
     from rlhfkit.labelling.serve import listening, page_settings, serve, text_of
 
     # what may be refused stands before anything is written
@@ -187,11 +186,12 @@ def _link(options: LabelOptions, token: str) -> str:
 
 def _log_to(path: Path) -> None:
     """Refusals and judgements, a line each, without texts."""
-    logger = logging.getLogger("rlhfkit.labelling")
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    for name in ("rlhfkit.labelling", "rlhfkit.web"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
 
 
 def _tell(line: str) -> None:

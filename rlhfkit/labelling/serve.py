@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
-from typing import Any
 
 import uvicorn
 
@@ -15,11 +14,10 @@ from rlhfkit.labelling.options import LabelOptions
 from rlhfkit.labelling.server import Settings, all_done, create_app
 from rlhfkit.labelling.store import Store
 from rlhfkit.storage.run_dir import RunDir
+from rlhfkit.web import serving
 
 _LAST_PAGE_SECONDS = 1.0
 """For the style sheet of the page that says thank you."""
-
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def serve(listener: socket.socket, store: Store, settings: Settings) -> None:
@@ -33,7 +31,7 @@ def serve(listener: socket.socket, store: Store, settings: Settings) -> None:
         if all_done(store, settings.plan):
             return
         settings = replace(settings, on_done=lambda: Timer(_LAST_PAGE_SECONDS, stop).start())
-    holder.append(uvicorn.Server(uvicorn.Config(create_app(store, settings), **_CONFIG)))
+    holder.append(serving.server_of(create_app(store, settings)))
     with suppress(KeyboardInterrupt):  # uvicorn ends what is under way before it raises it
         holder[0].run(sockets=[listener])
 
@@ -53,34 +51,16 @@ def page_settings(run: RunDir, options: LabelOptions, owner: str, guidelines: st
     )
 
 
-_CONFIG: dict[str, Any] = {
-    "access_log": False,  # links of invitations are secrets
-    "log_level": "warning",
-    "lifespan": "off",
-    "ws": "none",
-    "server_header": False,
-    "proxy_headers": False,
-    "limit_concurrency": 200,
-    "timeout_graceful_shutdown": 3,
-}
-
-
 def _hosts(options: LabelOptions) -> frozenset[str]:
     """Host names that requests may carry."""
     own = f"[{options.host}]" if ":" in options.host else options.host
-    return frozenset({*_LOOPBACK, own.lower(), options.hostname.lower()} - {""})
+    return frozenset({*serving.LOOPBACK, own.lower(), options.hostname.lower()} - {""})
 
 
 def listening(options: LabelOptions) -> socket.socket:
     """The port. `UserError` for one that is taken."""
-    try:
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        return socket.create_server((options.host, options.port), family=family)
-    except OSError as error:
-        raise UserError(
-            f"label --host {options.host} --port {options.port}: cannot listen there "
-            f"({error.strerror or error}); choose another --port"
-        ) from error
+    command = f"label --host {options.host} --port {options.port}"
+    return serving.listening(options.host, options.port, command)
 
 
 def text_of(path: str) -> str:

@@ -1,6 +1,5 @@
 """The page as a Starlette application: who is asked what, and what is stored."""
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,15 +16,17 @@ from starlette.routing import Route
 from rlhfkit.errors import UserError
 from rlhfkit.labelling import page
 from rlhfkit.labelling.assignment import Plan
-from rlhfkit.labelling.invitations import form_token, is_form_token
 from rlhfkit.labelling.records import Assignment
-from rlhfkit.labelling.security import Guard, RateLimit, address, log_refusal
 from rlhfkit.labelling.store import Store
 from rlhfkit.labelling.submission import Refused, parse
+from rlhfkit.web.requests import json_of, static
+from rlhfkit.web.security import Guard, RateLimit, address, log_refusal
+from rlhfkit.web.serving import LOOPBACK
+from rlhfkit.web.tokens import form_token, is_form_token
 
 logger = logging.getLogger("rlhfkit.labelling")
 
-_STATIC = {"label.css": "text/css", "label.js": "text/javascript"}
+_STATIC = {name: files("rlhfkit.labelling") / "pages" / name for name in ("label.css", "label.js")}
 _MONTH = 30 * 24 * 3600
 
 Endpoint = Callable[[Request, str], Awaitable[Response]]
@@ -41,7 +42,7 @@ class Settings:
     owner: str = ""
     """The labeler who may see what all of them said."""
 
-    hosts: frozenset[str] = frozenset({"127.0.0.1", "localhost", "[::1]"})
+    hosts: frozenset[str] = LOOPBACK
     """Names under which the page is served."""
 
     https: bool = False
@@ -77,7 +78,7 @@ class _Pages:
             Route("/judge/{number}", self._invited(self._judge), methods=["POST"]),
             Route("/history", self._invited(self._history)),
             Route("/agreement", self._invited(self._agreement)),
-            Route("/static/{name}", _static),
+            Route("/static/{name}", static(_STATIC)),
         ]
         self.app = Starlette(routes=routes, exception_handlers={Refused: self._refuse})
 
@@ -157,7 +158,7 @@ class _Pages:
 
     async def _judge(self, request: Request, labeler: str) -> Response:
         """Store what was said."""
-        data = await _json_of(request)
+        data = await json_of(request)
         number = _number(request)
         assignment = await run_in_threadpool(self._store.assignment, number, labeler)
         said = parse(data, assignment.shown, self._kind(assignment))
@@ -212,21 +213,3 @@ def _number(request: Request) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Refused(404, "you were not asked this item")
     return int(text)
-
-
-async def _json_of(request: Request) -> Any:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refused(415, "the body must be JSON")
-    try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise Refused(422, "the body is no JSON") from error
-
-
-async def _static(request: Request) -> Response:
-    """One of the two files, by name; nothing is looked up on the disk for another."""
-    name = request.path_params["name"]
-    if name not in _STATIC:
-        raise Refused(404, "no such file")
-    content = (files("rlhfkit.labelling") / "pages" / name).read_bytes()
-    return Response(content, media_type=_STATIC[name])

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rlhfkit.labelling.assignment import Choice, Plan, choose, open_for
-from rlhfkit.labelling.invitations import digest, labeler_of, new_token, require_name
+from rlhfkit.labelling.invitations import labeler_of, require_name
 from rlhfkit.labelling.items import Item
 from rlhfkit.labelling.records import (
     Assignment,
@@ -28,6 +28,7 @@ from rlhfkit.labelling.records import (
 )
 from rlhfkit.labelling.schema import connect
 from rlhfkit.labelling.submission import Refused, Submission
+from rlhfkit.web.tokens import digest, new_token
 
 logger = logging.getLogger("rlhfkit.labelling")
 

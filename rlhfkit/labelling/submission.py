@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlhfkit.web.security import Refused as Refused
+
 FLAGS = {
     "fails_instruction": "Fails to follow the instruction or task",
     "inappropriate": "Inappropriate for a customer assistant",
@@ -32,14 +34,6 @@ MOST_NOTES = 5000
 """Characters of a note."""
 
 _DAY = 86400.0
-
-
-class Refused(Exception):
-    """A request that is not carried out, and why: status of HTTP and a sentence for people."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from rlhfkit.errors import UserError
-from rlhfkit.labelling.invitations import digest, require_name
-from rlhfkit.labelling.security import MOST_BYTES, RateLimit, host_name
+from rlhfkit.labelling.invitations import require_name
 from rlhfkit.labelling.server import Settings, create_app
+from rlhfkit.web.security import MOST_BYTES, RateLimit, host_name
+from rlhfkit.web.tokens import digest
 from tests.labelling.conftest import Person
 
 COOKIE = "rlhfkit-label"

@@ -11,9 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rlhfkit.labelling.submission import Refused
-
-logger = logging.getLogger("rlhfkit.labelling")
+logger = logging.getLogger("rlhfkit.web")
 
 MOST_BYTES = 256 * 1024
 """Of a request's body."""
@@ -32,6 +30,14 @@ HEADERS = {
 }
 
 _SAFE = ("GET", "HEAD")
+
+
+class Refused(Exception):
+    """A request that is not carried out, and why: status of HTTP and a sentence for people."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
 
 
 class RateLimit:
@@ -64,7 +70,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self._app, self._hosts = app, hosts
-        self._rate = RateLimit(rate=200, burst=1000)  # an address may be an office of labelers
+        self._rate = RateLimit(rate=200, burst=1000)  # an address may be an office of people
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a refusal."""
