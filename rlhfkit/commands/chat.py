@@ -1,28 +1,21 @@
-"""`rlhfkit chat RUN`: the run's policies side by side, and a vote that is a ranking.
-
-A conversation has one history, so that answers are to the same prompt: it goes on with the answer
-that was voted for, else with the last policy's.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+"""`rlhfkit chat RUN`: the run's policies side by side, in the terminal or with `--browser`
+on a page; a vote is a ranking."""
 
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlhfkit.commands.jsonl_files import append_rows
+from rlhfkit.commands.conversation import Chat
 from rlhfkit.console import console
 from rlhfkit.context import Context
-from rlhfkit.data.text_format import TextFormat, load_text_format
+from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.models.sampling import check_sampling
 from rlhfkit.models.streaming import TokenStream
 from rlhfkit.stages.sample import load_policy
 from rlhfkit.storage.catalogue import VOTES_FILE
-from rlhfkit.types import Messages
+from rlhfkit.web import require_packages
 
 HELP = """\
 /vote N            the Nth answer is the best: a row of rankings in {votes}
@@ -32,88 +25,20 @@ HELP = """\
 /quit              leave; Ctrl-C while an answer is written ends that answer"""
 
 
-@dataclass
-class Turn:
-    """One question and everybody's answer."""
-
-    prompt: Messages
-    answers: list[str]
-    finished: list[bool]
-    voted: int | None = None
-
-
-@dataclass
-class Chat:
-    """A conversation with several policies."""
-
-    context: Context
-    text: TextFormat
-    policies: dict[str, TokenStream]
-    votes: Path
-    temperature: float
-    most: int
-    system: str | None = None
-    turns: list[Turn] = field(default_factory=list)
-
-    def ask(self, question: str, show: Callable[[list[str]], None]) -> Turn:
-        """Let everybody answer; `show` is given the answers so far. Ctrl-C ends the one that is
-        being written."""
-        prompt = [*self._history(), {"role": "user", "content": question}]
-        ids = self.text.prompt_ids(prompt)
-        turn = Turn(prompt, ["" for _ in self.policies], [False for _ in self.policies])
-        for place, stream in enumerate(self.policies.values()):
-            drawn: list[int] = []
-            try:
-                for drawn in stream.answer(ids, self.text.ends, self.temperature, self.most):
-                    turn.answers[place] = self.text.decode(drawn)
-                    show(turn.answers)
-            except KeyboardInterrupt:
-                continue
-            turn.finished[place] = bool(drawn) and self.text.ends.ended(drawn)
-        self.turns.append(turn)
-        return turn
-
-    def vote(self, word: str) -> str:
-        """Keep that an answer of the last turn is the best; gives a line that says so."""
-        numbers = [str(number + 1) for number in range(len(self.policies))]
-        if not self.turns:
-            raise UserError("/vote: nobody has answered yet")
-        turn = self.turns[-1]
-        if turn.voted is not None:
-            raise UserError("/vote: these answers have a vote; ask something else")
-        if word not in numbers:
-            raise UserError(f"/vote {word}: {nearest(word, numbers)}")
-        best = int(word) - 1
-        usable = [place for place, answer in enumerate(turn.answers) if answer]
-        if best not in usable or len({turn.answers[place] for place in usable}) < 2:
-            raise UserError("/vote: two answers that differ, the better one not empty, are needed")
-        row = {
-            "prompt": turn.prompt,
-            "completions": [turn.answers[place] for place in usable],
-            # an answer that reads the same is as good
-            "ranks": [1 if turn.answers[place] == turn.answers[best] else 2 for place in usable],
-            "finished": [turn.finished[place] for place in usable],
-            "labeler": "chat",
-            "sources": [list(self.policies)[place] for place in usable],
-        }
-        append_rows(self.votes, [row])
-        turn.voted = best
-        return f"{list(self.policies)[best]} is preferred: a ranking in {self.votes}"
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.turns = []
-
-    def _history(self) -> Messages:
-        if self.turns:
-            turn = self.turns[-1]
-            answer = turn.answers[-1 if turn.voted is None else turn.voted]
-            return [*turn.prompt, {"role": "assistant", "content": answer}]
-        return [{"role": "system", "content": self.system}] if self.system else []
-
-
 def chat(context: Context) -> None:
     """Load the policies, then ask and answer until the user leaves."""
+    if not context.config.chat.browser:
+        _in_terminal(_conversation(context))
+        return
+    require_packages("chat --browser")
+    from rlhfkit.commands.chat_page import listening_page
+
+    with listening_page(context.config.chat.port) as serve:  # a port that is taken is told at once
+        serve(_conversation(context), context.run_dir.root.resolve().name)
+
+
+def _conversation(context: Context) -> Chat:
+    """With the policies loaded."""
     options, sampler = context.config.chat, context.config.sampler
     names = options.policies or _all_policies(context)
     text = load_text_format(context)
@@ -124,8 +49,7 @@ def chat(context: Context) -> None:
             check_sampling(context, model)
             policies[name] = TokenStream(model)
     given = options.temperature
-    session = Chat(
-        context,
+    return Chat(
         text,
         policies,
         context.run_dir.root / VOTES_FILE,
@@ -133,7 +57,10 @@ def chat(context: Context) -> None:
         options.max_tokens or int(getattr(sampler, "response_length", 256)),
         options.system,
     )
-    shown = ", ".join(f"{place}. {name}" for place, name in enumerate(names, 1))
+
+
+def _in_terminal(session: Chat) -> None:
+    shown = ", ".join(f"{place}. {name}" for place, name in enumerate(session.policies, 1))
     console.print(f"{shown}; temperature {session.temperature:g}; /help, /quit", markup=False)
     while _turn(session):
         pass
@@ -173,11 +100,10 @@ def _command(session: Chat, line: str) -> str:
         session.clear()
         return "a new conversation"
     if word == "/system":
-        session.clear()
-        session.system = rest or None
+        session.set_system(rest)
         return f"system prompt: {rest or 'none'}; a new conversation"
     if word == "/temperature":
-        session.temperature = _temperature(rest)
+        session.set_temperature(_number(rest))
         return f"temperature {session.temperature:g}"
     if word == "/help":
         return HELP.format(votes=session.votes)
@@ -185,14 +111,11 @@ def _command(session: Chat, line: str) -> str:
     raise UserError(f"{word}: no such command; {nearest(word, known)}")
 
 
-def _temperature(word: str) -> float:
+def _number(word: str) -> float:
     try:
-        value = float(word)
+        return float(word)
     except ValueError as error:
         raise UserError(f"/temperature {word}: a number is wanted, as in 0.7") from error
-    if not 0 <= value < float("inf"):
-        raise UserError(f"/temperature {word}: must be a finite number, not negative")
-    return value
 
 
 def _answer(session: Chat, question: str) -> None:

@@ -7,6 +7,7 @@ and runs are answered here.
 import os
 from collections.abc import Sequence
 
+from rlhfkit.component import GROUPS
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.storage.find_run import find_runs_folder, is_run
@@ -64,7 +65,7 @@ def complete(known: Sequence[str], composed: Sequence[str]) -> bool:
     if program and not blank:
         return _offer(known, verb) and bool(verb)
     if verb in known and "=" not in (word := options.rpartition(" ")[2]):
-        _offer(_runs(), word)
+        _offer(_words(verb, options), word)
     if verb in composed:
         os.environ["COMP_LINE"] = f"{program} {options}"
         os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) - len(f"{verb} "))
@@ -77,6 +78,19 @@ def _offer(words: Sequence[str], start: str) -> bool:
     if found:
         print(" ".join(found))
     return bool(found)
+
+
+def _words(verb: str, options: str) -> Sequence[str]:
+    """What may stand behind a command: of most a run."""
+    before = options.rpartition(" ")[0].split()
+    own = {
+        "new": [*(group.name for group in GROUPS), "all"]
+        if before[-1:] == ["--kind"]
+        else ["plugin", "--kind"],
+        "plugins": ["--verbose"],
+        "completion": [*SCRIPTS],
+    }
+    return own[verb] if verb in own else _runs()
 
 
 def _runs() -> list[str]:

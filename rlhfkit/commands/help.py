@@ -35,8 +35,9 @@ Useful
   rlhfkit recipe=NAME kl=none run_name=other reuse=runs/NAME   take over the stages that are equal
   rlhfkit resume RUN                  go on with a run; RUN is its directory, or its name in runs/
   rlhfkit resume RUN force_from=STAGE   make a stage and all after it again
-  rlhfkit chat RUN                    talk to base, SFT and RL side by side
+  rlhfkit chat RUN                    talk to base, SFT and RL side by side; --browser on a page
   rlhfkit export RUN --merged         as a whole model; also --stage reward_model, --gguf q8_0
+  rlhfkit new plugin NAME             a plugin of your own, with its tests
   rlhfkit run my.yaml                 a file of your own, in the form that --cfg job prints
   accelerate launch --config_file conf/accelerate/ddp_2gpu.yaml -m rlhfkit recipe=NAME
   rlhfkit --config-dir DIR recipe=MINE   recipes of your own: DIR/recipe/MINE.yaml

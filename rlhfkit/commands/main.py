@@ -21,7 +21,7 @@ COMPOSED = {
     "check": "every check before a run, in seconds: options, data, models, what stages need",
     "plan": "memory and time of every phase, from the model's configuration alone",
     "stages": "what a run holds and what would run next: rlhfkit stages RUN",
-    "chat": "talk to base, SFT and RL side by side: rlhfkit chat RUN; /vote N keeps a ranking",
+    "chat": "talk to base, SFT and RL side by side, and vote: rlhfkit chat RUN [--browser]",
     "generate": "answers to a file of prompts, resumable: rlhfkit generate RUN --prompts FILE",
     "score": "the reward model's numbers for a file of answers: rlhfkit score RUN --file FILE",
     "export": "write a finished model for others, as rlhfkit export RUN: adapter, whole, GGUF, hub",

@@ -8,7 +8,13 @@ from rlhfkit.validators import require_above_zero, require_not_negative
 
 @dataclass
 class ChatConfig:
-    """`rlhfkit chat RUN`: the run's policies side by side in the terminal."""
+    """`rlhfkit chat RUN`: the run's policies side by side, in the terminal or in the browser."""
+
+    browser: bool = False
+    """Talk on a page in the browser of this computer."""
+
+    port: int = 8766
+    """Port of that page, which only this computer reaches."""
 
     policies: list[str] = field(default_factory=list)
     """Who answers, as in base,sft,rl, or directories; empty is all that the run has. Each is a
@@ -26,7 +32,7 @@ class ChatConfig:
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
         require_not_negative(name, self, "temperature")
-        require_above_zero(name, self, "max_tokens")
+        require_above_zero(name, self, "max_tokens", "port")
 
 
 @dataclass

@@ -214,6 +214,10 @@ def test_shell_completion_is_hydras(tmp_path):
         ("rlhfkit stages kl=", "kl=adaptive"),
         ("rlhfkit export export.", "export.merged="),
         ("rlhfkit exp", "export"),
+        ("rlhfkit new ", "plugin"),
+        ("rlhfkit new plugin mine --kind ev", "evaluator"),
+        ("rlhfkit plugins --", "--verbose"),
+        ("rlhfkit chat chat.br", "chat.browser="),
     ],
 )
 def test_shell_completion_knows_components_and_options(tmp_path, line, offered):

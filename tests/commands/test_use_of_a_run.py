@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rlhfkit.commands import chat as chat_command
-from rlhfkit.commands.chat import Chat, chat
+from rlhfkit.commands.chat import chat
+from rlhfkit.commands.conversation import Chat
 from rlhfkit.commands.generate import generate
 from rlhfkit.commands.jsonl_files import read_input, whole_rows
 from rlhfkit.commands.run_words import expanded
@@ -51,9 +52,8 @@ class Listed:
 
 
 def conversation(run, tmp_path, **policies):
-    context = run.context()
-    text = load_text_format(context)
-    return Chat(context, text, policies, tmp_path / "chat" / "rankings.jsonl", 1.0, 6)
+    text = load_text_format(run.context())
+    return Chat(text, policies, tmp_path / "chat" / "rankings.jsonl", 1.0, 6)
 
 
 RED, GREEN, EOS = 10, 11, 2  # of tiny.tokenizer
@@ -91,7 +91,7 @@ def test_without_a_vote_the_last_policys_answer_stays(run, tmp_path):
         (None, "1", "nobody has answered yet"),
         (([RED], [RED]), "1", "two answers that differ"),
         (([EOS], [RED]), "1", "the better one not empty"),
-        (([GREEN], [RED]), "3", "/vote 3: choices: 1, 2"),
+        (([GREEN], [RED]), "3", "vote 3: choices: 1, 2"),
     ],
 )
 def test_votes_that_say_nothing(run, tmp_path, answers, word, says):
