@@ -15,7 +15,7 @@ from rlhfkit.data.row_parsing import CONVERT
 from rlhfkit.errors import UserError
 from rlhfkit.types import Ends
 from rlhfkit.web.serving import listening, server_of
-from tests.labelling.browser import Browser
+from tests.labelling.browser import Browser, wait
 
 HOSTILE = "<img src=x onerror=alert(1)></textarea>"
 END = "."
@@ -168,10 +168,9 @@ def test_an_answer_that_fails_leaves_the_conversation_as_it_was(talker):
 def test_one_question_at_a_time_and_stop_ends_one_answer(tmp_path):
     talker = Talker(conversation(tmp_path, 0.05, sft="a " * 60, rl="b ."))
     said = []
-    asking = threading.Thread(target=lambda: said.extend(talker.ask()))
+    asking = threading.Thread(target=lambda: said.extend(talker.ask()), daemon=True)
     asking.start()
-    while not talker.page._asking.at_work.locked():
-        time.sleep(0.01)
+    wait(talker.page._asking.at_work.locked, "the first question is being answered")
     assert "is being written" in talker.post("/ask", question="x").json()["error"]
     assert "is being written" in talker.post("/vote", best=1).json()["error"]
     talker.post("/stop")
