@@ -3,7 +3,7 @@ recipes are told from the code, and the pages of the repository's root are copie
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,7 +24,6 @@ COPIES = {
 """Pages of the root by the names that they have among the generated ones."""
 
 _GROUPS = {group.name for group in GROUPS}
-_EXTRA = {"weight": "Weight of this reward in the sum of all."}
 
 
 def write_pages(folder: Path) -> None:
@@ -76,25 +75,20 @@ def components_page(plugins: Plugins) -> Iterator[str]:
         for name, provided in plugins.components[group.name].items():
             if provided.provider.distribution == "rlhfkit":
                 place = f"{group.name}.{name}." if group.many else f"{group.name}."
-                yield from _section(
-                    f"### {group.name}={name}",
-                    provided.component.config,
-                    place,
-                    [(option, str(value), _EXTRA[option]) for option, _, value in group.extra],
-                )
+                config = provided.component.config
+                yield from _section(f"### {group.name}={name}", config, place, group.extra)
 
 
-def _section(
-    title: str, config: type, prefix: str, more: Sequence[tuple[str, str, str]] = ()
-) -> Iterator[str]:
+def _section(title: str, config: type, prefix: str, *more: type) -> Iterator[str]:
     """A dataclass of options. prefix: what stands before their names; more: options beside them."""
     yield from (title, "", _cell((inspect.getdoc(config) or "").split("\n\n")[0]), "")
-    options = [(option.name, option.default, option.doc) for option in options_of(config)]
-    rows = [row for row in [*options, *more] if prefix or row[0] not in _GROUPS]
+    options = [option for kind in (config, *more) for option in options_of(kind)]
+    rows = [option for option in options if prefix or option.name not in _GROUPS]
     if rows:
         yield from ("| option | default | meaning |", "|---|---|---|")
-        for name, default, doc in rows:
-            yield f"| {_code(prefix + name)} | {_code(default)} | {_cell(doc)} |"
+        for option in rows:
+            name = _code(prefix + option.name)
+            yield f"| {name} | {_code(option.default)} | {_cell(option.doc)} |"
         yield ""
 
 
