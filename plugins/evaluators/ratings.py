@@ -18,7 +18,7 @@ from rlhfkit_plugins.labelers.rating_prompt import load_rating_prompts
 _OPTION = "evaluator.ratings.prompts"
 
 
-class JudgeRatings:
+class RatingsEvaluator:
     """Asks the model that `labeler=` names, by each prompt of its own."""
 
     def __init__(self, config: RatingsConfig, context: Context) -> None:
