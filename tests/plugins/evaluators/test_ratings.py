@@ -90,13 +90,14 @@ def test_what_was_answered_is_not_asked_again_and_costs_are_told(
     make_ratings, make_context, capsys
 ):
     with serving(rates) as server:
-        first = make_ratings(server, "labeler.input_price=2").evaluate(DRAWN)
-        again = make_ratings(server).evaluate(DRAWN)
+        ratings = make_ratings(server, "labeler.input_price=2")
+        first, again = ratings.evaluate(DRAWN), ratings.evaluate(DRAWN)
+        assert make_ratings(server).evaluate(DRAWN).metrics == first.metrics
     assert len(server.asked) == 5
     assert again.metrics == first.metrics
     said = " ".join(capsys.readouterr().out.split())
     assert "tiny: 5 questions asked, 1 answers taken from the run; 450 + 25 tokens, $0.0009" in said
-    assert "tiny: 0 questions asked, 6 answers taken from the run; 0 + 0 tokens" in said
+    assert "tiny: 0 questions asked, 6 answers taken from the run; 0 + 0 tokens, $0.0000" in said
     answers = dict(read_answers(make_context().run_dir.root / ANSWERS))
     assert len(answers) == 5
 

@@ -42,7 +42,7 @@ def test_the_package_s_own_asks_about_all_that_people_are_asked():
         ("Overall (1 to 7): 4\nHas an opinion: no - none", (4, 0)),
         ('{"Overall": 6, "Has an opinion": false}', (6, 0)),
         ("| Overall | 2 |\n| Has an opinion | yes |", (2, 1)),
-        ("Overall: 2? Let me see.\nOverall: 4\nHas an opinion: no", (4, 0)),
+        ("Overall: 2. No, I was wrong.\nOverall: 4\nHas an opinion: no", (4, 0)),
         ("Overall: 8\nHas an opinion: no", None),
         ("Overall: 0\nHas an opinion: no", None),
         ("Overall: 10\nHas an opinion: no", None),
