@@ -27,9 +27,11 @@ TYPED = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("tutorial", "daily_use", "command_line", "migrating", "memory", "rounds")
+        for name in (
+            "tutorial", "daily_use", "command_line", "migrating", "memory", "rounds", "labelling",
+        )
     ),
-]
+]  # fmt: skip
 """Pages of which every command is composed; the others' need data or servers of one's own."""
 
 COMMAND = re.compile(

@@ -101,6 +101,7 @@ def evaluators() -> Sequence[Component]:
         ),
         Component("function", FunctionConfig, f"{package}.function:build"),
         Component("people", PeopleConfig, f"{package}.people:People"),
+        Component("ratings", options.RatingsConfig, f"{package}.ratings:RatingsEvaluator"),
         Component("rubrics", RubricsConfig, f"{package}.rubrics:Rubrics"),
         Component("best_of_n", BestOfNConfig, f"{package}.best_of_n:BestOfN"),
         Component(

@@ -6,6 +6,7 @@ from typing import Any
 
 from rlhfkit.errors import UserError
 from rlhfkit.validators import require_above_zero, require_not_negative
+from rlhfkit_plugins.labelers import is_file
 
 
 def as_list(value: Any) -> list[Any]:
@@ -113,6 +114,21 @@ class InstructionsConfig(BenchmarkConfig):
     path: str | None = None
     """A file with the columns `prompt`, `instruction_id_list` and `kwargs`, as of IFEval; null does
     not run it."""
+
+
+@dataclass
+class RatingsConfig:
+    """Each answer alone, by the model that `labeler=model_judge` or `labeler=local_judge` names:
+    overall ratings from 1 to 7, and the share of answers with each flag of InstructGPT's table 3. A
+    question for every answer of every policy."""
+
+    prompts: list[str] = field(default_factory=lambda: ["rating"])
+    """How the model is asked, a judge each: `rating`, or paths of YAML files of your own."""
+
+    @property
+    def read_files(self) -> list[str]:
+        """The prompts of the user's own."""
+        return [prompt for prompt in self.prompts if is_file(prompt)]
 
 
 @dataclass

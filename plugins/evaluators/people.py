@@ -9,8 +9,9 @@ from typing import Any
 
 from rlhfkit.context import Context
 from rlhfkit.errors import NotRun
-from rlhfkit.labelling.human_evaluation import compares, numbers, ratings, read_store, win_rates
+from rlhfkit.labelling.human_evaluation import compares, ratings, read_store, win_rates
 from rlhfkit.labelling.items import Item
+from rlhfkit.labelling.ratings import numbers
 from rlhfkit.labelling.records import StoredJudgement
 from rlhfkit.storage.catalogue import JUDGEMENTS_FILE
 from rlhfkit.types import Evaluation, Metric, PolicySamples
@@ -24,8 +25,8 @@ class People:
         self._run: Path = context.run_dir.root
 
     def evaluate(self, samples: Mapping[str, PolicySamples]) -> Evaluation:
-        """`people_win_rate` over the SFT model, and where answers were rated `people_overall` and
-        the share of answers that have each flag."""
+        """`people_win_rate` over the SFT model, and where answers were rated `people_overall`, the
+        share of answers that have each flag, and how far both are above the SFT model's."""
         pairs = {
             item_id
             for name, own in samples.items()
@@ -42,9 +43,8 @@ class People:
         metrics: dict[str, dict[str, Metric]] = {}
         for policy, rate in win_rates(items, said).items():
             metrics[policy] = {"people_win_rate": rate}
-        for policy, found in ratings(items, said).items():
-            own = {f"people_{name}": metric for name, metric in found.items()}
-            metrics[policy] = metrics.get(policy, {}) | own
+        for policy, found in ratings(items, said).metrics("people").items():
+            metrics[policy] = metrics.get(policy, {}) | found
         rows = [row for one in said for row in _rows(items[one.item], one)]
         unseen = len(pairs) - len({one.item for one in said})
         notes = [f"{unseen} of {len(pairs)} pairs of answers were judged by nobody"]

@@ -95,7 +95,7 @@ class JudgePoolOptions:
 @dataclass
 class ModelJudgeConfig(JudgePoolOptions, ServerOptions):
     """A model behind a server of OpenAI's protocol as judge: it is shown two completions at a time,
-    in both orders."""
+    in both orders; with evaluator=ratings one alone."""
 
     model: str = "???"
     """What the server calls the model."""
@@ -104,7 +104,8 @@ class ModelJudgeConfig(JudgePoolOptions, ServerOptions):
     """Sampling temperature."""
 
     max_tokens: int = 64
-    """Longest answer; more where a prompt of yours has the model think first."""
+    """Longest answer, of a rating for each of its lines; more where a prompt of yours has the model
+    think first."""
 
     body: dict[str, Any] = field(default_factory=dict)
     """More of the request's body, as +labeler.body.top_p=0.9; null leaves out what is in it, as
@@ -135,7 +136,7 @@ class ModelJudgeConfig(JudgePoolOptions, ServerOptions):
 @dataclass
 class LocalJudgeConfig(JudgePoolOptions):
     """A model in this process as judge: it is shown two completions at a time, in both orders, and
-    the likelier verdict counts."""
+    the likelier verdict counts; with evaluator=ratings one alone."""
 
     path: str = "???"
     """A directory or hub name."""

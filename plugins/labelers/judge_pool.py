@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 from rlhfkit.types import Judgement, Messages
 from rlhfkit_plugins.labelers import JudgePoolOptions
@@ -26,14 +27,27 @@ class Question:
     first: str
     second: str
 
+    lines: ClassVar[int] = 1
+    """What is read of an answer."""
+
     @property
     def messages(self) -> Messages:
         """As the model is asked."""
         return self.judge.messages(self.prompt, self.first, self.second)
 
+    @property
+    def reminder(self) -> str:
+        """What is said where the answer cannot be read."""
+        return self.judge.reminder
+
+    def read(self, answer: str) -> int | None:
+        """1 where the first is better, -1 where the second is, 0 for a tie; None for an answer
+        without a verdict."""
+        return self.judge.outcome(answer)
+
 
 Answers = Callable[[Sequence[Question]], Sequence[int]]
-"""For each question 1 where the first is better, -1 where the second is, 0 for a tie."""
+"""For each question its outcome."""
 
 
 class JudgePool:

@@ -18,6 +18,7 @@ from rlhfkit.labelling.store import Store
 from rlhfkit.labelling.submission import Refused
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.storage.catalogue import JUDGEMENTS_FILE
+from rlhfkit.storage.find_run import find_run
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.web import require_packages
 
@@ -28,7 +29,7 @@ def label_run(arguments: list[str], plugins: Plugins) -> None:
     if len(words) != 1:
         raise UserError("label: say one run's directory, as in rlhfkit label runs/quickstart")
     options.check()
-    run = _run(Path(words[0]).expanduser())
+    run = _run(words[0])
     try:
         _what(options)(run, options)
     except Refused as error:
@@ -61,12 +62,10 @@ def _judgements(run: RunDir) -> Iterator[Store]:
         yield store
 
 
-def _run(place: Path) -> RunDir:
-    if not place.is_dir():
-        parent = place.parent if place.parent.is_dir() else Path()
-        names = [item.name for item in parent.iterdir() if item.is_dir()]
-        raise UserError(f"label {place}: no such directory; {nearest(place.name, names)}")
-    return RunDir(place)
+def _run(word: str) -> RunDir:
+    """A run, or a directory that has judgements without one."""
+    place = Path(word).expanduser()
+    return RunDir(place) if (place / JUDGEMENTS_FILE).exists() else find_run(word, "label")
 
 
 def _invite(run: RunDir, options: LabelOptions) -> None:

@@ -7,32 +7,35 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from rlhfkit.intervals import interval
+from rlhfkit.reporting import read_metrics
 from rlhfkit.storage.catalogue import ROWS
 from rlhfkit.storage.run_dir import RunDir, read_jsonl
 from rlhfkit.types import Metric
 
 Items = Mapping[str, Mapping[str, float]]
-"""By metric and item, a prompt or a text, its mean over the answers to it."""
+"""By metric and item, a prompt or a question, its mean over the answers to it."""
 
 RESAMPLES = 2000
-_NO_NUMBERS = {"policy", "prompt", "completion", "text"}
 
 
 def items_of(run: RunDir, policy: str = "rl") -> Items:
-    """What a policy's metrics are taken over, from the rows that the stage evaluate keeps."""
+    """What a policy's metrics are taken over, from the rows that the stage evaluate keeps. Their
+    other columns are none: `tie` is of another comparison in each row."""
+    metrics = read_metrics(run).get(policy, {})
     found: defaultdict[str, defaultdict[str, list[float]]]
     found = defaultdict(lambda: defaultdict(list))
     for file in sorted((run.stage_dir("evaluate") / ROWS).glob("*.jsonl")):
         for row in read_jsonl(file):
             if row.get("policy") != policy:
                 continue
-            item = json.dumps([row.get("prompt"), row.get("text")], sort_keys=True)
-            for name in row.keys() - _NO_NUMBERS:
-                if isinstance(row[name], int | float):
+            item = json.dumps([row.get("prompt"), row.get("item")], sort_keys=True)
+            for name in metrics:
+                if isinstance(row.get(name), int | float):
                     found[name][item].append(row[name])
     return {
-        name: {item: fmean(values) for item, values in by_item.items()}
-        for name, by_item in found.items()
+        name: {item: fmean(values) for item, values in found[name].items()}
+        for name in metrics
+        if name in found
     }
 
 

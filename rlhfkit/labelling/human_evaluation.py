@@ -5,30 +5,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rlhfkit.errors import UserError
-from rlhfkit.intervals import interval
 from rlhfkit.labelling.agreement import Agreement, measure
 from rlhfkit.labelling.invitations import GOLD
 from rlhfkit.labelling.items import Item, items_of
 from rlhfkit.labelling.judged import Judged
+from rlhfkit.labelling.ratings import Rated, Ratings, mean_over_prompts, measure_ratings, numbers
 from rlhfkit.labelling.records import StoredJudgement
 from rlhfkit.labelling.store import Store
-from rlhfkit.labelling.submission import FLAGS, Refused
+from rlhfkit.labelling.submission import Refused
 from rlhfkit.storage.catalogue import JUDGEMENTS_FILE, SAMPLES_FILE
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.types import Metric
 
-LEVEL = 0.95
-RESAMPLES = 2000
-
-Values = dict[str, dict[str, list[float]]]
-"""By policy and prompt."""
-
 
 @dataclass(frozen=True)
-class HumanEvaluation:
+class HumanEvaluation(Ratings):
     """One run's. Repeats are for self-agreement alone."""
 
     win_rates: dict[str, Metric] = field(default_factory=dict)
@@ -43,9 +36,6 @@ class HumanEvaluation:
     outdated: int = 0
     """Judgements of answers that stage evaluate has made anew since; they count no more."""
 
-    ratings: dict[str, dict[str, Metric]] = field(default_factory=dict)
-    """By policy: `overall` from 1 to 7, and of each flag the share of answers that have it."""
-
     agreement: Agreement | None = None
     """Over all that people ranked in the run; None where no two ranked the same."""
 
@@ -59,13 +49,14 @@ def read_human_evaluation(run: RunDir) -> HumanEvaluation | None:
     present = compared_now(run)
     compared = [one for one in judged if compares(one)]
     now = [one for one in compared if one.item in present]
-    agreement = agreement_of(judged)
+    agreement, rated = agreement_of(judged), ratings(items, now)
     return HumanEvaluation(
+        ratings=rated.ratings,
+        differences=rated.differences,
         win_rates=win_rates(items, now),
         labelers=len({one.labeler for one in now}),
         items=len({one.item for one in now}),
         outdated=len(compared) - len(now),
-        ratings=ratings(items, now),
         agreement=agreement if agreement.agreement_with_ties else None,
     )
 
@@ -97,49 +88,30 @@ def agreement_of(judged: Sequence[StoredJudgement]) -> Agreement:
 
 def win_rates(items: Mapping[str, Item], judged: Sequence[StoredJudgement]) -> dict[str, Metric]:
     """By policy; the independent items are the prompts."""
-    shares: Values = {}
+    shares: dict[str, dict[str, list[float]]] = {}
     for one in filter(compares, judged):
         own, sft = one.ranks
-        share = 0.5 if own == sft else float(own < sft)
-        _add(shares, items[one.item], 0, share)
-    return {policy: _mean(found) for policy, found in shares.items()}
+        item = items[one.item]
+        by_prompt = shares.setdefault(item.policies[0], {})
+        by_prompt.setdefault(repr(item.prompt), []).append(0.5 if own == sft else float(own < sft))
+    return {policy: mean_over_prompts(found) for policy, found in shares.items()}
 
 
-def ratings(
-    items: Mapping[str, Item], judged: Sequence[StoredJudgement]
-) -> dict[str, dict[str, Metric]]:
-    """By policy and name; the independent items are the prompts. Empty where nobody rated."""
-    found: dict[str, Values] = {}
-    for one in filter(compares, judged):
-        for place, rating in enumerate(one.ratings):
-            for name, value in numbers(rating).items():
-                _add(found.setdefault(name, {}), items[one.item], place, value)
-    policies = list(found.get("overall", {}))
-    return {
-        policy: {name: _mean(values[policy]) for name, values in found.items()}
-        for policy in policies
-    }
-
-
-def numbers(rating: Mapping[str, Any]) -> dict[str, float]:
-    """`overall`, and 1 for each flag that is set."""
-    flags = {flag: float(flag in rating["flags"]) for flag in FLAGS}
-    return {"overall": float(rating["overall"]), **flags}
+def ratings(items: Mapping[str, Item], judged: Sequence[StoredJudgement]) -> Ratings:
+    """Empty where nobody rated."""
+    return measure_ratings(
+        [
+            Rated(policy, items[one.item].prompt, one.labeler, numbers(rating))
+            for one in filter(compares, judged)
+            if one.ratings
+            for policy, rating in zip(items[one.item].policies, one.ratings, strict=True)
+        ]
+    )
 
 
 def compares(one: StoredJudgement) -> bool:
     """Whether it compares two policies; skips and second looks do not count."""
     return one.source == "evaluate" and bool(one.ranks) and not one.repeat
-
-
-def _add(found: Values, item: Item, place: int, value: float) -> None:
-    by_prompt = found.setdefault(item.policies[place], {})
-    by_prompt.setdefault(repr(item.prompt), []).append(value)
-
-
-def _mean(by_prompt: Mapping[str, Sequence[float]]) -> Metric:
-    means = [sum(values) / len(values) for values in by_prompt.values()]
-    return interval(means, LEVEL, RESAMPLES, seed=0)
 
 
 def _compared(one: StoredJudgement) -> Judged:

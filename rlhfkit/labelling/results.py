@@ -25,6 +25,7 @@ def tables(store: Store) -> dict[str, Rows]:
     judged, items = store.judged(), store.items()
     present = compared_now(RunDir(store.path.parent))
     now = [one for one in judged if one.item in present]
+    rated = ratings(items, now)
     return {
         "Who ranked how much": _work(judged),
         **_agreement(judged),
@@ -33,8 +34,14 @@ def tables(store: Store) -> dict[str, Rows]:
             for policy, metric in win_rates(items, now).items()
         ],
         "What people say of the answers": [
-            {"policy": policy, "": FLAGS.get(name, f"{name}, 1 to 7"), "mean": _shown(metric)}
-            for policy, found in ratings(items, now).items()
+            {
+                "policy": policy,
+                "": FLAGS.get(name, f"{name}, 1 to 7"),
+                "mean": _shown(metric),
+                "above SFT": _shown(rated.differences.get(policy, {}).get(name)),
+                "prompts": metric.count,
+            }
+            for policy, found in rated.ratings.items()
             for name, metric in found.items()
         ],
     }
@@ -78,5 +85,7 @@ def _work(judged: Sequence[StoredJudgement]) -> Rows:
     ]
 
 
-def _shown(metric: Metric) -> str:
+def _shown(metric: Metric | None) -> str:
+    if metric is None:
+        return ""
     return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"

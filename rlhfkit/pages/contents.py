@@ -15,6 +15,7 @@ from rlhfkit.figures import rounds
 from rlhfkit.figures.win_matrix import Matrix, read_win_matrix
 from rlhfkit.labelling.agreement import Agreement
 from rlhfkit.labelling.human_evaluation import HumanEvaluation, read_human_evaluation
+from rlhfkit.labelling.ratings import JudgeRatings, read_judge_ratings
 from rlhfkit.reporting import Metrics, Tax, evaluation_notes, read_metrics, read_tax
 from rlhfkit.stage import Stage
 from rlhfkit.storage.answer_cache import ANSWERS, read_answers
@@ -92,6 +93,9 @@ class RunContents:
     people: HumanEvaluation | None = None
     """What people said in the browser; None where nobody was asked."""
 
+    rated: JudgeRatings | None = None
+    """What models said of each answer alone; None where none was asked."""
+
     win_matrix: Matrix = field(default_factory=dict)
     """Which policy is preferred to which, by the run's labelers."""
 
@@ -138,6 +142,7 @@ def read_run(run: RunDir, stages: Sequence[Stage]) -> RunContents:
     found.frontier = _whatever(found, lambda: read_frontier(run), None)
     found.agreement = _whatever(found, lambda: read_agreement(run), None)
     found.people = _whatever(found, lambda: read_human_evaluation(run), None)
+    found.rated = _whatever(found, lambda: read_judge_ratings(run), None)
     found.win_matrix = _whatever(found, lambda: read_win_matrix(run), {})
     found.rounds = _whatever(found, lambda: rounds.table(rounds.points(run)), [])
     found.judges = _judges(run, found.settings)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from rlhfkit.figures import rounds, win_matrix
 from rlhfkit.labelling import tables
 from rlhfkit.labelling.agreement import Agreement
-from rlhfkit.pages import people
+from rlhfkit.pages import people, ratings
 from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
 from rlhfkit.pages.tax import TaxRow, tax_rows
@@ -131,6 +131,7 @@ def render(runs: Sequence[RunContents]) -> str:
         policy_words=POLICY_WORDS,
         agreement=tables,
         people=people,
+        ratings=ratings,
         rounds=rounds,
         win_matrix=win_matrix,
         version=version("rlhfkit"),

@@ -1,12 +1,11 @@
 """What people said, beside the run's own judges."""
 
 from rlhfkit.labelling.human_evaluation import HumanEvaluation
-from rlhfkit.labelling.submission import FLAGS
+from rlhfkit.pages import ratings
+from rlhfkit.pages.ratings import Rows, markdown
 from rlhfkit.reporting import Metrics, shown
 
 WIN_HEAD = ("policy", "preferred to SFT by people", "prompts", "by the run's labelers", "prompts")
-
-Rows = list[list[str]]
 
 
 def win_rows(people: HumanEvaluation, metrics: Metrics) -> Rows:
@@ -17,22 +16,6 @@ def win_rows(people: HumanEvaluation, metrics: Metrics) -> Rows:
         others = [shown(own), str(own.count) if own else ""]
         rows.append([policy, shown(rate), str(rate.count), *others])
     return rows
-
-
-def rating_head(people: HumanEvaluation) -> list[str]:
-    """Columns of `rating_rows`."""
-    return ["", *people.ratings]
-
-
-def rating_rows(people: HumanEvaluation) -> Rows:
-    """The overall rating and every flag, policies across."""
-    if not people.ratings:
-        return []
-    words = {"overall": "Overall, from 1 to 7", **FLAGS}
-    return [
-        [label, *(shown(found.get(name)) for found in people.ratings.values())]
-        for name, label in words.items()
-    ]
 
 
 def counted(people: HumanEvaluation) -> str:
@@ -49,12 +32,7 @@ def people_lines(people: HumanEvaluation | None, metrics: Metrics) -> list[str]:
     if people is None or not people.win_rates:
         return []
     lines = ["", "## What people say", "", counted(people), ""]
-    lines += _table([list(WIN_HEAD), *win_rows(people, metrics)])
+    lines += markdown([list(WIN_HEAD), *win_rows(people, metrics)])
     if people.ratings:
-        lines += ["", *_table([rating_head(people), *rating_rows(people)])]
+        lines += ["", *ratings.table(people)]
     return lines
-
-
-def _table(rows: Rows) -> list[str]:
-    head, *others = rows
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *others)]

@@ -19,6 +19,7 @@ from rlhfkit.labelling.agreement import Agreement
 from rlhfkit.pages.contents import read_agreement, read_run
 from rlhfkit.pages.page import write
 from rlhfkit.pages.people import people_lines
+from rlhfkit.pages.ratings import rating_lines
 from rlhfkit.pages.tax import tax_lines, tax_rows
 from rlhfkit.pages.verdict import TOY_TASTES
 from rlhfkit.reporting import (
@@ -58,6 +59,7 @@ def run(context: Context) -> None:
     contents = read_run(context.run_dir, stages_of(context.plugins))
     people = contents.people
     lines += people_lines(people, metrics)
+    lines += rating_lines(contents.rated)
     lines += _agreement("How far labelers agree", read_agreement(context.run_dir))
     lines += _agreement("How far people agree", people.agreement if people else None)
     lines += _rounds(context)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,32 @@ def test_seeds_are_averaged_and_differences_taken_by_pairs(tmp_path, monkeypatch
     ]
     assert [*axes.get_lines()[0].get_xydata().flat] == pytest.approx([0, 0.65, 2, 0.4])
     assert len((tmp_path / "comparison" / "comparison.csv").read_text().splitlines()) == 5
+
+
+def test_only_metrics_are_compared_each_question_by_itself(tmp_path):
+    """Columns of two comparisons under one name, `tie`, are no metric; questions without a prompt
+    are told apart by `item`."""
+    for beta, seed in product((0.0, 2.0), (0, 1)):
+        root = tmp_path / f"{beta}_{seed}"
+        metrics = {"win_rate": (0.5, 0.5, 0.5), "win_rate_vs_base": (1, 1, 1), "loss": (3, 2, 4)}
+        evaluated(root, {"kl.kl_coef": beta, "seed": seed}, rl=metrics, sft={})
+        asked = {"policy": "rl", "prompt": [{"role": "user", "content": "a"}]}
+        won = [
+            {**asked, "win_rate": 0.5, "tie": 1.0, "both_ended": True, "characters_more": 5},
+            {**asked, "win_rate_vs_base": 1.0, "tie": 0.0, "both_ended": False},
+        ]
+        lost = [
+            {"policy": "rl", "item": place, "loss": loss + beta * place}
+            for place, loss in ((0, 2.0), (1, 4.0))
+        ]
+        (root / "evaluate" / "rows").mkdir()
+        write_jsonl(root / "evaluate" / "rows" / "win_rate.jsonl", won)
+        write_jsonl(root / "evaluate" / "rows" / "loss.jsonl", lost)
+    compare([tmp_path])
+    lines = (tmp_path / "comparison" / "comparison.md").read_text().splitlines()
+    assert lines[0] == "| kl.kl_coef | loss | win_rate | win_rate_vs_base |"
+    assert lines[2].startswith("| 0.0 | 3 [2, 4] (3, 3) | 0.5 ")
+    assert lines[-3] == "| 2.0 | 1 [0, 2] | 0 [0, 0] | 0 [0, 0] |"
 
 
 def test_what_is_no_number_has_a_table_and_no_plot(tmp_path):

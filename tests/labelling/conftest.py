@@ -13,7 +13,7 @@ from rlhfkit.labelling.items import items_of
 from rlhfkit.labelling.server import Settings, create_app
 from rlhfkit.labelling.store import Store
 from rlhfkit.storage.catalogue import COMPLETIONS_FILE, JUDGEMENTS_FILE
-from rlhfkit.storage.run_dir import RunDir
+from rlhfkit.storage.run_dir import STARTED, RunDir, write_json
 
 HEBREW = "\u202eתפוח הוא פרי טעים"
 
@@ -31,7 +31,7 @@ def write_completions(root: Path, count: int, completions: int = 3) -> RunDir:
         }
         for place in range(count)
     ]
-    (root / "sample").mkdir(parents=True)
+    write_json(RunDir(root).begin("sample") / STARTED, {})
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (root / "sample" / COMPLETIONS_FILE).write_text(lines, encoding="utf-8")
     return RunDir(root)

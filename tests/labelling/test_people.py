@@ -212,7 +212,9 @@ def test_where_people_and_others_differ_comes_first():
 
 REFUSED = {
     "no run": ([], "say one run's directory"),
-    "a run that is not there": (["{run}x"], "no such directory"),
+    "a run that is not there": (["{run}x"], "label .*runx: no run there"),
+    "a directory that is no run": (["{run}/sample", "--invite", "bob"], "no run there"),
+    "no run to import into": (["{run}/sample", "--load=none.jsonl"], "no run there"),
     "an unknown flag": (["{run}", "--knd", "rank"], "did you mean '--kind'"),
     "a flag without value": (["{run}", "--kind"], "--kind VALUE"),
     "an unknown kind": (["{run}", "--kind=pair"], "did you mean 'pairs'"),
@@ -241,6 +243,7 @@ def test_mistakes_in_the_command_are_one_line(run, name):
         label_run([word.format(run=run.root) for word in words], None)
     assert "\n" not in str(error.value)
     assert [file.name for file in run.root.iterdir()] == ["sample"]
+    assert not (run.root / "sample" / "judgements.sqlite").exists()
 
 
 def test_an_invitation_is_a_link_that_works(run, capsys):

@@ -18,6 +18,7 @@ from rlhfkit.pages.charts import smoothed
 from rlhfkit.pages.contents import read_agreement, read_run
 from rlhfkit.pages.page import render, write
 from rlhfkit.pages.people import people_lines, win_rows
+from rlhfkit.pages.ratings import rating_lines
 from rlhfkit.pages.tax import tax_lines, tax_rows
 from rlhfkit.pages.verdict import verdict
 from rlhfkit.stages.registry import STAGES
@@ -138,8 +139,9 @@ def test_what_people_say_stands_beside_the_simulated_labelers(make_run):
     for words in (
         "<td>rl</td><td>0.75 [0.25, 1]</td><td>4</td><td>0.75 [0.55, 0.9]</td><td>20</td>",
         "2 labelers compared 4 blind pairs of answers",
-        "Overall, from 1 to 7</td><td>5.5 [",
-        "Expresses an opinion</td><td>1 [1, 1]</td><td>0 [0, 0]</td>",
+        "Overall, from 1 to 7</td><td>4</td><td>5.5 [",
+        "<td>1 [1, 1]</td><td>4.5 [3.5, 5.5]</td></tr>",
+        "Expresses an opinion</td><td>4</td><td>1 [1, 1]</td><td>0 [0, 0]</td><td>1 [1, 1]</td>",
         "<h2>How far people agree</h2>",
         "<tr><th>RL policy</th><td",
         '<td class="good">0.75 [0.55,',
@@ -150,10 +152,44 @@ def test_what_people_say_stands_beside_the_simulated_labelers(make_run):
     stored = json.loads((run.root / "report.json").read_text())[0]
     assert stored["people"]["win_rates"]["rl"]["value"] == 0.75
     assert stored["people"]["ratings"]["rl"]["opinion"]["value"] == 1
+    assert stored["people"]["differences"]["rl"]["overall"]["value"] == 4.5
     assert stored["win_matrix"]["sft"]["rl"]["value"] == 0.25
     assert "| rl | 0.75 [0.25, 1] | 4 |" in "\n".join(people_lines(found.people, found.metrics))
     (run.root / "judgements.sqlite").write_bytes(b"no database" * 1000)
     assert "judgements.sqlite" in read_run(run, STAGES).missing[-1]
+
+
+def test_what_a_model_says_of_each_answer_has_the_form_of_what_people_say(make_run):
+    run = make_run()
+    rows = [
+        {
+            "policy": policy, "prompt": [{"role": "user", "content": str(place)}],
+            "completion": policy, "labeler": NASTY, "judge_overall": overall + place,
+            "judge_opinion": 0.0,
+        }
+        for policy, overall in (("sft", 2.0), ("rl", 4.0)) for place in (0, 1)
+    ]  # fmt: skip
+    write_jsonl(run.stage_dir("evaluate") / "rows" / "ratings.jsonl", rows)
+    found = read_run(run, STAGES)
+    page = render([found])
+    for words in (
+        "<h2>What model judges say of each answer</h2>",
+        "<th></th><th>prompts</th><th>SFT</th><th>RL policy</th><th>rl - sft</th>",
+        "<td>Overall, from 1 to 7</td><td>2</td><td>2.5 [2, 3]</td><td>4.5 [4, 5]</td>"
+        "<td>2 [2, 2]</td>",
+        "Expresses an opinion</td><td>2</td><td>0 [0, 0]</td>",
+        "rated 4 answers, each alone",
+    ):
+        assert words in page, words
+    assert "violent" not in page  # nobody asked about it
+    assert NASTY not in page
+    write([found], run.root)
+    stored = json.loads((run.root / "report.json").read_text())[0]
+    assert stored["rated"]["differences"]["rl"]["overall"]["value"] == 2
+    lines = "\n".join(rating_lines(found.rated))
+    assert "## What model judges say of each answer" in lines
+    assert "| Overall, from 1 to 7 | 2 | 2.5 [2, 3] | 4.5 [4, 5] | 2 [2, 2] |" in lines
+    assert read_run(make_run("other"), STAGES).rated is None
 
 
 def test_rules_of_the_quickstart_that_judge_other_data_are_named_first(make_run):

@@ -12,7 +12,7 @@ FOLDERS = {
 }  # fmt: skip
 ELSEWHERE = {
     "labeler": {"imported", "people", "model_judge"},
-    "evaluator": {"rubrics", "lm_eval"},
+    "evaluator": {"people", "ratings", "rubrics", "lm_eval"},
     "reward": {"server"},
 }
 """The first two judge nothing, evaluators of the second row have tests of their own; the

@@ -45,7 +45,10 @@ def test_ratings_flags_and_preferences_of_these_answers(people):
     assert (rl["people_win_rate"].value, rl["people_win_rate"].count) == (0.375, 2)
     assert (rl["people_overall"].value, sft["people_overall"].value) == (6.0, 3.0)
     assert (rl["people_hallucination"].value, rl["people_opinion"].value) == (0.5, 0.0)
+    above = rl["people_overall_minus_sft"]
+    assert (above.value, above.count) == (3.0, 1)
     assert "people_win_rate" not in sft
+    assert "people_overall_minus_sft" not in sft
     assert len(found.rows) == 5
     assert [row["people_win_rate"] for row in found.rows if row["policy"] == "rl"] == [1, 0.5, 0]
     assert found.notes == []

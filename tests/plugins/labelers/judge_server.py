@@ -1,7 +1,8 @@
 """A server process of OpenAI's chat protocol with a tiny model behind:
 `python judge_server.py MODEL` prints its address.
 
-Of the verdicts [[A]] and [[B]] it gives the one whose token the model finds likelier.
+Of the verdicts [[A]] and [[B]] it gives the one whose token the model finds likelier, and of a
+rating the likeliest number and word.
 """
 
 import json
@@ -12,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 VERDICTS = ("[[A]]", "[[B]]")
+NUMBERS, WORDS = tuple("1234567"), ("yes", "no")
 KEY = "Bearer secret"
 
 
@@ -28,9 +30,15 @@ class Handler(BaseHTTPRequestHandler):
         ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
         with torch.no_grad():
             logits = model(ids).logits[0, -1]
-        content = max(VERDICTS, key=lambda word: float(logits[tokenizer(word).input_ids[0]]))
+
+        def likeliest(words):
+            return max(words, key=lambda word: float(logits[tokenizer(word).input_ids[0]]))
+
+        rates = "Overall" in body["messages"][-1]["content"]
+        rating = f"Overall: {likeliest(NUMBERS)}\nOpinion: {likeliest(WORDS)}"
+        content = rating if rates else f"I say {likeliest(VERDICTS)}"
         usage = {"prompt_tokens": ids.shape[1], "completion_tokens": 1}
-        message = {"role": "assistant", "content": f"I say {content}"}
+        message = {"role": "assistant", "content": content}
         return self.reply(200, {"choices": [{"message": message}], "usage": usage})
 
     def reply(self, status, body):

@@ -236,7 +236,8 @@ def served_model(tmp_path_factory):
     """The address of a server process with a tiny model."""
     folder = tmp_path_factory.mktemp("judge")
     tiny.language_model(folder, max_position_embeddings=512, num_hidden_layers=4)
-    tiny.tokenizer(folder, chat=True, words=[*tiny.WORDS, *judge_server.VERDICTS])
+    answers = (*judge_server.VERDICTS, *judge_server.NUMBERS, *judge_server.WORDS)
+    tiny.tokenizer(folder, chat=True, words=[*tiny.WORDS, *answers])
     command = [sys.executable, judge_server.__file__, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         yield process.stdout.readline().strip()
@@ -250,12 +251,17 @@ def test_a_real_server_labels_and_judges_a_run(
     own = {"user": "{conversation} {first} or {second}"}
     own["verdicts"] = {"first": "[[A]]", "second": "[[B]]"}
     write_json(tmp_path / "own.yaml", own)
+    lines = {"overall": "Overall", "opinion": "Opinion"}
+    rating = {"user": "{conversation} {answer} Overall: a number Opinion: yes or no"}
+    write_json(tmp_path / "rating.yaml", {**rating, "lines": lines})
     options = [
         *QUICK, f"labeler.url={served_model}/v1", "labeler.api_key_variable=JUDGE_KEY",
         "stage.sample.models=[base]", "loader=full",
         "stages=[sample,label,evaluate,report]", "stage.sample.num_prompts=4",
         "+stage.evaluate.opponents.other=base",
         f"labeler.prompts=[{tmp_path / 'own.yaml'}]",
+        "evaluator=[win_rate,policy_statistics,ratings]",
+        f"evaluator.ratings.prompts=[{tmp_path / 'rating.yaml'}]",
     ]  # fmt: skip
     runner = run_tiny(*options)
     root = runner.run_dir.root
@@ -267,8 +273,15 @@ def test_a_real_server_labels_and_judges_a_run(
     answers = dict(read_answers(root / ANSWERS))
     assert len(answers) > 20
     assert all(answer.prompt_tokens > 0 for answer in answers.values())
+    rated = read_jsonl(root / "evaluate" / "rows" / "ratings.jsonl")
+    assert len(rated) == 12
+    assert {row["labeler"] for row in rated} == {"model-judge:tiny:rating"}
+    assert len({row["judge_overall"] for row in rated}) > 1
+    assert metrics["other"]["judge_overall_minus_sft"]["count"] == 6
     page = (root / "report.html").read_text(encoding="utf-8")
     assert f"{len(answers)} answers of model judges" in page
+    assert "What model judges say of each answer" in page
+    assert "## What model judges say" in (root / "report" / "report.md").read_text()
     # everything again: nobody is asked
     kept = [item for item in tiny_overrides if not item.startswith("loader.")]
     again = make_raw(*kept, *options, "force_from=label")
