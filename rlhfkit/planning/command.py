@@ -14,6 +14,7 @@ from rlhfkit.config.run import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context, DryRun
 from rlhfkit.errors import UserError
+from rlhfkit.models.attention import planned_attention
 from rlhfkit.planning.budget import Plan, nearest_fit
 from rlhfkit.planning.card import Card, card_of
 from rlhfkit.planning.meter import PARTS, Rates
@@ -41,6 +42,9 @@ def show_plan(context: Context) -> None:
     if (sampler := rehearsed_sampler(context)) is not config.sampler:
         name = config.sampler.name
         console.print(f"sampler={name}: counted as if sampler={sampler.name}", markup=False)
+    if (attention := config.model.attn_implementation) != planned_attention(context):
+        line = f"model.attn_implementation={attention}: counted as if it were sdpa"
+        console.print(line, markup=False)
     card = card_of(config)
     if card is not None:
         console.print(_verdict(context, plan, card, rates), markup=False, soft_wrap=True)
