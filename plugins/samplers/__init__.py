@@ -98,8 +98,6 @@ class ServerConfig(SamplingConfig, ServerOptions):
     """A vLLM server: completions over HTTP, the adapter loaded anew whenever it changed. Tried
     with vLLM 0.32.0 on a CPU (`make test-vllm`)."""
 
-    planned_as: ClassVar[str] = "cached"
-
     url: str = "http://localhost:8000"
     """Where the server listens; started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, --enable-lora,
     and at another temperature than 1 with --logprobs-mode processed_logprobs."""
@@ -128,6 +126,11 @@ class ServerConfig(SamplingConfig, ServerOptions):
 
     start_timeout: float = 600.0
     """Seconds until a server that was started here must answer."""
+
+    @property
+    def card_share(self) -> float:
+        """What a plan takes off the card while a stage samples: a server started here has it."""
+        return self.gpu_memory_utilization if self.launch else 0.0
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""
