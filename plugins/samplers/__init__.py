@@ -80,9 +80,11 @@ class GenerateConfig(BatchedConfig):
 @dataclass
 class ContinuousConfig(BatchedConfig):
     """transformers' continuous batching: as a sequence ends, the next prompt takes its place;
-    log-probabilities by a second pass. Made for GPUs; here only ever run on a CPU."""
+    log-probabilities are taken while sampling. Made for GPUs; here only ever run on a CPU."""
 
     planned_as: ClassVar[str] = "cached"
+
+    keeps_cache: ClassVar[bool] = True
 
     page_size: int = 32
     """Tokens in a page of the cache."""

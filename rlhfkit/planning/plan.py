@@ -98,12 +98,21 @@ def _plan_stage(context: Context, rates: Rates, stage: str) -> dict[str, PhasePl
         for depth in depths(config.get_text_config(), last_layers)
     )
     response = Lengths.of(context.config).response
-    return {
+    phases = {
         phase: _phase_plan(context, stage, phase, reading)
         for phase in STAGE_PHASES[stage]
         for reading in [_whole(readings, phase, response)]
         if reading is not None
     }
+    if stage == "rl" and phases and getattr(context.config.sampler, "keeps_cache", False):
+        kept = phases["rollout"].parts.get("KV cache", 0.0)
+        return {name: _with_cache(phase, kept) for name, phase in phases.items()}
+    return phases
+
+
+def _with_cache(phase: PhasePlan, kept: float) -> PhasePlan:
+    """A phase while a sampler keeps its cache, which says so by `keeps_cache` in its options."""
+    return replace(phase, parts={**phase.parts, "KV cache": kept})
 
 
 def _rehearse(

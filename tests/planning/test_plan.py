@@ -179,3 +179,13 @@ def test_a_server_that_is_started_here_has_its_share_of_the_card(context):
     assert SERVER not in elsewhere["sample"].parts
     less = launched["sample"].peak - launched["sample"].parts[SERVER]
     assert elsewhere["sample"].peak == pytest.approx(less)
+
+
+def test_a_cache_that_is_kept_is_there_in_the_update_too(context):
+    kept = plan_run(context("sampler=continuous"), RATES, ["rl"])
+    made_anew = plan_run(context("sampler=cached"), RATES, ["rl"])
+    cache = made_anew["rollout"].parts["KV cache"]
+    assert cache > 0 == made_anew["update"].parts["KV cache"]
+    assert kept["rollout"].peak == made_anew["rollout"].peak
+    for phase in ("score", "update"):
+        assert kept[phase].peak == pytest.approx(made_anew[phase].peak + cache)
