@@ -80,9 +80,11 @@ class GenerateConfig(BatchedConfig):
 @dataclass
 class ContinuousConfig(BatchedConfig):
     """transformers' continuous batching: as a sequence ends, the next prompt takes its place;
-    log-probabilities by a second pass. Made for GPUs; here only ever run on a CPU."""
+    log-probabilities are taken while sampling. Made for GPUs; here only ever run on a CPU."""
 
     planned_as: ClassVar[str] = "cached"
+
+    keeps_cache: ClassVar[bool] = True
 
     page_size: int = 32
     """Tokens in a page of the cache."""
@@ -97,8 +99,6 @@ class ContinuousConfig(BatchedConfig):
 class ServerConfig(SamplingConfig, ServerOptions):
     """A vLLM server: completions over HTTP, the adapter loaded anew whenever it changed. Tried
     with vLLM 0.32.0 on a CPU (`make test-vllm`)."""
-
-    planned_as: ClassVar[str] = "cached"
 
     url: str = "http://localhost:8000"
     """Where the server listens; started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, --enable-lora,
@@ -128,6 +128,11 @@ class ServerConfig(SamplingConfig, ServerOptions):
 
     start_timeout: float = 600.0
     """Seconds until a server that was started here must answer."""
+
+    @property
+    def card_share(self) -> float:
+        """What a plan takes off the card while a stage samples: a server started here has it."""
+        return self.gpu_memory_utilization if self.launch else 0.0
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

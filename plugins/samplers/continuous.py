@@ -3,22 +3,23 @@
 It is made for GPUs; here it only ever ran on a CPU, with the tests' tiny models.
 """
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import ContinuousBatchingConfig
+from transformers import ContinuousBatchingConfig, GenerationConfig
+from transformers.generation.continuous_batching.utils import WorkloadHints
 
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.autocast_forward import autocast_forward
-from rlhfkit.models.batch_size import AdaptiveBatchSize
-from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.models.probing import follows, kind_of, say_once
+from rlhfkit.models.probing import Fails, follows, kind_of, say_once
 from rlhfkit.protocols import Sampler
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import ContinuousConfig
@@ -27,7 +28,13 @@ from rlhfkit_plugins.samplers.plain_sampling import plain_sampling
 
 
 class ContinuousSampler:
-    """`model.generate_batch` on all prompts at once, then log-probabilities by a second pass.
+    """transformers' continuous batching of all prompts at once, by a manager that is kept.
+
+    Its pages, and on a GPU its graphs, stay from one call to the next, and are made anew for longer
+    prompts, another adapter or other ends. Between two calls the weights may change in place: what
+    the manager remembers of prompts it has read is forgotten before each call. Log-probabilities
+    are those that it draws by; the first mini-batch of an update computes them again, and
+    `sampling/logprob_drift` tells the difference.
 
     It computes in a thread of its own, which autocast around the call does not reach. It knows ends
     of one token only: what comes after another kind of end is drawn in vain and thrown away.
@@ -37,8 +44,9 @@ class ContinuousSampler:
         self.temperature = config.temperature
         self.response_length = config.response_length
         self._rows, self._page_size = config.batch_size, config.page_size
-        self._score_size = AdaptiveBatchSize("log-probabilities of samples", config.batch_size)
+        self._attention = None if context is None else context.config.model.attn_implementation
         self._config = config
+        self._kept: _Kept | None = None
 
     def for_model(self, model: LanguageModel) -> Sampler:
         """This sampler; transformers' `generate` for a model that continuous batching does not
@@ -62,64 +70,78 @@ class ContinuousSampler:
         """Raises `UserError` where a sequence got no end, as when memory runs out."""
         if not prompts:
             return []
-        model.activate()
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         settings = (self.response_length, self.temperature, ends.ids)
-        with (
-            _attention_kept(model.base),
-            autocast_forward(model),
-            plain_sampling(model.base, *settings) as plain,
-        ):
-            found = model.base.generate_batch(
-                inputs=[list(prompt) for prompt in prompts],
-                generation_config=plain,
-                continuous_batching_config=self._batching(max(map(len, prompts)), seed),
-            )
-        ids = [
-            ends.cut(output.generated_tokens) for output in found.values() if output.error is None
-        ]
-        if len(ids) < len(prompts):
+        with plain_sampling(model.base, *settings) as plain:
+            found = self._answers(model, prompts, plain, seed)
+        if len(found) < len(prompts):
             raise UserError(
-                f"sampler=continuous: {len(prompts) - len(ids)} of {len(prompts)} sequences "
+                f"sampler=continuous: {len(prompts) - len(found)} of {len(prompts)} sequences "
                 f"failed, as transformers says above: try a smaller sampler.batch_size or "
                 f"sampler=cached"
             )
-        return self._scored(model, prompts, ids, ends)
-
-    def _scored(
-        self,
-        model: LanguageModel,
-        prompts: Sequence[Sequence[int]],
-        ids: list[list[int]],
-        ends: Ends,
-    ) -> list[Response]:
-        rows = teacher_forced_logprobs(model, prompts, ids, self.temperature, self._score_size)
-        return [
-            Response.from_ids(row, values.tolist(), ends)
-            for row, values in zip(ids, rows, strict=True)
-        ]
+        return [_response(output, ends) for output in found]
 
     def _greedy(
         self, model: LanguageModel, prompts: Sequence[Sequence[int]]
     ) -> list[tuple[list[int], Tensor]]:
         """The likeliest tokens after each prompt, and their log-probabilities."""
-        model.activate()
-        batching = self._batching(max(map(len, prompts)), seed=0)
-        batching.return_logprobs = True
-        with (
-            _attention_kept(model.base),
-            autocast_forward(model),
-            plain_sampling(model.base, 3, 1.0, (0,)) as plain,
-        ):
-            plain.update(do_sample=False, top_k=50, eos_token_id=-1)
-            found = model.base.generate_batch(
-                inputs=[list(prompt) for prompt in prompts],
-                generation_config=plain,
-                continuous_batching_config=batching,
-            )
-        return [(item.generated_tokens, torch.tensor(item.logprobs)) for item in found.values()]
+        with plain_sampling(model.base, 3, 1.0, (0,)) as plain:
+            plain.update(do_sample=False, top_k=50, eos_token_id=[-1])
+            found = self._answers(model, prompts, plain, seed=0)
+        self._drop(model)
+        if len(found) < len(prompts):
+            raise Fails("some sequences failed")
+        return [(output.generated_tokens, torch.tensor(output.logprobs)) for output in found]
 
-    def _batching(self, longest: int, seed: int) -> ContinuousBatchingConfig:
+    def _answers(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        plain: GenerationConfig,
+        seed: int,
+    ) -> list[Any]:
+        """transformers' outputs in the order of the prompts, without those that failed."""
+        model.activate()
+        found: list[Any] = []
+        with _attention_kept(model.base), autocast_forward(model), torch.random.fork_rng():
+            manager = self._manager(model, max(map(len, prompts)), plain)
+            torch.manual_seed(seed)
+            manager.start()
+            try:
+                found = _collected(manager, prompts, plain.max_new_tokens)
+            finally:
+                whole = len(found) == len(prompts)
+                manager.stop(keep_for_next_session=whole, hard_stop=not whole)
+                if not whole:
+                    self._drop(model)
+        return found
+
+    def _manager(self, model: LanguageModel, longest: int, plain: GenerationConfig) -> Any:
+        """The one that is kept where it will do, and knows of no prompt."""
+        wanted = _Kept(longest, (model.adapter, plain.temperature, *plain.eos_token_id))
+        if self._kept is not None and self._kept.serves(wanted, model.base):
+            manager = model.base.init_continuous_batching()  # gives the model's own
+        else:
+            grown = max(longest, self._kept.longest if self._kept else 0)
+            self._drop(model)
+            manager = model.base.init_continuous_batching(
+                plain, self._batching(grown), WorkloadHints(grown, self.response_length, self._rows)
+            )
+            manager.warmup()
+            release = weakref.finalize(self, _release, model.base, manager)
+            release.atexit = False
+            self._kept = replace(wanted, longest=grown, manager=manager, release=release)
+        manager.batch_processor.cache.reset()  # of prompts read with other weights, too
+        return manager
+
+    def _drop(self, model: LanguageModel) -> None:
+        if self._kept is not None:
+            self._kept.release.detach()
+        self._kept = None
+        model.base.destroy_cached_continuous_batching_manager()
+
+    def _batching(self, longest: int) -> ContinuousBatchingConfig:
         """Room for as many of the longest sequences as are decoded together."""
         pages = -(-(longest + self.response_length) // self._page_size)
         return ContinuousBatchingConfig(
@@ -127,8 +149,55 @@ class ContinuousSampler:
             num_blocks=self._rows * (pages + 1),
             max_batch_tokens=self._rows * longest,
             max_requests_per_batch=self._rows,
-            seed=seed,
+            return_logprobs=True,
+            auto_switch_to_flash=self._attention is None,
+            seed=0,  # every call has its own
         )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a manager was made for."""
+
+    longest: int
+    """Tokens of the longest prompt."""
+    drawing: tuple[Any, ...]
+    """The adapter, the temperature, and what ends a sequence."""
+    manager: Any = None
+    release: Any = None
+    """What lets it go with the sampler: a model and its manager refer to each other."""
+
+    def serves(self, wanted: "_Kept", base: Any) -> bool:
+        """Whether it is still the model's own, and draws what is wanted."""
+        fits = self.longest >= wanted.longest and self.drawing == wanted.drawing
+        return fits and _manager_of(base) is self.manager
+
+
+def _manager_of(base: Any) -> Any:
+    """The manager that transformers keeps in a model."""
+    return getattr(base, "_cached_continuous_batching_manager", None)
+
+
+def _release(base: Any, manager: Any) -> None:
+    if _manager_of(base) is manager:
+        base.destroy_cached_continuous_batching_manager()
+
+
+def _collected(manager: Any, prompts: Sequence[Sequence[int]], length: int) -> list[Any]:
+    names = manager.add_requests([list(prompt) for prompt in prompts], max_new_tokens=length)
+    found = {}
+    while len(found) < len(names):
+        output = manager.get_result(timeout=1)
+        if output is not None and output.is_finished():
+            found[output.request_id] = output
+        elif output is None and not manager.is_running():
+            break
+    return [found[name] for name in names if name in found and found[name].error is None]
+
+
+def _response(output: Any, ends: Ends) -> Response:
+    ids = ends.cut(output.generated_tokens)
+    return Response.from_ids(ids, output.logprobs[: len(ids)], ends)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from rlhfkit.context import Context
 from rlhfkit.distributed.fsdp import sharded_parts
+from rlhfkit.errors import UserError
+from rlhfkit.models.attention import is_flash
 from rlhfkit.models.decoding_weights import decoding_weights, quantised_numbers
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.merging import merged_adapter
@@ -54,6 +56,16 @@ class GraphSampler(BatchedSampler):
         self._static: Static | None = None
         self._logits: Logits | None = None
         self._longest = 0
+
+    @staticmethod
+    def check_run(config: GraphConfig, context: Context) -> None:
+        """Raise `UserError` for an attention that cannot read a cache with room left in it."""
+        name = context.config.model.attn_implementation
+        if is_flash(name):
+            raise UserError(
+                f"sampler=graph: needs an attention that takes masks, as sdpa, not "
+                f"model.attn_implementation={name}; take sampler=cached, or sdpa"
+            )
 
     def for_model(self, model: LanguageModel) -> Sampler:
         """This sampler; sampler=cached for a model that this way of decoding does not follow."""

@@ -24,7 +24,8 @@ from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import ServerConfig
 from rlhfkit_plugins.samplers.server_api import ServerApi
-from rlhfkit_plugins.samplers.server_process import NAME, check_launch, running
+from rlhfkit_plugins.samplers.server_checks import check_served
+from rlhfkit_plugins.samplers.server_process import NAME, running
 
 REQUESTS_AT_ONCE = 64
 """Prompts that the server has at once; it batches them itself."""
@@ -47,9 +48,8 @@ class ServerSampler:
 
     @staticmethod
     def check_run(config: ServerConfig, context: Context) -> None:
-        """Raise `UserError` where a server cannot be started."""
-        if config.launch:
-            check_launch(config)
+        """Raise `UserError` where a server could not be started, or not serve the run's models."""
+        check_served(config, context)
 
     @cached_property
     def _api(self) -> ServerApi:

@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,10 +12,10 @@ from pathlib import Path
 
 from rlhfkit.console import PLAIN_INTERVAL_S, console
 from rlhfkit.context import Context
-from rlhfkit.distributed import processes
-from rlhfkit.errors import Stopped, UserError
+from rlhfkit.errors import Stopped
 from rlhfkit.models.loading import locate
 from rlhfkit_plugins.samplers import ServerConfig, server_guard
+from rlhfkit_plugins.samplers.server_checks import longest
 
 FOLDER = "vllm"
 """In the run: the server's log, and the adapters that it is sent."""
@@ -30,24 +29,10 @@ _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _SETTINGS = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
 
 
-def check_launch(config: ServerConfig) -> None:
-    """Raise `UserError` where the command is not there, or not one process alone would start it."""
-    if (count := processes.world_size()) > 1:
-        raise UserError(
-            f"sampler.launch=true: each of {count} processes would start a server; start one "
-            f"yourself, and give sampler.url, sampler.model and sampler.adapter_dir"
-        )
-    if shutil.which(config.command[0]) is None:
-        raise UserError(
-            f"sampler.command={config.command[0]}: no such command; install vLLM in an environment "
-            f"of its own and give its path, as in sampler.command=[/opt/vllm/bin/vllm]"
-        )
-
-
 def words(config: ServerConfig, context: Context, port: int) -> list[str]:
     """The command line that serves the run's base model to this machine alone."""
     model = context.config.model
-    length = model.max_prompt_length + config.response_length
+    length, _ = longest(config, context)
     dtype = str(context.precision.autocast or context.precision.weights).removeprefix("torch.")
     rank = getattr(context.config.loader, "lora_r", None)
     found = [*config.command, "serve", locate(context, model.path), "--served-model-name", NAME]

@@ -59,6 +59,10 @@ class ModelConfig:
     """Weights of frozen models: auto (bfloat16 on GPUs that have it, float32 on CPU), float32,
     bfloat16 or float16."""
 
+    attn_implementation: str | None = None
+    """How attention is computed: sdpa, eager, flash_attention_2 or another name of transformers',
+    or a kernel of the hub as kernels-community/flash-attn2; null is transformers' choice."""
+
     share_prompts: bool = True
     """Compute a prompt once for all of its completions in a batch, where that is less work; the
     numbers are the same."""

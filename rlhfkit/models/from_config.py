@@ -20,15 +20,17 @@ def causal_lm_from_config(
     device: torch.device,
     quantization: Any = None,
     trust_remote_code: bool = False,
+    attn_implementation: str | None = None,
 ) -> Any:
     """A transformers model with weights as its class initialises them.
 
     quantization: a BitsAndBytesConfig for 4 bits, or None. Under a FakeTensorMode the result holds
     fake tensors and costs no memory.
     """
+    attention = {"attn_implementation": attn_implementation} if attn_implementation else {}
     with _disable_current_modes(), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(
-            config, dtype=dtype, trust_remote_code=trust_remote_code
+            config, dtype=dtype, trust_remote_code=trust_remote_code, **attention
         )
         if quantization is not None:
             model.tie_weights()

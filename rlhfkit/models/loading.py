@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, core_m
 from rlhfkit.config.run import ModelConfig
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
+from rlhfkit.models.attention import planned_attention, require_known
 from rlhfkit.models.batch_size import advise_when_full, is_out_of_memory
 from rlhfkit.models.from_config import causal_lm_from_config
 from rlhfkit.models.hub import explained, is_reachable, refuse_missing_folder, shipped_config
@@ -43,13 +44,17 @@ def _load_causal_lm(
     options: Mapping[str, Any],
 ) -> Any:
     if context.dry_run:
+        require_known(context)
         return causal_lm_from_config(
             load_config(context, path),
             dtype or context.precision.weights,
             context.device,
             options.get("quantization_config"),
             trusts(context, name),
+            planned_attention(context),
         )
+    if (attention := context.config.model.attn_implementation) is not None:
+        options = {"attn_implementation": attention, **options}
     model, info = load_pretrained(
         AutoModelForCausalLM,
         context,

@@ -116,7 +116,7 @@ def right_padded_mask(mask: Tensor, body: Any) -> Tensor | None:
     """A mask [B, L] of padding on the right, or none where none is needed: causal attention does
     not see what follows. Without one sdpa takes its fastest kernel and transformers waits for
     nothing; on a CPU it stays, and with it every digit."""
-    return mask if mask.device.type == "cpu" or not _obeys_masks(body) else None
+    return mask if mask.device.type == "cpu" or body.config.model_type not in MODEL_TYPES else None
 
 
 def _obeys_masks(body: Any) -> bool:

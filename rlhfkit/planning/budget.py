@@ -6,7 +6,7 @@ from typing import Any
 from rlhfkit.config.run import RunConfig
 from rlhfkit.models.batch_size import Tokens, micro_batch, rows_of
 from rlhfkit.planning.phases import Lengths
-from rlhfkit.planning.plan import PhasePlan
+from rlhfkit.planning.plan import SERVER, PhasePlan
 
 Plan = Mapping[str, PhasePlan]
 
@@ -27,7 +27,9 @@ def nearest_fit(
     current = dict(plan)
     while over := [name for name, phase in current.items() if phase.peak > limit]:
         options = configure(_overrides(chosen))
-        change = _next_change(over[0], options, current[over[0]].parts["base"] > limit)
+        parts = current[over[0]].parts
+        base_too_large = parts["base"] > limit - parts.get(SERVER, 0.0)
+        change = _next_change(over[0], options, base_too_large)
         if not change:
             return None
         chosen |= change

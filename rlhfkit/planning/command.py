@@ -1,5 +1,6 @@
 """`rlhfkit plan`: the table, and whether the run fits; and the same check before a run."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -14,10 +15,11 @@ from rlhfkit.config.run import RunConfig
 from rlhfkit.console import console
 from rlhfkit.context import Context, DryRun
 from rlhfkit.errors import UserError
+from rlhfkit.models.attention import planned_attention
 from rlhfkit.planning.budget import Plan, nearest_fit
 from rlhfkit.planning.card import Card, card_of
 from rlhfkit.planning.meter import PARTS, Rates
-from rlhfkit.planning.plan import plan_run, rehearsed_sampler
+from rlhfkit.planning.plan import SERVER, plan_run, rehearsed_sampler
 from rlhfkit.planning.rates import ASSUMED, measured_rates
 
 
@@ -41,6 +43,9 @@ def show_plan(context: Context) -> None:
     if (sampler := rehearsed_sampler(context)) is not config.sampler:
         name = config.sampler.name
         console.print(f"sampler={name}: counted as if sampler={sampler.name}", markup=False)
+    if (attention := config.model.attn_implementation) != planned_attention(context):
+        line = f"model.attn_implementation={attention}: counted as if it were sdpa"
+        console.print(line, markup=False)
     card = card_of(config)
     if card is not None:
         console.print(_verdict(context, plan, card, rates), markup=False, soft_wrap=True)
@@ -61,9 +66,14 @@ def _planned(context: Context) -> Context:
 
 
 def _table(config: RunConfig, plan: Plan) -> Table:
+    parts = dict(zip(PARTS, _SHORT, strict=True))
+    if any(SERVER in phase.parts for phase in plan.values()):
+        del parts["KV cache"]  # which is the server's
+        parts[SERVER] = SERVER
+    shown = (*parts.values(), "peak", "time")
     table = Table(
         Column("phase", no_wrap=True),
-        *(Column(name, justify="right", no_wrap=True) for name in (*_SHORT, "peak", "time")),
+        *(Column(name, justify="right", no_wrap=True) for name in shown),
         title=f"{config.model.path}, loader={config.loader.name}: GB (2^30 bytes) at each phase's "
         "peak, longest texts",
         title_justify="left",
@@ -74,7 +84,7 @@ def _table(config: RunConfig, plan: Plan) -> Table:
     highest = max(phase.peak for phase in plan.values())
     for name, phase in plan.items():
         style = "bold" if phase.peak == highest else ""
-        sizes = [f"{phase.parts[part] / GIB:.2f}" for part in PARTS]
+        sizes = [f"{phase.parts[part] / GIB:.2f}" for part in parts]
         table.add_row(
             name, *sizes, f"{phase.peak / GIB:.2f}", _time(phase.seconds, phase.whole), style=style
         )
@@ -114,7 +124,22 @@ def _verdict(context: Context, plan: Plan, card: Card, rates: Rates) -> str:
     nearest = "nothing but a smaller model or shorter texts would"
     if found:
         nearest = f"it would with {' '.join(found)}"
-    return f"does not fit: {phase} needs {peak:.1f} GB {room}; {nearest}"
+    elif (share := _server_share(plan, card)) > 0:
+        nearest = f"it would with {share:.2f} of the card for sampler={context.config.sampler.name}"
+    taken = plan[phase].parts.get(SERVER, 0.0) / GIB
+    for_server = f" ({taken:.1f} GB of them the sampler's server)" if taken else ""
+    return f"does not fit: {phase} needs {peak:.1f} GB{for_server} {room}; {nearest}"
+
+
+def _server_share(plan: Plan, card: Card) -> float:
+    """The largest share of the card that leaves every phase enough, in hundredths."""
+    left = [
+        card.usable - phase.peak + phase.parts.get(SERVER, 0.0)
+        for phase in plan.values()
+        if phase.peak > card.usable or SERVER in phase.parts
+    ]
+    served = any(SERVER in phase.parts for phase in plan.values())
+    return math.floor(100 * min(left) / card.size) / 100 if served else 0.0
 
 
 def _configure(overrides: list[str]) -> RunConfig:

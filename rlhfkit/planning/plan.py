@@ -12,7 +12,8 @@ from rlhfkit.config.trainer import TrainingConfig
 from rlhfkit.context import Context
 from rlhfkit.models.batch_size import micro_batch, rows_of
 from rlhfkit.models.loading import load_config
-from rlhfkit.planning.card import WORKSPACES
+from rlhfkit.models.sampling import STAGES
+from rlhfkit.planning.card import WORKSPACES, card_of
 from rlhfkit.planning.depth import Depth, add, depths, shallow, weighted_sum
 from rlhfkit.planning.meter import MemoryMeter, Rates, Reading
 from rlhfkit.planning.phases import SHORT, Lengths, Rehearsal
@@ -22,6 +23,10 @@ from rlhfkit.stages.registry import find_stage, stages_of
 from rlhfkit.trainers.optim import UNPAGED
 
 _SAMPLERS = next(group for group in GROUPS if group.name == "sampler")
+
+SERVER = "server"
+"""The part of a phase's peak that no tensor here takes: a sampler's options may say, as
+`card_share`, how much of the card a process of its own has while a stage that samples runs."""
 
 STAGE_PHASES = {
     "sft": ("sft",),
@@ -93,12 +98,21 @@ def _plan_stage(context: Context, rates: Rates, stage: str) -> dict[str, PhasePl
         for depth in depths(config.get_text_config(), last_layers)
     )
     response = Lengths.of(context.config).response
-    return {
+    phases = {
         phase: _phase_plan(context, stage, phase, reading)
         for phase in STAGE_PHASES[stage]
         for reading in [_whole(readings, phase, response)]
         if reading is not None
     }
+    if stage == "rl" and phases and getattr(context.config.sampler, "keeps_cache", False):
+        kept = phases["rollout"].parts.get("KV cache", 0.0)
+        return {name: _with_cache(phase, kept) for name, phase in phases.items()}
+    return phases
+
+
+def _with_cache(phase: PhasePlan, kept: float) -> PhasePlan:
+    """A phase while a sampler keeps its cache, which says so by `keeps_cache` in its options."""
+    return replace(phase, parts={**phase.parts, "KV cache": kept})
 
 
 def _rehearse(
@@ -190,7 +204,17 @@ def _phase_plan(context: Context, stage: str, phase: str, reading: Reading) -> P
     parts.update(_highest(reading))
     if context.device_kind == "cuda":
         parts["activations"] += WORKSPACES
+        if taken := _served(context.config, stage):
+            parts[SERVER] = taken
     return PhasePlan(stage, parts, seconds, total is not None)
+
+
+def _served(config: RunConfig, stage: str) -> float:
+    """Bytes of the card that the sampler's own process has while a stage samples."""
+    share, card = getattr(config.sampler, "card_share", 0.0), card_of(config)
+    chosen_by = getattr(getattr(config.stage, stage), "select_by", None)
+    samples = stage in STAGES or chosen_by == "reward"
+    return share * card.size if card is not None and samples else 0.0
 
 
 def _batch(config: TrainingConfig) -> int:

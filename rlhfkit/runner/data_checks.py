@@ -18,13 +18,17 @@ from rlhfkit.types import SPLITS, Split
 
 
 def check_model(planned: Planned) -> None:
-    """The run's model, its tokenizer and its chat template."""
+    """The run's model, its tokenizer, its chat template and its attention."""
     if any("model" in stage.option_groups for stage in planned.waiting):
         path = planned.context.config.model.path
         _refuse_missing_folder("model.path", path)
         formats = import_module("rlhfkit.data.text_format")
         planned.text = formats.load_text_format(planned.context)
         import_module("rlhfkit.models.weight_files").check_files(planned.context, path)
+        if planned.context.config.model.attn_implementation is not None:
+            model_config = import_module("rlhfkit.models.loading").load_config(planned.context)
+            attention = import_module("rlhfkit.models.attention")
+            attention.check_attention(planned.context, model_config)
 
 
 def check_other_models(planned: Planned) -> Iterator[str]:

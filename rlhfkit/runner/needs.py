@@ -8,7 +8,7 @@ from pathlib import Path
 from rlhfkit.component import GROUPS
 from rlhfkit.config.online import OnlineConfig
 from rlhfkit.config.stages import LAST
-from rlhfkit.errors import UserError
+from rlhfkit.errors import Mistakes, UserError
 from rlhfkit.reporting import toy_tastes
 from rlhfkit.runner.planned import Planned
 from rlhfkit.types import Split
@@ -51,7 +51,7 @@ def check_components(planned: Planned) -> Iterator[str]:
                 if group.name in _LIGHT and (group.name != "kl" or planned.online):
                     factory(config, context)
             except UserError as error:
-                yield str(error)
+                yield from error.lines if isinstance(error, Mistakes) else [str(error)]
 
 
 def check_start(planned: Planned) -> Iterator[str]:

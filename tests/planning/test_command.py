@@ -2,6 +2,11 @@
 
 import pytest
 
+from rlhfkit.config.memory_size import GIB
+from rlhfkit.planning import command
+from rlhfkit.planning.card import Card
+from rlhfkit.planning.plan import SERVER, PhasePlan
+from rlhfkit.planning.rates import ASSUMED
 from tests.commands.test_main import rlhfkit
 
 
@@ -62,3 +67,27 @@ def test_a_sampler_that_looks_at_values_is_planned_as_another(tiny, sampler):
     assert f"sampler={sampler}: counted as if sampler=cached" in done.stdout
     row = next(line for line in done.stdout.splitlines() if line.startswith(" sample"))
     assert row in plain.stdout
+
+
+def plan_with(served, card):
+    parts = {"base": GIB, "activations": 2 * GIB, SERVER: served * card.size}
+    return {"rollout": PhasePlan("rl", parts, 1.0, True)}
+
+
+@pytest.mark.parametrize(
+    ("served", "said"),
+    [
+        (0.4, "fits: rollout peaks at 7.8 GB of the 10.5 GB that a card of 12 GB leaves"),
+        (
+            0.7,
+            "does not fit: rollout needs 11.4 GB (8.4 GB of them the sampler's server) of the 10.5 "
+            "GB that a card of 12 GB leaves to tensors; it would with 0.62 of the card for "
+            "sampler=server",
+        ),
+    ],
+)
+def test_what_a_server_leaves(make_context, monkeypatch, served, said):
+    monkeypatch.setattr(command, "nearest_fit", lambda *_: None)
+    context = make_context("sampler=server", "sampler.launch=true")
+    card = Card(12 * GIB)
+    assert command._verdict(context, plan_with(served, card), card, ASSUMED).startswith(said)

@@ -11,14 +11,13 @@ from rlhfkit.planning.card import WORKSPACES
 from rlhfkit.planning.depth import Depth
 from rlhfkit.planning.meter import MemoryMeter, Rates
 from rlhfkit.planning.phases import Lengths, Rehearsal
-from rlhfkit.planning.plan import STAGE_PHASES, plan_run, rehearsed_sampler
+from rlhfkit.planning.plan import SERVER, STAGE_PHASES, plan_run, rehearsed_sampler
 
 RATES = Rates(1e9, 1e9)
 STAGES = tuple(STAGE_PHASES)
 SIZES = [
     "model.max_prompt_length=24",
     "sampler.response_length=9",
-    "sampler.batch_size=4",
     "stage.sft.max_completion_length=16",
     "stage.sft.per_device_train_batch_size=4",
     "stage.rl.batch_size=16",
@@ -46,7 +45,8 @@ def context(make_context, tmp_path):
     def make(*overrides, layers=2, kind="cpu"):
         overrides = overrides if "optimizer=dpo" in overrides else (*PTX, *overrides)
         model_config(layers).save_pretrained(tmp_path / "model")
-        made = make_context(f"model.path={tmp_path / 'model'}", *SIZES, *overrides)
+        rows = [] if "sampler=server" in overrides else ["sampler.batch_size=4"]
+        made = make_context(f"model.path={tmp_path / 'model'}", *SIZES, *rows, *overrides)
         return replace(made, dry_run=DryRun(kind))
 
     return make
@@ -156,4 +156,36 @@ def test_all_episodes_keep_what_the_shared_layers_gave(context, shares):
 
 def test_every_sampler_is_planned_as_one_that_runs_on_fake_tensors(plugins, make_context):
     for name in plugins.components["sampler"]:
-        assert rehearsed_sampler(make_context(f"sampler={name}")).name in ("cached", "graph")
+        assert rehearsed_sampler(make_context(f"sampler={name}")).name in (
+            "cached",
+            "graph",
+            "server",
+        )
+
+
+def test_a_server_that_is_started_here_has_its_share_of_the_card(context):
+    """While a stage samples, and of no card elsewhere; its keys and values are in it."""
+
+    def plan(*overrides, stages=("sft", "sample")):
+        made = context("loader=lora", "gpu=2GB", "sampler=server", *overrides, kind="cuda")
+        return plan_run(made, RATES, stages)
+
+    options = ("sampler.launch=true", "sampler.gpu_memory_utilization=0.3")
+    launched = plan(*options)
+    assert SERVER not in launched["sft"].parts
+    assert launched["sample"].parts[SERVER] == 0.3 * 2 * 2**30
+    assert launched["sample"].parts["KV cache"] == 0
+    elsewhere = plan("sampler.model=base", "sampler.adapter_dir=x", stages=["sample"])
+    assert SERVER not in elsewhere["sample"].parts
+    less = launched["sample"].peak - launched["sample"].parts[SERVER]
+    assert elsewhere["sample"].peak == pytest.approx(less)
+
+
+def test_a_cache_that_is_kept_is_there_in_the_update_too(context):
+    kept = plan_run(context("sampler=continuous"), RATES, ["rl"])
+    made_anew = plan_run(context("sampler=cached"), RATES, ["rl"])
+    cache = made_anew["rollout"].parts["KV cache"]
+    assert cache > 0 == made_anew["update"].parts["KV cache"]
+    assert kept["rollout"].peak == made_anew["rollout"].peak
+    for phase in ("score", "update"):
+        assert kept[phase].peak == pytest.approx(made_anew[phase].peak + cache)

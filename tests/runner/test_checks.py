@@ -72,6 +72,13 @@ def test_people_judge_their_own_data(runner, rows, capsys):
     assert not runner().run_dir.root.exists()
 
 
+def test_an_attention_that_transformers_does_not_have(mistakes):
+    (line,) = mistakes("stages=[sft]", "model.attn_implementation=sdp")
+    assert (
+        "model.attn_implementation=sdp: no attention that works here; did you mean 'sdpa'" in line
+    )
+
+
 def test_all_mistakes_at_once(mistakes, rows, tmp_path):
     found = mistakes(
         DEFAULT,

@@ -6,9 +6,10 @@ import sys
 import time
 
 import pytest
+from transformers import LlamaConfig
 
 from rlhfkit.errors import Stopped, UserError
-from rlhfkit_plugins.samplers import server_process
+from rlhfkit_plugins.samplers import server_checks, server_process
 
 SERVES = """
 import http.server, os, subprocess, sys
@@ -103,7 +104,8 @@ def test_a_server_that_is_never_ready(context_for):
         server_process.running(context.config.sampler, context)
 
 
-def test_a_command_that_is_not_there(context_for):
+def test_a_command_that_is_not_there(context_for, tmp_path):
+    LlamaConfig().save_pretrained(tmp_path)
     context = context_for("", command="[/nowhere/vllm]")
     config = context.config.sampler
     with pytest.raises(UserError, match=r"sampler\.command=/nowhere/vllm: no such command"):
@@ -111,7 +113,9 @@ def test_a_command_that_is_not_there(context_for):
 
 
 def test_several_processes(context_for, monkeypatch):
-    config = context_for("").config.sampler
-    monkeypatch.setattr(server_process.processes, "world_size", lambda: 2)
+    context = context_for("")
+    monkeypatch.setattr(server_checks, "longest", lambda *_: (0, ""))
+    monkeypatch.setattr(server_checks, "load_config", lambda _: LlamaConfig())
+    monkeypatch.setattr(server_checks.processes, "world_size", lambda: 2)
     with pytest.raises(UserError, match=r"sampler\.launch=true: each of 2 processes"):
-        server_process.check_launch(config)
+        server_checks.check_served(context.config.sampler, context)
