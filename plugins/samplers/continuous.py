@@ -185,7 +185,7 @@ def _release(base: Any, manager: Any) -> None:
 
 def _collected(manager: Any, prompts: Sequence[Sequence[int]], length: int) -> list[Any]:
     names = manager.add_requests([list(prompt) for prompt in prompts], max_new_tokens=length)
-    found = {}
+    found: dict[str, Any] = {}
     while len(found) < len(names):
         output = manager.get_result(timeout=1)
         if output is not None and output.is_finished():
