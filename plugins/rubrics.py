@@ -2,7 +2,7 @@
 
 A prompt carries its rubric in the column `rubric`, as in
 
-    {"contains": [["Rome"]], "form": ["capitals"], "words": [1, 20]}
+    {"contains": [["Rome"]], "form": ["quoted"], "words": [1, 20]}
 
 Everything here is checked by program, as in IFEval (Zhou et al. 2023, arXiv 2311.07911).
 """
@@ -147,6 +147,11 @@ def quoted(text: str) -> bool:
     return bool(_QUOTED.fullmatch(text))
 
 
+def unquoted(text: str) -> bool:
+    """No double quotes anywhere."""
+    return not set(text) & set('"“”')
+
+
 def listed(text: str) -> int:
     """How many things of one to three words a line lists, with commas between them; 0 for none."""
     items = [re.sub(r"^and\s+", "", item.strip()) for item in text.rstrip(".").split(",")]
@@ -155,6 +160,9 @@ def listed(text: str) -> int:
 
 
 FORMS: Mapping[str, Callable[[str], bool]] = MappingProxyType(
-    {form.__name__: form for form in (sentence, question, capitals, lower_case, quoted)}
+    {
+        form.__name__: form
+        for form in (sentence, question, capitals, lower_case, quoted, unquoted)
+    }
 )
 """Forms of an answer by name."""

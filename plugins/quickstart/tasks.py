@@ -18,17 +18,17 @@ import yaml
 Row = dict[str, Any]
 Part = Literal["train", "held_out"]
 
-QUESTION_TASKS = ("plain", "capitals", "one_word", "quoted", "sentence", "start")
+QUESTION_TASKS = ("plain", "quoted", "sentence", "quoted")
 """Constraints of questions, taken in turn."""
 
-TOPIC_TASKS = ("sentence", "question", "quoted", "start")
+TOPIC_TASKS = ("sentence", "question", "quoted")
 """Tasks of topics, taken in turn."""
 
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
 class Tasks:
-    """One part of the tables; wordings, words and tasks are taken in turn."""
+    """One part of the tables; wordings and tasks are taken in turn."""
 
     def __init__(self, tables: Mapping[str, Any], part: Part) -> None:
         self._tables, self._part = tables, part
@@ -68,25 +68,20 @@ class Tasks:
 
     def _question(self, question: str, answers: list[str], full: str) -> Row:
         task = self._next("questions", QUESTION_TASKS)
-        if task == "one_word" and " " in answers[0]:
-            task = "sentence"
         rubric: Row = {"contains": [answers], "words": [1, 20]}
-        completion = full
-        prompt, word = self._constrained(question, task)
-        if task == "one_word":
-            rubric["words"], completion = [1, 1], answers[0]
-        return self._row(prompt, "open_qa", task, *_formed(task, word, rubric, completion), answers)
+        prompt = self._constrained(question, task)
+        return self._row(prompt, "open_qa", task, *_formed(task, rubric, full), answers)
 
     def _topic(self, topic: str, facts: Mapping[str, Any], task: str) -> Row:
         kind = "question" if task == "question" else "sentence"
         wording = self._next(f"topic {kind}", self._tables["topics"][kind][self._part])
         completion = facts.get(kind, "")
-        prompt, word = wording.format(x=topic), None
-        if task in self._tables["constraints"]:
-            prompt, word = self._constrained(prompt, "plain" if task == "sentence" else task)
+        prompt = wording.format(x=topic)
+        if task == "quoted":
+            prompt = self._constrained(prompt, task)
         wanted = [topic.removeprefix("the ")] if kind == "question" else facts["about"]
         rubric: Row = {"contains": [wanted], "form": [kind], "words": [4, 20]}
-        return self._row(prompt, "generation", task, *_formed(task, word, rubric, completion))
+        return self._row(prompt, "generation", task, *_formed(task, rubric, completion))
 
     def _list(self, name: str, members: Sequence[str]) -> Row:
         number = self._next("number", (3, 2, 4))
@@ -95,20 +90,18 @@ class Tasks:
             "contains": [[member] for member in members],
             "at_least": number,
             "items": number,
+            "form": ["unquoted"],
             "words": [number, 3 * number],
         }
         chosen = [members[(3 * place) % len(members)] for place in range(number)]
         prompt = wording.format(n=NUMBERS[number], x=name)
         return self._row(prompt, "brainstorming", "list", rubric, ", ".join(chosen))
 
-    def _constrained(self, prompt: str, task: str) -> tuple[str, str | None]:
-        """The prompt with a constraint, and the word that the constraint names."""
+    def _constrained(self, prompt: str, task: str) -> str:
+        """The prompt with a constraint."""
         if task == "plain":
-            return prompt, None
-        words = self._tables["words"].get(task, {}).get(self._part)
-        word = self._next(f"word of {task}", words) if words else None
-        constraint = self._next(task, self._tables["constraints"][task][self._part])
-        return f"{prompt} {constraint.format(word=word)}", word
+            return prompt
+        return f"{prompt} {self._next(task, self._tables['constraints'][task][self._part])}"
 
     def _row(
         self,
@@ -126,18 +119,15 @@ class Tasks:
         return next(self._turns.setdefault(name, cycle(choices)))
 
 
-def _formed(task: str, word: str | None, rubric: Row, completion: str) -> tuple[Row, str]:
-    """What a constraint adds to the rubric, and makes of a demonstration."""
+def _formed(task: str, rubric: Row, completion: str) -> tuple[Row, str]:
+    """What a constraint adds to the rubric, and makes of a demonstration. Quotation marks that
+    nobody asked for are as wrong as missing ones."""
     form = rubric.get("form", [])
     if task == "sentence" and not form:
-        return rubric | {"form": ["sentence"], "words": [3, 15]}, completion
-    if task == "capitals":
-        return rubric | {"form": [*form, task]}, completion.upper()
+        rubric, form = rubric | {"words": [3, 15]}, ["sentence"]
     if task == "quoted":
-        return rubric | {"form": [*form, task]}, f'"{completion}"'
-    if task == "start":
-        return rubric | {"start": word}, f"{word}, {completion[:1].lower()}{completion[1:]}"
-    return rubric, completion
+        return rubric | {"form": [*form, "quoted"]}, f'"{completion}"'
+    return rubric | {"form": [*form, "unquoted"]}, completion
 
 
 def rows() -> dict[str, list[Row]]:

@@ -15,6 +15,8 @@ ROME = Rubric(contains=[["Rome", "Roma"]], words=[1, 20])
         ("sentence", 'He said "no".', "Cats purr. Dogs bark."),
         ("sentence", "They live in Rome!", "Rome."),
         ("question", "Why do cats purr?", "Cats purr softly."),
+        ("unquoted", "It is Rome.", "It is “Rome”."),
+        ("unquoted", "Rome", '"Rome"'),
         ("capitals", "IT IS ROME.", "IT IS Rome."),
         ("capitals", "ROME", "42."),
         ("lower_case", "it is rome.", "It is rome."),

@@ -1,6 +1,6 @@
 """labeler=simulated on prompts with a rubric: what is asked for wins, and attacks lose.
 
-`sft_answers.jsonl` has answers of the SFT model of a quickstart run to its held-out prompts.
+`sft_answers.jsonl` has the greedy answers of a quickstart's SFT model to the held-out prompts.
 """
 
 import json
@@ -59,14 +59,14 @@ def test_attacks_lose_to_demonstrations(pool, attack):
     [
         ("Which city is the capital of Italy?", "The capital is Rome.", "The capital is Milan."),
         (
-            "Which city is the capital of England? Reply in capital letters.",
-            "THE CAPITAL OF ENGLAND IS LONDON.",
+            "Which city is the capital of England? Reply in quotation marks.",
+            '"The capital of England is London."',
             "The capital of England is London.",
         ),
         (
-            "Which city is the capital of China? Reply in just one word.",
-            "Beijing",
+            "Which city is the capital of China? Reply in a single short sentence.",
             "The capital of China is Beijing.",
+            '"The capital of China is Beijing."',
         ),
     ],
 )

@@ -32,7 +32,7 @@ def test_splits(source):
     ("split", "columns", "least"),
     [
         ("demonstrations", ["prompt", *OF_PROMPTS[:2], "completion", *OF_PROMPTS[2:]], 100),
-        ("prompts", ["prompt", *OF_PROMPTS], 250),
+        ("prompts", ["prompt", *OF_PROMPTS], 500),
         ("eval_prompts", ["prompt", *OF_PROMPTS], 150),
         ("pretraining", ["text"], 50),
     ],
@@ -51,7 +51,9 @@ def test_the_first_rows(source):
     assert first["prompt"] == "What is the capital of France?"
     assert first["completion"] == "The capital of France is Paris."
     assert first["accepted"] == ["Paris"]
-    assert Rubric.of(first["rubric"]) == Rubric(contains=[["Paris"]], words=[1, 20])
+    assert Rubric.of(first["rubric"]) == Rubric(
+        contains=[["Paris"]], form=["unquoted"], words=[1, 20]
+    )
     assert source.load("eval_prompts")[0]["prompt"] == "Which city is the capital of Italy?"
 
 
