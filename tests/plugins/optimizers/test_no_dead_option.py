@@ -80,13 +80,16 @@ CHANGES = {
     "num_prompts": ("1",),
     "batch_size": ("8",),
     "micro_batch_size": ("1",),
-    "micro_batch_tokens": ("30",),
+    "micro_batch_tokens": ("12",),
     "gradient_checkpointing": (None,),
     "missing_eos_penalty": ("0.2",),
     "reward_clip": ("0.1",),
     "use_score_scaling": (None,),
     "use_score_norm": (None, "stage.rl.use_score_scaling=true"),
     "whiten_rewards": (None,),
+    "select_by": ("objective",),
+    "select_candidates": ("1", "stage.rl.select_by=objective"),
+    "select_prompts": ("2", "stage.rl.select_by=objective"),
     "kl_coef": ("0.3",),
     "init_kl_coef": ("0.3",),
     "target": ("5.0",),
@@ -106,7 +109,8 @@ ON_A_GPU = {"activation_offloading"}
 def files(tmp_path_factory):
     root = tmp_path_factory.mktemp("dead")
     tiny.language_model(root / "base", num_hidden_layers=1)
-    prompts = "".join(json.dumps({"prompt": text}) + "\n" for text in PROMPTS)
+    asked = [*PROMPTS, *(f"{text} and red" for text in PROMPTS[:6])]  # a fifth of them is three
+    prompts = "".join(json.dumps({"prompt": text}) + "\n" for text in asked)
     (root / "prompts.jsonl").write_text(prompts)
     texts = ["red and green and blue is the best", "I like it", "what goes on is fine and good"]
     (root / "pretraining.jsonl").write_text(
