@@ -1,7 +1,8 @@
 """Fixtures of all tests: no network, and a context composed as the command line composes it."""
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,20 @@ settings.load_profile("repeatable")
 
 MakeContext = Callable[..., Context]
 MakeRaw = Callable[..., DictConfig]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Hydra sets up logging for good, into files of the run: a later test's line would be written
+    where a folder is no longer, or be seen where nobody asked for it."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [*root.handlers]:
+        if type(handler) in (logging.FileHandler, logging.StreamHandler):
+            root.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,7 @@ def test_the_version_is_rlhfkits_and_imports_no_torch(tmp_path):
     for typed in ("version", "--version"):
         done = rlhfkit(typed, cwd=tmp_path, check=0)
         assert re.fullmatch(
-            r"rlhfkit 0\.1\.0 \(torch 2\.\S+, trl \S+, transformers 5\.\S+, peft \S+\)\n",
+            r"rlhfkit 0\.2\.0 \(torch 2\.\S+, trl \S+, transformers 5\.\S+, peft \S+\)\n",
             done.stdout,
         )
 
@@ -162,7 +162,7 @@ def test_plugins_lists_distributions_hooks_and_components(tmp_path):
 
 def test_plugins_verbose_tells_what_options_mean_and_where_parts_come_from(tmp_path):
     done = rlhfkit("plugins", "--verbose", "kl", "rewards", cwd=tmp_path, check=0)
-    assert re.search(r"^rlhfkit 0\.1\.0 \(plugin 'kl'\)", done.stdout)
+    assert re.search(r"^rlhfkit 0\.2\.0 \(plugin 'kl'\)", done.stdout)
     assert "hooks  kl_controllers\n" in done.stdout
     assert "kl=fixed  A constant coefficient" in done.stdout
     assert "kl.kl_coef=0.02\n      Coefficient of the KL penalty, constant" in done.stdout
