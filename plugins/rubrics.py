@@ -160,9 +160,6 @@ def listed(text: str) -> int:
 
 
 FORMS: Mapping[str, Callable[[str], bool]] = MappingProxyType(
-    {
-        form.__name__: form
-        for form in (sentence, question, capitals, lower_case, quoted, unquoted)
-    }
+    {form.__name__: form for form in (sentence, question, capitals, lower_case, quoted, unquoted)}
 )
 """Forms of an answer by name."""
