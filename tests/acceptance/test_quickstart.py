@@ -48,4 +48,4 @@ def test_ppo_keeps_the_promises_and_a_second_run_skips(root, seed):
     assert closed["low"] > -0.10
     output, second = quickstart(root, seed)
     assert output.count("complete, skipped") == 7
-    assert second < 15 < first < 15 * 60
+    assert second < 15 < first < 10 * 60
