@@ -11,10 +11,12 @@ which card it is:
     VIRTUAL_CUDA_OOM_TEXT    what a RuntimeError says then, in place of torch.OutOfMemoryError
 """
 
+import atexit
 import contextlib
 import ctypes
 import os
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -158,3 +160,6 @@ graphs.install()
 _CAP = os.environ.get("VIRTUAL_CUDA_LIMIT_MIB")
 limit(None if _CAP is None else int(float(_CAP) * 2**20))
 fail_with(os.environ.get("VIRTUAL_CUDA_OOM_TEXT"))
+# The card's autograd thread lets go of the last graph after backward() has returned. If it wants
+# the interpreter's lock when Python is already ending, the process is aborted: give it the time.
+atexit.register(time.sleep, 0.3)
