@@ -12,6 +12,7 @@ from rlhfkit.models.quantised import is_quantised
 from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.models.verification import verified
+from rlhfkit.rl.onednn import use_onednn
 from rlhfkit_plugins.loaders import FullConfig
 from rlhfkit_plugins.loaders.heads import head_of
 
@@ -32,6 +33,7 @@ class FullLoader:
                 f"loader=qlora trains adapters on them"
             )
         model.requires_grad_(trainable)
+        use_onednn(model)
         loaded = LanguageModel(
             model,
             compute_dtype=self._context.precision.autocast,

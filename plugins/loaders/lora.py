@@ -29,6 +29,7 @@ from rlhfkit.models.roles import RoleModels
 from rlhfkit.models.scalar_model import ScalarModel
 from rlhfkit.models.trust import adapter_weights
 from rlhfkit.models.verification import shared_depth, verified
+from rlhfkit.rl.onednn import use_onednn
 from rlhfkit_plugins.loaders import LoraConfig, QloraConfig
 from rlhfkit_plugins.loaders.heads import head_of
 from rlhfkit_plugins.loaders.targets import target_modules
@@ -98,6 +99,7 @@ class LoraLoader:
         compute_dtype = self._context.precision.autocast
         if compute_dtype is not None:
             _keep_inputs(model)
+        use_onednn(model)
         share_prompts = self._context.config.model.share_prompts
         view = LanguageModel(model, adapter, compute_dtype, share_prompts=share_prompts)
         return verified(self._context, view)

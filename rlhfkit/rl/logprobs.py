@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
+from rlhfkit.rl.onednn import linear
 from rlhfkit.rl.shapes import ANY_FLOAT, INDEX, require_axes, require_dtype, require_positive
 
 
@@ -264,7 +264,8 @@ class _FrozenHead(torch.autograd.Function):
             by_logit_CV = logprobs_CV.exp_().neg_()
             by_logit_CV[torch.arange(len(ids_C), device=ids_C.device), ids_C] += 1
             by_logit_CV.mul_(slope_CV / temperature)
-            return logprobs_C, entropy_C, by_logit_CV.to(weight_VD.dtype) @ weight_VD
+            by_state_CD = linear(by_logit_CV.to(weight_VD.dtype), weight_VD.t())
+            return logprobs_C, entropy_C, by_state_CD
 
         pairs = zip(torch.split(hidden_ND, chunk_size), torch.split(ids_N, chunk_size), strict=True)
         chunks = [chunk(*pair) for pair in pairs]
