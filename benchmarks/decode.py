@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from decode_setup import SHAPES, copy_rate, policy, product_rate, seconds_of, variants
 from hardware import header
+from parsers import parser_of
 from rich.table import Table
 
 from rlhfkit.console import console
@@ -54,15 +55,15 @@ def _measure(model: LanguageModel, options: argparse.Namespace) -> list[dict[str
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--shape", choices=SHAPES, default="135m")
+    parser = parser_of(__doc__)
+    parser.add_argument("--shape", choices=SHAPES, default="135m", help="of the model")
     parser.add_argument("--batch", type=int, default=32, help="sequences at once")
     parser.add_argument("--completions", type=int, default=4, help="of each prompt in the batch")
     parser.add_argument("--prompt", type=int, default=40, help="tokens")
     parser.add_argument("--response", type=int, default=24, help="tokens")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repetitions", type=int, default=5, help="that are counted")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights and draws")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     options = parser.parse_args()
     numbers = (options.batch, options.completions, options.prompt, options.response)

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from memory_setup import SHAPES, Settings, make_context
+from parsers import parser_of
 
 from rlhfkit.models.batch import make_batch
 from rlhfkit.models.language_model import LanguageModel
@@ -199,15 +200,24 @@ def _attempt(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=SHAPES, default=["1.5b", "8b"])
-    parser.add_argument("--batches", nargs="+", type=int, default=[32, 64, 8])
+    parser = parser_of(__doc__)
+    parser.add_argument(
+        "--models", nargs="+", choices=SHAPES, default=["1.5b", "8b"], help="shapes"
+    )
+    parser.add_argument(
+        "--batches", nargs="+", type=int, default=[32, 64, 8], help="sequences at once"
+    )
     parser.add_argument("--prompt", type=int, default=256, help="tokens")
     parser.add_argument("--tokens", type=int, default=112, help="of the longer responses")
     parser.add_argument("--kernels", action="store_true", help="where a step's time goes")
     parser.add_argument("--seconds", type=float, default=100, help="for a model, at most about")
     parser.add_argument("--device", default="cuda:0", help="cuda:0, cuda:1, ... or cpu")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/decode_gpu.json"))
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/benchmarks/decode_gpu.json"),
+        help="the file to write",
+    )
     return parser.parse_args(arguments)
 
 

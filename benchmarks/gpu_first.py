@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from memory_setup import Settings
+from parsers import parser_of
 
 from rlhfkit.console import console
 
@@ -74,10 +75,12 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     parser.add_argument("--device", default="cuda:0", help="cuda:0, cuda:1, ... or cpu")
-    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument(
+        "--steps", nargs="+", choices=STEPS, default=list(STEPS), help="which ones, in this order"
+    )
     parser.add_argument("--rehearse", action="store_true", help="tiny models, nothing capped")
     parser.add_argument("--child", choices=STEPS, help=argparse.SUPPRESS)
     return parser.parse_args()

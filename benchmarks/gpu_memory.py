@@ -19,6 +19,7 @@ from typing import Any
 
 from memory_setup import GIB, SHAPES, Settings
 from memory_table import cap_name, table
+from parsers import parser_of
 
 from rlhfkit.console import console
 
@@ -47,17 +48,24 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=SHAPES, default=["1.5b", "8b", "14b"])
+    parser = parser_of(__doc__)
+    parser.add_argument(
+        "--models", nargs="+", choices=SHAPES, default=["1.5b", "8b", "14b"], help="shapes"
+    )
     parser.add_argument("--caps", nargs="+", default=["8", "12", "16", "24"], help="GiB, or none")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     parser.add_argument("--device", default="cuda:0", help="cuda:0, cuda:1, ... or cpu")
     parser.add_argument("--prompt", type=int, default=256, help="tokens")
     parser.add_argument("--response", type=int, default=128, help="tokens")
     parser.add_argument("--batch", type=int, default=8, help="sequences at once")
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sampler", choices=("cached", "graph"), default="cached")
+    parser.add_argument("--repetitions", type=int, default=3, help="the first of which warms up")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights and draws")
+    parser.add_argument(
+        "--sampler",
+        choices=("cached", "graph"),
+        default="cached",
+        help="what draws in sample and rollout",
+    )
     parser.add_argument(
         "--checkpointing",
         action=argparse.BooleanOptionalAction,

@@ -1,4 +1,10 @@
-"""Whether a GPU computes what it should: roles beside models of their own, a GPU beside a CPU."""
+"""Whether a GPU computes what it should: roles beside models of their own, a GPU beside a CPU.
+
+    python benchmarks/gpu_parity.py [--device cuda:0] [--rehearse]
+
+Prints both comparisons as JSON; `gpu_first.py` makes them as two of its steps. Models are tiny or
+small and have random weights: nothing is downloaded.
+"""
 
 import json
 import os
@@ -6,13 +12,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from memory_setup import Settings, context_of, overrides
+from parsers import parser_of
 from torch import Tensor
 
+from rlhfkit.console import console
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.scalar_model import ScalarModel
 
@@ -63,6 +72,19 @@ def shared_roles(settings: Settings) -> dict[str, Any]:
             if not all(0 < value.abs().max().item() < float("inf") for value in together.values()):
                 raise AssertionError(f"{name}: zeros or no numbers, which would compare as equal")
     return {"largest difference": differences}
+
+
+def main() -> None:
+    """Print what differs, and by how much."""
+    from gpu_first import REHEARSED, SETTINGS
+
+    parser = parser_of(__doc__)
+    parser.add_argument("--device", default="cuda:0", help="cuda:0, cuda:1, ... or cpu")
+    parser.add_argument("--rehearse", action="store_true", help="with shorter texts")
+    options = parser.parse_args()
+    settings = replace(REHEARSED if options.rehearse else SETTINGS, device=options.device)
+    for compare in (shared_roles, tiny_runs):
+        console.print_json(data=compare(settings))
 
 
 def _language_model(model: LanguageModel | ScalarModel) -> LanguageModel:
@@ -187,3 +209,7 @@ def _compare(
         "numbers compared": {stage: len(rows) for stage, rows in found.items()},
         "most different": {stage: sorted(rows)[-3:][::-1] for stage, rows in found.items()},
     }
+
+
+if __name__ == "__main__":
+    main()

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from hardware import header
 from memory_setup import composed
+from parsers import parser_of
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
@@ -203,15 +204,25 @@ def table(found: Sequence[Found]) -> Table:
 
 
 def _parse() -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rankings", type=Path, nargs="+", required=True)
+    parser = parser_of(__doc__)
+    parser.add_argument(
+        "--rankings",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="files of JSON lines with prompt, completions and ranks",
+    )
     parser.add_argument("--prompts", type=int, default=96, help="to train on")
-    parser.add_argument("--held-out", type=int, default=48)
+    parser.add_argument("--held-out", type=int, default=48, help="prompts to measure on")
     parser.add_argument("--completions", type=int, default=4, help="K, of each prompt")
     parser.add_argument("--longest-prompt", type=int, default=400, help="cut, in characters")
-    parser.add_argument("--prompts-a-step", type=int, default=8)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument(
+        "--prompts-a-step", type=int, default=8, help="in the form of whole rankings"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1], help="two models are trained for each"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     return parser.parse_known_args()
 
 

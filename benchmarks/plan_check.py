@@ -6,7 +6,6 @@ Measured is what the operating system counts: the highest resident memory of a p
 the process before any model was made.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ import torch
 from gpu_memory import in_fresh_process
 from memory_phases import STAGES, DeviceMeter, Measured
 from memory_setup import configured, context_of
+from parsers import parser_of
 from rich.table import Table
 
 from rlhfkit.console import console
@@ -69,10 +69,11 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 def main() -> int:
     """The exit status: 1 where a plan is more than a tenth off."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
+    parser = parser_of(__doc__)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="cases")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     options = parser.parse_args()
+    _begin_anew()
     rows = []
     for name in options.only:
         console.print(name)
@@ -84,6 +85,14 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "plan_check.json").write_text(json.dumps(result, indent=1) + "\n")
     return int(any(abs(_off(row)) > 0.1 for row in rows))
+
+
+def _begin_anew() -> None:
+    """The same command with an allocator that gives freed memory back to the system at once, so
+    that resident memory follows what is live."""
+    if os.environ.get("MALLOC_MMAP_THRESHOLD_") is None:
+        settings = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **settings})
 
 
 def plan(name: str) -> dict[str, float]:
@@ -153,8 +162,4 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    # freed memory goes back to the system at once, so that resident memory follows what is live
-    if os.environ.get("MALLOC_MMAP_THRESHOLD_") is None:
-        settings = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **settings})
     sys.exit(main())

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_memory import in_fresh_process
+from parsers import parser_of
 from ppo_table import table
 from ppo_workload import LOADS, Choice
 from trl_venv import trl_python
@@ -48,10 +49,12 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS))
+    parser = parser_of(__doc__)
+    parser.add_argument(
+        "--loads", nargs="+", choices=LOADS, default=list(LOADS), help="prompts and lengths"
+    )
     parser.add_argument("--model", default=MODEL, help="a directory or hub name")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=5, help="of each side")
     parser.add_argument("--warm-up", type=int, default=1, help="iterations that are not counted")
     parser.add_argument("--iterations", type=int, default=1, help="iterations that are")
     parser.add_argument("--batch", type=int, default=16, help="episodes of an iteration")
@@ -59,7 +62,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=1, help="over each batch")
     parser.add_argument("--response", type=int, default=64, help="tokens at most")
     parser.add_argument("--upper-layers", type=int, default=10, help="of the third side")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of reward model and draws")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     options = parser.parse_args()
     if min(options.repetitions, options.warm_up, options.iterations) < 1:

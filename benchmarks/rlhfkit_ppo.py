@@ -1,6 +1,6 @@
 """PPO by rlhfkit, one process: `python rlhfkit_ppo.py SETTINGS.json RESULT.json`.
 
-What the settings and the result hold is said in `ppo_workload.py`.
+`ppo_vs_trl.py` starts it. What the settings and the result hold is said in `ppo_workload.py`.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from parsers import parser_of
 from ppo_workload import Choice, Result, Settings, quickstart
 
 from rlhfkit.context import Context
@@ -26,7 +27,11 @@ CUDA = torch.cuda.is_available()
 
 def main() -> None:
     """Train and write what it took."""
-    settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    parser = parser_of(__doc__)
+    parser.add_argument("settings", type=Path, help="the JSON file to read")
+    parser.add_argument("result", type=Path, help="the JSON file to write")
+    options = parser.parse_args()
+    settings = json.loads(options.settings.read_text(encoding="utf-8"))
     before = _resident()
     with tempfile.TemporaryDirectory() as folder:
         rounds = _train(settings, _context(settings, Path(folder)))
@@ -40,7 +45,7 @@ def main() -> None:
         threads=torch.get_num_threads(),
         versions={name: version(name) for name in ("torch", "transformers", "peft", "rlhfkit")},
     )
-    Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")
+    options.result.write_text(json.dumps(result), encoding="utf-8")
 
 
 def _train(settings: Settings, context: Context) -> list[tuple[float, float, int]]:

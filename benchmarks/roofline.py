@@ -22,6 +22,7 @@ import torch
 from gpu_memory import in_fresh_process
 from memory_phases import DeviceMeter
 from memory_setup import context_of
+from parsers import parser_of
 from plan_check import SMOLLM2_135M
 from rich import box
 from rich.table import Table
@@ -75,11 +76,11 @@ as if nothing were masked."""
 
 def main() -> int:
     """The exit status: 0 whatever the numbers are."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--batch", type=int, default=4, help="sequences, a multiple of 4")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=5, help="that are counted")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ...")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the weights")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     options = parser.parse_args()
     if options.batch % 4 or min(options.batch, options.repetitions) < 1:

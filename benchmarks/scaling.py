@@ -19,6 +19,7 @@ import torch
 from gpu_memory import in_fresh_process
 from memory_phases import STAGES, DeviceMeter
 from memory_setup import context_of
+from parsers import parser_of
 from rich import box
 from rich.table import Table
 from roofline import Updates
@@ -37,11 +38,13 @@ MARGIN = 0.1
 
 def main() -> int:
     """The exit status: 0 whatever the numbers are."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser = parser_of(__doc__)
+    parser.add_argument(
+        "--axes", nargs="+", choices=AXES, default=list(AXES), help="what is varied"
+    )
+    parser.add_argument("--repetitions", type=int, default=3, help="of each point")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ...")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the weights")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     options = parser.parse_args()
     found = {}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hardware import header
 from memory_setup import SHAPES
+from parsers import parser_of
 from rich.box import SIMPLE
 from rich.table import Column, Table
 from tokenizers import Tokenizer
@@ -86,8 +87,8 @@ def table(seconds: dict[str, list[float]]) -> Table:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser = parser_of(__doc__)
+    parser.add_argument("--repetitions", type=int, default=5, help="that are counted")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
     options = parser.parse_args()
     if options.repetitions < 1:

@@ -1,7 +1,7 @@
 """PPO by trl.experimental.ppo, one process: `python trl_ppo.py SETTINGS.json RESULT.json`.
 
-Runs in the environment of `trl_venv.py` and imports nothing of rlhfkit. What the settings and the
-result hold is said in `ppo_workload.py`.
+`ppo_vs_trl.py` starts it. It runs in the environment of `trl_venv.py` and imports nothing of
+rlhfkit. What the settings and the result hold is said in `ppo_workload.py`.
 """
 
 import json
@@ -9,12 +9,14 @@ import resource
 import sys
 import tempfile
 import time
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
+from parsers import parser_of
 from peft import LoraConfig, inject_adapter_in_model
 from transformers import (
     AutoModelForCausalLM,
@@ -22,7 +24,9 @@ from transformers import (
     AutoTokenizer,
     TrainerCallback,
 )
-from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
+
+if TYPE_CHECKING:  # of TRL 1.12, which is not in the environment that `--help` may be asked in
+    from trl.experimental.ppo import PPOConfig, PPOTrainer
 
 CUDA = torch.cuda.is_available()
 DTYPE = torch.bfloat16 if CUDA else torch.float32
@@ -32,7 +36,12 @@ Settings = dict[str, Any]
 
 def main() -> None:
     """Train and write what it took."""
-    settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    parser = parser_of(__doc__)
+    parser.add_argument("settings", type=Path, help="the JSON file to read")
+    parser.add_argument("result", type=Path, help="the JSON file to write")
+    options = parser.parse_args()
+    import_module("trl.experimental.ppo")  # it takes memory of its own, and not the models'
+    settings = json.loads(options.settings.read_text(encoding="utf-8"))
     before = _resident()
     record = Record()
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +57,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft", "trl")},
     }
-    Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")
+    options.result.write_text(json.dumps(result), encoding="utf-8")
 
 
 class Record(TrainerCallback):
@@ -68,9 +77,11 @@ class Record(TrainerCallback):
         self.ended_at.append(time.perf_counter())
 
 
-def _trainer(settings: Settings, folder: str, record: Record) -> PPOTrainer:
+def _trainer(settings: Settings, folder: str, record: Record) -> "PPOTrainer":
     """The policy's adapter switched off is the reference, so TRL needs no model for that; the value
     model has adapters as the policy has, where TRL would train all of it."""
+    from trl.experimental.ppo import PPOTrainer
+
     tokenizer = AutoTokenizer.from_pretrained(settings["model_folder"], padding_side="left")
     # the pad token must be one that no text has: TRL tells padding by it
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(settings["pad_token_id"])
@@ -111,7 +122,9 @@ def _adapters(settings: Settings) -> LoraConfig:
     )
 
 
-def _arguments(settings: Settings, folder: str) -> PPOConfig:
+def _arguments(settings: Settings, folder: str) -> "PPOConfig":
+    from trl.experimental.ppo import PPOConfig
+
     batch, micro_batch = settings["batch_size"], settings["micro_batch_size"]
     return PPOConfig(
         output_dir=folder,
@@ -142,6 +155,8 @@ def _arguments(settings: Settings, folder: str) -> PPOConfig:
 
 def _count_tokens(record: Record, stop_token_id: int | None) -> None:
     """Note the length of what is drawn: to the first stop token, it included, or all of it."""
+    from trl.experimental.ppo import ppo_trainer
+
     generation = ppo_trainer.batch_generation
 
     def counted(model: Any, queries: torch.Tensor, *others: Any) -> tuple[torch.Tensor, Any]:

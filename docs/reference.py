@@ -8,9 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from rlhfkit import hookspecs
-from rlhfkit.commands.main import COMPOSED, OTHERS
+from rlhfkit.commands.flags import flag
+from rlhfkit.commands.known_commands import OTHERS, lines_of
 from rlhfkit.commands.options import known_options
-from rlhfkit.component import GROUPS
+from rlhfkit.commands.run_words import FLAGGED
+from rlhfkit.component import GROUPS, named
 from rlhfkit.config.docs import options_of
 from rlhfkit.plugin_manager import Plugins, load_plugins
 
@@ -34,7 +36,7 @@ def write_pages(folder: Path) -> None:
         "options.md": options_page(plugins),
         "components.md": components_page(plugins),
         "hooks.md": hooks_page(),
-        "commands.md": commands_page(plugins),
+        "commands.md": commands_page(),
         "recipes.md": recipes_page(),
         "home.md": copied("README.md", docs="", generated="generated/"),
     }
@@ -101,12 +103,23 @@ def hooks_page() -> Iterator[str]:
             yield from (f"## {name}", "", f"    {signature}", "", inspect.getdoc(hook) or "", "")
 
 
-def commands_page(plugins: Plugins) -> Iterator[str]:
-    """Every command with its line of the help."""
+def commands_page() -> Iterator[str]:
+    """Every command with its line of the help; then the flags of those that have some."""
     yield from ("# Every command", "", "| command | what it does |", "|---|---|")
-    known = COMPOSED | {item.name: item.help for item in OTHERS}
-    for name, doc in known.items():
+    for name, doc in lines_of({item.name: item for item in OTHERS}).items():
         yield f"| `rlhfkit {name}` | {_cell(doc)} |"
+    for name, config in FLAGGED.items():
+        yield from _flags(name, config)
+    for item in OTHERS:
+        if item.options is not None:
+            yield from _flags(item.name, named(item.options))
+
+
+def _flags(command: str, config: type) -> Iterator[str]:
+    yield from ("", f"## rlhfkit {command}", "", "| flag | default | meaning |", "|---|---|---|")
+    for option in options_of(config):
+        default = "" if option.default in ("", "null") else option.default
+        yield f"| {_code(flag(option.name))} | {_code(default)} | {_cell(option.doc)} |"
 
 
 def recipes_page() -> Iterator[str]:

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from rlhfkit.console import console
+from rlhfkit.console import console, count_of
 from rlhfkit.errors import Stopped
 from rlhfkit_plugins.server_options import ServerOptions
 
@@ -57,7 +57,8 @@ class JsonServer:
                 said, wanted = str(failure), failure.wait
             if attempt < self._options.retries:
                 self._wait(attempt, said, wanted)
-        raise Stopped(f"{self._said(said)}, asked {self._options.retries + 1} times; {self._hint}")
+        asked = count_of(self._options.retries + 1, "time")
+        raise Stopped(f"{self._said(said)}, asked {asked}; {self._hint}")
 
     def error(self, what: str) -> Stopped:
         """For an answer that cannot be used."""

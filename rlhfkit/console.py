@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
 
@@ -100,9 +100,20 @@ def _format(numbers: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
 
 
-def metric_table(*columns: str, title: str) -> Table:
-    """A table whose first column has the names of metrics, in full; narrow, so that three policies
-    fit 80 columns."""
-    head, *others = columns
-    first = Column(head, overflow="fold")
-    return Table(first, *others, title=title, box=SIMPLE, show_edge=False, padding=0)
+def count_of(count: float, noun: str, plural: str = "") -> str:
+    """`1 pair`, `2 pairs`. plural: of a noun that takes more than an s."""
+    return f"{count:.0f} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def text_table(*columns: str, title: str | None = None, whole: Collection[str] = ()) -> Table:
+    """A table that cuts nothing: a word too long for its column goes on in the next line. whole:
+    columns that are as wide as they need to be."""
+    made = (Column(name, overflow="fold", no_wrap=name in whole) for name in columns)
+    return Table(*made, title=title, title_justify="left")
+
+
+def number_table(*columns: str, title: str) -> Table:
+    """The same without lines between columns, so that the numbers of four policies and the names of
+    metrics fit 80."""
+    made = (Column(name, overflow="fold") for name in columns)
+    return Table(*made, title=title, title_justify="left", box=SIMPLE, show_edge=False, padding=0)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rlhfkit.console import count_of
 from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.protocols import Evaluator, Labeler
@@ -31,8 +32,8 @@ def _asked(
     name = getattr(labeler, "name", type(labeler).__name__)
     found: Any = labeler.rank(prompts, completions)
     if not isinstance(found, list) or len(found) != len(prompts):
-        count = len(found) if isinstance(found, list) else f"{found!r:.80} for"
-        raise UserError(f"labeler {name}: ranked {count} of {len(prompts)} prompts")
+        said = f"ranked {len(found)} of" if isinstance(found, list) else f"gave {found!r:.80} for"
+        raise UserError(f"labeler {name}: {said} {count_of(len(prompts), 'prompt')}")
     for place, (pool, texts) in enumerate(zip(found, completions, strict=True), start=1):
         if not isinstance(pool, list) or not pool:
             raise UserError(f"labeler {name}: gave no judgement of prompt {place}")

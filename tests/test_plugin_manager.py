@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from rlhfkit import hookimpl
-from rlhfkit.commands.main import _others
+from rlhfkit.commands.known_commands import others_of
 from rlhfkit.component import Command, Component
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import RESTRICT_VARIABLE, load_plugins
@@ -77,7 +77,7 @@ def test_two_plugins_that_claim_one_command(plugin):
 def test_a_plugin_cannot_hide_a_command(plugin):
     entry = plugin("mine", commands=lambda: [Command("plan", "a line", "json:dumps")])
     with pytest.raises(UserError, match="rlhfkit plan: a plugin claims a command of rlhfkit's own"):
-        _others(load_plugins([entry]))
+        others_of(load_plugins([entry]))
 
 
 @pytest.mark.parametrize("package", [True, False], ids=["a package", "a file"])

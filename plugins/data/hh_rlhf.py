@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rlhfkit.console import count_of
 from rlhfkit.context import Context
 from rlhfkit.data.dialogues import parse_dialogue
 from rlhfkit.data.messages import Unusable
@@ -80,7 +81,8 @@ class HhRlhfSource:
                 drops[str(error)] += 1
         report_drops(self._context, f"hh_rlhf {split}", drops, len(rows))
         if not pairs:
-            raise UserError(f"data hh_rlhf: no usable pair in {self._path} ({len(rows)} rows read)")
+            read = count_of(len(rows), "row")
+            raise UserError(f"data hh_rlhf: no usable pair in {self._path} ({read} read)")
         return pairs
 
     def _hub_option(self) -> str:

@@ -5,6 +5,7 @@ What the paper asks labelers as "satisfies the constraint in the instruction" (s
 from collections.abc import Mapping
 from typing import Any
 
+from rlhfkit.console import count_of
 from rlhfkit.context import Context
 from rlhfkit.errors import NotRun
 from rlhfkit.types import Evaluation, PolicySamples
@@ -88,5 +89,6 @@ def _left_out(rows: list[Row]) -> list[str]:
         return []
     names = sorted({name for found in unknown for name in found})
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    said = f"{len(unknown)} of {len(rows)} prompts left out: their constraints are not known"
+    prompts = count_of(len(rows), "prompt")
+    said = f"{len(unknown)} of {prompts} left out: their constraints are not known"
     return [f"{said}: {some}"]

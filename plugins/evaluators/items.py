@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rlhfkit.console import count_of
 from rlhfkit.errors import NotRun, UserError
 from rlhfkit.intervals import interval
 from rlhfkit.types import Metric
@@ -32,7 +33,7 @@ def first(rows: list[Row], limit: int | None, option: str) -> tuple[list[Row], l
     """The first rows, and a note where there are fewer than were asked for."""
     if limit is None or len(rows) >= limit:
         return rows[:limit], []
-    return rows, [f"{len(rows)} items, where {option}.limit={limit} asks for more"]
+    return rows, [f"{count_of(len(rows), 'item')}, where {option}.limit={limit} asks for more"]
 
 
 def metrics_of(

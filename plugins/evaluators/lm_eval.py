@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from rlhfkit.console import count_of
 from rlhfkit.context import Context
 from rlhfkit.errors import NotRun, UserError, nearest
 from rlhfkit.storage.random_state import random_state, set_random_state
@@ -130,7 +131,7 @@ class LmEval:
         limit = self._config.limit
         counts = {item.name: len(list(item.task.eval_docs)) for item in asked if limit}
         return [
-            f"{name}: {count} items, where {OPTION}.limit={limit} asks for more"
+            f"{name}: {count_of(count, 'item')}, where {OPTION}.limit={limit} asks for more"
             for name, count in counts.items()
             if limit is not None and count < limit
         ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlhfkit.console import count_of
 from rlhfkit.context import Context
 from rlhfkit.errors import NotRun
 from rlhfkit.labelling.human_evaluation import compares, ratings, read_store, win_rates
@@ -47,7 +48,7 @@ class People:
             metrics[policy] = metrics.get(policy, {}) | found
         rows = [row for one in said for row in _rows(items[one.item], one)]
         unseen = len(pairs) - len({one.item for one in said})
-        notes = [f"{unseen} of {len(pairs)} pairs of answers were judged by nobody"]
+        notes = [f"judged by nobody: {unseen} of {count_of(len(pairs), 'pair')} of answers"]
         return Evaluation(metrics, rows, notes=notes if unseen else [])
 
 

@@ -6,6 +6,7 @@ Source: InstructGPT, section 3.6: the overall rating from 1 to 7 and the metadat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rlhfkit.console import count_of
 from rlhfkit.context import Context
 from rlhfkit.distributed import processes
 from rlhfkit.errors import NotRun, UserError
@@ -48,10 +49,12 @@ class RatingsEvaluator:
                 labeler = f"{self._rater.name}:{question.judge.name}"
                 rated.append(Rated(policy, question.prompt, labeler, found))
                 rows.append(_row(rated[-1], question.answer))
+        replies = count_of(len(asked), "reply", "replies")
         if not rated:
-            raise NotRun(f"none of {len(asked)} replies of {self._rater.name} is a rating")
+            raise NotRun(f"none of {replies} of {self._rater.name} is a rating")
         unread = len(asked) - len(rated)
-        notes = [f"{unread} of {len(asked)} replies are no rating and left out"] if unread else []
+        said = f"no rating and left out: {unread} of {replies}"
+        notes = [said] if unread else []
         return Evaluation(measure_ratings(rated).metrics(JUDGED), rows, notes=notes)
 
     def _asked(self, samples: Mapping[str, PolicySamples]) -> Iterator[tuple[str, RatingQuestion]]:

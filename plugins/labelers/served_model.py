@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from rlhfkit.console import console
+from rlhfkit.console import console, count_of
 from rlhfkit.context import Context
 from rlhfkit.distributed import processes
 from rlhfkit.errors import Stopped
@@ -168,9 +168,9 @@ class ServedModel:
         cost = (given * prices[0] + made * prices[1]) / 1e6
         paid = f", ${cost:.4f}" if any(prices) else ""
         console.print(
-            f"  {self._config.model}: {len(asked)} questions asked, {read - len(asked)} answers "
-            f"taken from the run; {given} + {made} tokens{paid}; {more}"
-            f"{self._unreadable} answers without a verdict so far",
+            f"  {self._config.model}: {count_of(len(asked), 'question')} asked, "
+            f"{count_of(read - len(asked), 'answer')} taken from the run; {given} + {made} "
+            f"tokens{paid}; {more}{count_of(self._unreadable, 'answer')} without a verdict so far",
             markup=False,
             soft_wrap=True,
         )

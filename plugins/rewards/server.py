@@ -6,6 +6,7 @@ Answered: {"scores": [0.5, ...]}, one number per completion in the same order.
 
 import json
 
+from rlhfkit.console import count_of
 from rlhfkit.context import Context
 from rlhfkit.types import Messages
 from rlhfkit_plugins.json_server import JsonServer
@@ -37,5 +38,6 @@ class ServerReward:
                 f'the answer is not {{"scores": [...]}} with numbers, but {text!r:.80}'
             ) from error
         if len(scores) != len(completions):
-            raise self._server.error(f"{len(scores)} scores for {len(completions)} completions")
+            completed = count_of(len(completions), "completion")
+            raise self._server.error(f"{count_of(len(scores), 'score')} for {completed}")
         return scores

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import ContinuousBatchingConfig, GenerationConfig
 from transformers.generation.continuous_batching.utils import WorkloadHints
 
+from rlhfkit.console import count_of
 from rlhfkit.context import Context
 from rlhfkit.errors import UserError
 from rlhfkit.models.autocast_forward import autocast_forward
@@ -76,7 +77,8 @@ class ContinuousSampler:
             found = self._answers(model, prompts, plain, seed)
         if len(found) < len(prompts):
             raise UserError(
-                f"sampler=continuous: {len(prompts) - len(found)} of {len(prompts)} sequences "
+                f"sampler=continuous: {len(prompts) - len(found)} of "
+                f"{count_of(len(prompts), 'sequence')} "
                 f"failed, as transformers says above: try a smaller sampler.batch_size or "
                 f"sampler=cached"
             )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from rlhfkit.console import count_of
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.json_server import JsonServer
 from rlhfkit_plugins.samplers import ServerConfig
@@ -55,7 +56,8 @@ class ServerApi:
                 "the answer has no token_ids with log-probabilities: vLLM 0.10.2 or later?"
             ) from error
         if len(found) != count:
-            raise self._server.error(f"{len(found)} completions where {count} were asked for")
+            completed = count_of(len(found), "completion")
+            raise self._server.error(f"{completed} where {count} should have come")
         return found
 
 

@@ -6,13 +6,15 @@ metric), comparison.png where the one option that differs is a number.
 
 import csv
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from rlhfkit.console import console
+from rlhfkit.console import console, number_table
 from rlhfkit.errors import UserError
 from rlhfkit.figures.comparison import Point, common_sft, draw, over_seeds
 from rlhfkit.figures.paired import differences, items_of
@@ -28,6 +30,9 @@ ABOUT = (
     "training run would change. Win rates are against each run's SFT model, by its own labelers, "
     "which may be simulated."
 )
+_ACROSS = 3
+"""Policies side by side on the console."""
+
 SEEDS = "Values are means over seeds, whose own values stand behind the interval."
 PAIRED = "Paired differences to the first row, over the same prompts or texts:"
 
@@ -47,7 +52,7 @@ def compare(directories: list[Path]) -> None:
     target = Path(os.path.commonpath([point.run.root.absolute() for point in runs]))
     target = Path(os.path.relpath(target)) / "comparison"
     target.mkdir(exist_ok=True)
-    console.print(_table(points))
+    console.print(*_tables(points), sep="\n\n")
     about = ABOUT.format(level=confidence(_metrics(points)))
     about += f" {SEEDS}" if any(point.repeats for point in points) else ""
     lines = [*_markdown(*_cells(points)), "", about, *_findings(points), *_paired(points)]
@@ -143,12 +148,17 @@ def _paired(points: list[Point]) -> list[str]:
     return ["", PAIRED, "", *_markdown([*first.options, *names], rows)]
 
 
-def _table(points: list[Point]) -> Table:
+def _tables(points: list[Point]) -> Iterator[Table]:
+    """Metrics down, and policies across by their options, as many as fit 80 columns."""
     head, rows = _cells(points)
-    table = Table(*head, title="Sweep: policies on held-out prompts", title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    swept = len(points[0].options)
+    for start in range(0, len(rows), _ACROSS):
+        some = rows[start : start + _ACROSS]
+        heads = ("\n".join(row[:swept]) for row in (head, *some))
+        table = number_table(*heads, title="Sweep: policies on held-out prompts")
+        for name, *cells in zip(head[swept:], *(row[swept:] for row in some), strict=True):
+            table.add_row(name, *(re.sub(r" (?=[\[(])", "\n", cell) for cell in cells))
+        yield table
 
 
 def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:

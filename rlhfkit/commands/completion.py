@@ -65,7 +65,7 @@ def complete(known: Sequence[str], composed: Sequence[str]) -> bool:
     if program and not blank:
         return _offer(known, verb) and bool(verb)
     if verb in known and "=" not in (word := options.rpartition(" ")[2]):
-        _offer(_words(verb, options), word)
+        _offer(_words(verb, options, known), word)
     if verb in composed:
         os.environ["COMP_LINE"] = f"{program} {options}"
         os.environ["COMP_POINT"] = str(int(os.environ["COMP_POINT"]) - len(f"{verb} "))
@@ -80,7 +80,7 @@ def _offer(words: Sequence[str], start: str) -> bool:
     return bool(found)
 
 
-def _words(verb: str, options: str) -> Sequence[str]:
+def _words(verb: str, options: str, known: Sequence[str]) -> Sequence[str]:
     """What may stand behind a command: of most a run."""
     before = options.rpartition(" ")[0].split()
     own = {
@@ -88,6 +88,8 @@ def _words(verb: str, options: str) -> Sequence[str]:
         if before[-1:] == ["--kind"]
         else ["plugin", "--kind"],
         "plugins": ["--verbose"],
+        "help": [*known, *(group.name for group in GROUPS)],
+        "version": [],
         "completion": [*SCRIPTS],
     }
     return own[verb] if verb in own else _runs()

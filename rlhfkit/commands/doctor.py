@@ -5,14 +5,15 @@ Exit status 0 where nothing was found, 1 where something was, 2 for a mistake in
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from rlhfkit.console import console
+from rlhfkit.commands.flags import parse_flags
+from rlhfkit.console import console, count_of
 from rlhfkit.diagnosis.diagnoses import DIAGNOSES, diagnose, missing
 from rlhfkit.diagnosis.evidence import Evidence
 from rlhfkit.diagnosis.finding import Finding
@@ -25,10 +26,18 @@ from rlhfkit.storage.run_dir import RunDir
 WIDTH = 80
 
 
+@dataclass(frozen=True)
+class DoctorOptions:
+    """`rlhfkit doctor RUN`"""
+
+    json: bool = False
+    """Print what was found as JSON, for programs."""
+
+
 def examine_run(arguments: list[str], plugins: Plugins) -> None:
     """Print what is found and leave with the exit status that says so."""
-    words = [word for word in arguments if word != "--json"]
-    if len(words) != 1 or words[0].startswith("-"):
+    words, options = parse_flags("doctor", arguments, DoctorOptions)
+    if len(words) != 1:
         raise UserError("doctor: say one run's directory, as in rlhfkit doctor runs/quickstart")
     run = _run(Path(words[0]))
     evidence = read_evidence(run)
@@ -36,7 +45,7 @@ def examine_run(arguments: list[str], plugins: Plugins) -> None:
     not_made = {item.name: gaps for item in DIAGNOSES if (gaps := missing(item, evidence))}
     if len(not_made) == len(DIAGNOSES):
         raise UserError(f"doctor {run.root}: nothing to go by yet: no stage sample, rl or evaluate")
-    if len(words) < len(arguments):
+    if options.json:
         print(json.dumps(_as_json(run, evidence, found, not_made), indent=2, ensure_ascii=False))
     else:
         _show(run, evidence, found, not_made)
@@ -69,7 +78,8 @@ def _show(
 ) -> None:
     made = len(DIAGNOSES) - len(not_made)
     verdict = f"{len(found)} found" if found else "nothing found"
-    head = f"{run.root}: {verdict}; {len(evidence.rows)} iterations of rl, {made} diagnoses made"
+    looked = f"{count_of(made, 'diagnosis', 'diagnoses')} made"
+    head = f"{run.root}: {verdict}; {count_of(len(evidence.rows), 'iteration')} of rl, {looked}"
     console.print(head, markup=False, width=WIDTH, style="yellow" if found else "green")
     for place, (name, finding) in enumerate(found.items(), start=1):
         console.print(f"\n{place}. {name}", style="bold", markup=False)

@@ -18,11 +18,11 @@ def parse_flags(
     command: str, words: Sequence[str], kind: type[Options]
 ) -> tuple[list[str], Options]:
     """The words that are no flags, and the flags as a `kind`; `UserError` for others."""
-    known = {_flag(item.name): item for item in fields(kind)}  # type: ignore[arg-type]
+    known = {flag(item.name): item for item in fields(kind)}  # type: ignore[arg-type]
     rest, values, waiting = list[str](), dict[str, Any](), list(words)
     while waiting:
         word, equals, value = waiting.pop(0).partition("=")
-        if not word.startswith("--"):
+        if not word.startswith("-"):
             rest.append(word + equals + value)
             continue
         if word not in known:
@@ -46,11 +46,12 @@ def show_flags(kind: type) -> None:
     for option in options_of(kind):
         default = option.default.strip("[]").replace("'", "")
         shown = "" if default in ("", "null", "false") else f" {default}"
-        console.print(f"  {_flag(option.name)}{shown}", markup=False, highlight=False)
+        console.print(f"  {flag(option.name)}{shown}", markup=False, highlight=False)
         console.print(Padding(option.doc, (0, 0, 0, 6)), markup=False, highlight=False)
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """How the field of a dataclass is typed."""
     return f"--{name.replace('_', '-')}"
 
 

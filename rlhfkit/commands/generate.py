@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhfkit.commands.jsonl_files import append_rows, read_input, whole_rows
-from rlhfkit.console import console, progress_bar
+from rlhfkit.console import console, count_of, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.data.messages import Unusable
 from rlhfkit.data.row_parsing import CONVERT
@@ -33,7 +33,7 @@ def generate(context: Context) -> None:
     _check_same(target, done, prompts)
     if len(done) < len(rows):
         _answer(context, target, rows, prompts, len(done))
-    console.print(f"{len(rows)} answers: {target}", markup=False, soft_wrap=True)
+    console.print(f"{count_of(len(rows), 'answer')}: {target}", markup=False, soft_wrap=True)
 
 
 def _answer(

@@ -6,8 +6,14 @@ from importlib.resources import files
 from pathlib import Path
 from shlex import join
 
-from rlhfkit.commands.options import show_options
+from rlhfkit.commands.flags import flag, show_flags
+from rlhfkit.commands.known_commands import COMPOSED, lines_of
+from rlhfkit.commands.options import known_options, show_options
+from rlhfkit.commands.run_words import FLAGGED
+from rlhfkit.component import GROUPS, Command, named
+from rlhfkit.config.docs import options_of
 from rlhfkit.console import console
+from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.storage.find_run import is_run
 
@@ -50,6 +56,11 @@ _OF_THE_LAUNCHER = "accelerate"
 """Files of `accelerate launch --config_file`, no config group."""
 
 
+_OF_A_RUN = """\
+Options of the run stand behind it as key=value; rlhfkit options lists them.
+Flags of Hydra, such as --cfg job and --config-dir DIR: rlhfkit --hydra-help."""
+
+
 def choices(plugins: Plugins) -> dict[str, set[str]]:
     """The options of every config group: components, and the presets of installed packages."""
     groups = {name: set(found) for name, found in plugins.components.items()}
@@ -75,17 +86,38 @@ def meant(word: str, recipes: Iterable[str]) -> str | None:
     return None
 
 
-def show_help(about: list[str], plugins: Plugins, commands: Mapping[str, str]) -> None:
+def show_help(about: list[str], plugins: Plugins, others: Mapping[str, Command]) -> None:
     """Print usage, and every config group with its options; of one command, group or section where
-    one is named. commands: a line for each."""
+    one is named. others: the commands with words of their own."""
     subject = about[0] if about else "run"
+    lines = lines_of(others)
     if subject in ("run", "--help", "-h") or subject.startswith("recipe="):
-        return _show_all(plugins, commands)
-    if subject in commands:
-        console.print(f"rlhfkit {subject}: {commands[subject]}", markup=False, soft_wrap=True)
-    if subject in ("export", "chat", "generate", "score") or subject not in commands:
-        show_options([subject], plugins)
+        return _show_all(plugins, lines)
+    if subject not in lines:
+        return _show_section(subject, lines, plugins)
+    console.print(f"rlhfkit {subject}: {lines[subject]}", markup=False, soft_wrap=True)
+    if subject in COMPOSED:
+        _show_composed(subject, plugins)
+    elif subject in others and (options := others[subject].options) is not None:
+        show_flags(named(options))
     return None
+
+
+def _show_section(subject: str, commands: Iterable[str], plugins: Plugins) -> None:
+    known = {*known_options(plugins), *(group.name for group in GROUPS)}
+    if subject not in known:
+        near = nearest(subject, known | set(commands))
+        raise UserError(f"help {subject}: no such command, group or section; {near}")
+    show_options([subject], plugins)
+
+
+def _show_composed(command: str, plugins: Plugins) -> None:
+    """What may stand behind a command that has the options of a run."""
+    if command in FLAGGED:
+        show_options([command], plugins)
+        flags = ", ".join(flag(option.name) for option in options_of(FLAGGED[command]))
+        console.print(f"Each is a flag, too: {flags}.", markup=False)
+    console.print(_OF_A_RUN, markup=False)
 
 
 def _show_all(plugins: Plugins, commands: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from rlhfkit.commands.flags import parse_flags
-from rlhfkit.console import console
+from rlhfkit.console import console, count_of
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.labelling.invitations import require_name
 from rlhfkit.labelling.items import items_of
@@ -102,7 +102,7 @@ def _export(run: RunDir, options: LabelOptions) -> None:
 
     with _judgements(run) as store:
         count = export(store, Path(options.export).expanduser(), options.format, options.of)
-    _tell(f"{count} rows: {options.export}")
+    _tell(f"{count_of(count, 'row')}: {options.export}")
 
 
 def _load(run: RunDir, options: LabelOptions) -> None:
@@ -111,7 +111,7 @@ def _load(run: RunDir, options: LabelOptions) -> None:
     found = read_file(Path(options.load).expanduser())
     with closing(Store(run.root / JUDGEMENTS_FILE)) as store:
         new, known = load(store, found)
-    _tell(f"{new} judgements added, {known} were there already")
+    _tell(f"{count_of(new, 'judgement')} added, {known} known already")
 
 
 def _serve(run: RunDir, options: LabelOptions) -> None:
@@ -127,14 +127,15 @@ def _serve(run: RunDir, options: LabelOptions) -> None:
         asked = items[: options.prompts]
         store.ask(asked)
         _log_to(run.root / "label.log")
-        _tell(f"{len(asked)} items; open as {owner}:")
+        _tell(f"{count_of(len(asked), 'item')}; open as {owner}:")
         _tell(f"  {_link(options, store.invite(owner))}")
         for name in store.invited():
             if name != owner:
                 _tell(f"  invited too: {name}")
         _tell("Ctrl-C ends it; what was submitted is stored at once")
         serve(listener, store, page_settings(run, options, owner, guidelines))
-        _tell(f"{len(store.judged())} judgements in {store.path}; labeler=people trains on them")
+        judged = count_of(len(store.judged()), "judgement")
+        _tell(f"{judged} in {store.path}, for labeler=people to train on")
 
 
 def _check_address(run: RunDir, options: LabelOptions, owner: str) -> None:

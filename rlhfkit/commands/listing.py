@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
 
-from rlhfkit.console import console
+from rlhfkit.console import console, text_table
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
 from rlhfkit.stages.registry import stages_of
@@ -36,7 +35,8 @@ def show_runs(arguments: list[str], plugins: Plugins) -> None:
         raise UserError(f"rlhfkit list: no directory {' '.join(arguments) or root}; {looked}")
     runs = [run for run in runs_in(root) if run.root == root]
     runs += [run for place in sorted(root.iterdir()) if place.is_dir() for run in runs_in(place)]
-    table = Table("run", "finished stages", "last at", title=f"Runs in {escape(str(root))}")
+    title = f"Runs in {escape(str(root))}"
+    table = text_table("run", "finished stages", "last at", title=title, whole=("last at",))
     for run in runs:
         records = [
             record for stage in stages_of(plugins) if (record := run.record(stage.name)) is not None
@@ -48,10 +48,9 @@ def show_runs(arguments: list[str], plugins: Plugins) -> None:
 
 def show_stages(runner: "Runner") -> None:
     """The state of every stage of a run directory, and what the next `run` would do."""
-    table = Table(
-        "stage", "state", "finished at", "seconds", "next", title=escape(str(runner.run_dir.root)),
-        title_justify="left",
-    )  # fmt: skip
+    head = ("stage", "state", "finished at", "seconds", "next")
+    title = escape(str(runner.run_dir.root))
+    table = text_table(*head, title=title, whole=("stage", "finished at", "seconds"))
     for stage in runner.stages:
         status = runner.status(stage)
         record = status.record

@@ -7,93 +7,13 @@ import traceback
 from typing import TYPE_CHECKING
 
 from rlhfkit.commands.error_lines import one_line
-from rlhfkit.component import Command, named
+from rlhfkit.commands.known_commands import ALWAYS, COMPOSED, others_of
 from rlhfkit.console import quiet_libraries, replace_unprintable
 from rlhfkit.distributed.processes import first_to_fail, world_size
 from rlhfkit.errors import GateFailed, Stopped, UserError, nearest
 
 if TYPE_CHECKING:
     from rlhfkit.plugin_manager import Plugins
-
-COMPOSED = {
-    "run": "run the stages of a recipe or of a file, skipping what is finished (the default)",
-    "resume": "go on with a run, nothing typed again: rlhfkit resume RUN [key=value ...]",
-    "check": "every check before a run, in seconds: options, data, models, what stages need",
-    "plan": "memory and time of every phase, from the model's configuration alone",
-    "stages": "what a run holds and what would run next: rlhfkit stages RUN",
-    "chat": "talk to base, SFT and RL side by side, and vote: rlhfkit chat RUN [--browser]",
-    "generate": "answers to a file of prompts, resumable: rlhfkit generate RUN --prompts FILE",
-    "score": "the reward model's numbers for a file of answers: rlhfkit score RUN --file FILE",
-    "export": "write a finished model for others, as rlhfkit export RUN: adapter, whole, GGUF, hub",
-}
-"""Commands whose words are the options of a run, with a line each for the help."""
-
-OTHERS = (
-    Command(
-        "init",
-        "a page of options for sft, reward_model, dpo, grpo or ppo: rlhfkit init TASK [FILE.yaml]",
-        "rlhfkit.commands.init:write_file",
-    ),
-    Command(
-        "new",
-        "a plugin of one's own, to begin with: rlhfkit new plugin NAME [--kind reward,kl]",
-        "rlhfkit.commands.new:make_new",
-        options="rlhfkit.commands.new:NewOptions",
-    ),
-    Command(
-        "list",
-        "the runs of a directory and how far they are: rlhfkit list, or rlhfkit list DIR",
-        "rlhfkit.commands.listing:show_runs",
-    ),
-    Command(
-        "rm",
-        "remove runs, after asking: rlhfkit rm RUN... [--yes]",
-        "rlhfkit.commands.remove:remove_runs",
-    ),
-    Command(
-        "options",
-        "what can be set and what it means: rlhfkit options kl, or stage.sft",
-        "rlhfkit.commands.options:show_options",
-    ),
-    Command(
-        "plugins",
-        "what is installed: distributions, hooks and components; with options: --verbose",
-        "rlhfkit.commands.plugins:show_plugins",
-        options="rlhfkit.commands.plugins:PluginsOptions",
-    ),
-    Command(
-        "compare",
-        "table and plot of evaluated runs: rlhfkit compare RUN... or a directory that holds them",
-        "rlhfkit.commands.compare:compare_runs",
-    ),
-    Command(
-        "report",
-        "a page about runs, for a browser: rlhfkit report RUN...",
-        "rlhfkit.commands.report:show_report",
-    ),
-    Command(
-        "label",
-        "people rank a run's answers in the browser: rlhfkit label RUN",
-        "rlhfkit.commands.label:label_run",
-        options="rlhfkit.labelling.options:LabelOptions",
-    ),
-    Command(
-        "watch",
-        "a run from another terminal: curves, answers, findings, time left: rlhfkit watch RUN",
-        "rlhfkit.commands.watch:watch_run",
-    ),
-    Command(
-        "completion",
-        "completion of commands, runs and options for a shell: rlhfkit completion bash|zsh|fish",
-        "rlhfkit.commands.completion:show_script",
-    ),
-    Command(
-        "doctor",
-        "what is wrong with a run, and the option to change: rlhfkit doctor RUN; status 1 if it is",
-        "rlhfkit.commands.doctor:examine_run",
-    ),
-)
-"""Commands with words of their own, as plugins add them."""
 
 _HELP = ("--help", "-h")
 
@@ -128,7 +48,8 @@ def _let_memory_grow() -> None:
 def _dispatch(arguments: list[str]) -> None:
     if not arguments:
         raise UserError("say what to run, as in `rlhfkit recipe=quickstart`, or see rlhfkit --help")
-    if arguments[0] == "version" or "--version" in arguments:
+    wants_help = arguments[0] == "help" or set(_HELP) & set(arguments)
+    if not wants_help and (arguments[0] == "version" or "--version" in arguments):
         from rlhfkit.commands.listing import show_versions
 
         show_versions()
@@ -136,19 +57,15 @@ def _dispatch(arguments: list[str]) -> None:
     from rlhfkit.plugin_manager import load_plugins
 
     plugins = load_plugins()
-    others = _others(plugins)
-    if arguments[0] == "help" or set(_HELP) & set(arguments):
+    others = others_of(plugins)
+    known = [*COMPOSED, *others, *ALWAYS]
+    if wants_help:
         from rlhfkit.commands.help import show_help
 
         about = arguments[1:2] if arguments[0] == "help" else arguments[:1]
-        show_help(about, plugins, COMPOSED | {name: item.help for name, item in others.items()})
-        flags = others[about[0]].options if about and about[0] in others else None
-        if flags is not None:
-            from rlhfkit.commands.flags import show_flags
-
-            show_flags(named(flags))
+        show_help(about, plugins, others)
         return
-    command, rest = _split_command(arguments, [*COMPOSED, *others], plugins)
+    command, rest = _split_command(arguments, known, plugins)
     if command not in ("run", "resume") and world_size() > 1:
         raise UserError(f"rlhfkit {command}: one process does it, without accelerate launch")
     if command in others:
@@ -158,18 +75,9 @@ def _dispatch(arguments: list[str]) -> None:
     from rlhfkit.commands.hydra_app import run_application
     from rlhfkit.commands.run_words import expanded
 
-    if "--shell-completion" in arguments and complete([*COMPOSED, *others], list(COMPOSED)):
+    if "--shell-completion" in arguments and complete(known, list(COMPOSED)):
         return
     run_application(command, expanded(command, rest, plugins), plugins)
-
-
-def _others(plugins: "Plugins") -> dict[str, Command]:
-    """The commands with words of their own; a plugin's must not hide one of these."""
-    own = {item.name: item for item in OTHERS}
-    for name in plugins.commands:
-        if name in own or name in COMPOSED:
-            raise UserError(f"rlhfkit {name}: a plugin claims a command of rlhfkit's own")
-    return own | plugins.commands
 
 
 def _split_command(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rlhfkit.commands.flags import parse_flags
 from rlhfkit.component import GROUPS
-from rlhfkit.console import console
+from rlhfkit.console import console, text_table
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
 
@@ -47,9 +47,7 @@ def _chosen(words: Sequence[str], plugins: Plugins) -> list[str]:
 
 
 def _plugin_table(chosen: Sequence[str], plugins: Plugins) -> Table:
-    table = Table(
-        "plugin", "distribution", "version", "hooks", title="Plugins", title_justify="left"
-    )
+    table = text_table("plugin", "distribution", "version", "hooks", title="Plugins")
     for name in chosen:
         provider = plugins.providers[name]
         table.add_row(
@@ -59,14 +57,7 @@ def _plugin_table(chosen: Sequence[str], plugins: Plugins) -> Table:
 
 
 def _component_table(chosen: Sequence[str], plugins: Plugins) -> Table:
-    table = Table(
-        "choose with",
-        "configure under",
-        "options",
-        "from",
-        title="Components",
-        title_justify="left",
-    )
+    table = text_table("choose with", "configure under", "options", "from", title="Components")
     for group in GROUPS:
         for name, provided in sorted(plugins.components[group.name].items()):
             if provided.provider.plugin not in chosen:

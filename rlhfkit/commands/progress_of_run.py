@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlhfkit.console import count_of
 from rlhfkit.diagnosis.stored import stored_settings
 from rlhfkit.storage.catalogue import METRICS_FILE
 from rlhfkit.storage.run_dir import RECORD, STARTED, RunDir
@@ -62,7 +63,9 @@ def _rows(path: Any) -> list[Row]:
 def _episodes(rows: list[Row], settings: Row) -> tuple[float, str]:
     total = float(settings.get("stage.rl.total_episodes") or 0)
     done = max((float(row.get("episode", 0)) for row in rows), default=0.0)
-    return _share(done, total), f"{done:.0f} of {total:.0f} episodes{_speed(rows, settings)}"
+    return _share(
+        done, total
+    ), f"{done:.0f} of {count_of(total, 'episode')}{_speed(rows, settings)}"
 
 
 def _speed(rows: list[Row], settings: Row) -> str:

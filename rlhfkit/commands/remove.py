@@ -2,8 +2,10 @@
 
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+from rlhfkit.commands.flags import parse_flags
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
@@ -12,18 +14,24 @@ from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.find_run import find_run
 from rlhfkit.storage.run_dir import RunDir
 
-_SURE = ("--yes", "-y")
+
+@dataclass(frozen=True)
+class RemoveOptions:
+    """`rlhfkit rm RUN...`"""
+
+    yes: bool = False
+    """Remove without asking."""
 
 
 def remove_runs(arguments: list[str], plugins: Plugins) -> None:
     """Say what each holds, ask, and remove it."""
-    words = [word for word in arguments if word not in _SURE]
-    if not words or any(word.startswith("-") for word in words):
+    words, options = parse_flags("rm", arguments, RemoveOptions)
+    if not words:
         raise UserError("rm: say which run, as in rlhfkit rm runs/tries [--yes]")
     runs = [find_run(word, "rm") for word in words]
     for run in runs:
         _refuse_places(run.root)
-        sure = len(words) < len(arguments) or _asked(_about(run, plugins))
+        sure = options.yes or _asked(_about(run, plugins))
         if not sure:
             console.print(f"{run.root}: kept", markup=False, soft_wrap=True)
             continue

@@ -24,12 +24,13 @@ _MANY = {group.name: group.many for group in GROUPS}
 _CHOICES = {*_MANY, "recipe", "model"}
 """What is chosen by name before its options are set."""
 
-_FLAGGED = {
+FLAGGED = {
     "export": ExportConfig,
     "chat": ChatConfig,
     "generate": GenerateConfig,
     "score": ScoreConfig,
 }
+"""Commands whose own options may be typed as flags, too."""
 _PLACES = ("export.to", "generate.to", "score.to", "reuse")
 """Options that name a place which need not be there."""
 
@@ -177,9 +178,9 @@ def _options(plugins: Plugins) -> set[str]:
 def _without_flags(command: str, words: list[str]) -> list[str]:
     """`export --push REPO --dry-run`, `generate --prompts FILE` and others as the options that they
     are: a flag of one of these commands is the option of its name."""
-    if command not in _FLAGGED:
+    if command not in FLAGGED:
         return words
-    names = {option.name: option.default for option in options_of(_FLAGGED[command])}
+    names = {option.name: option.default for option in options_of(FLAGGED[command])}
     found: list[str] = []
     waiting = ""
     for word in words:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from rlhfkit.commands.jsonl_files import append_rows, read_input
-from rlhfkit.console import console
+from rlhfkit.console import console, count_of
 from rlhfkit.context import Context
 from rlhfkit.data.messages import Unusable
 from rlhfkit.data.row_parsing import CONVERT
@@ -39,7 +39,8 @@ def score(context: Context) -> None:
     append_rows(target, rows)
     every = [value for row in rows for value in row.get("scores", [row.get("score")])]
     mean = sum(every) / len(every)
-    console.print(f"{len(every)} scores, mean {mean:.4g}: {target}", markup=False, soft_wrap=True)
+    said = f"{count_of(len(every), 'score')}, mean {mean:.4g}: {target}"
+    console.print(said, markup=False, soft_wrap=True)
 
 
 def _answers(source: Path, place: int, row: dict[str, Any]) -> list[Answer]:

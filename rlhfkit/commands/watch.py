@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rlhfkit.commands.flags import parse_flags
 from rlhfkit.commands.progress_of_run import Progress, progress_of
 from rlhfkit.console import console
 from rlhfkit.diagnosis.diagnoses import diagnose
@@ -41,6 +42,14 @@ _SAMPLES = (f"evaluate/{SAMPLES_FILE}", f"sample/{COMPLETIONS_FILE}")
 _SHOWN = 3
 
 
+@dataclass(frozen=True)
+class WatchOptions:
+    """`rlhfkit watch RUN`"""
+
+    once: bool = False
+    """Show the run as it is now and end; without it the picture is renewed until Ctrl-C."""
+
+
 @dataclass
 class Pace:
     """How fast a stage goes, by what is seen of it."""
@@ -65,11 +74,11 @@ class Pace:
 
 def watch_run(arguments: list[str], plugins: Plugins) -> None:
     """Show the run until Ctrl-C; once where nobody looks on."""
-    words = [word for word in arguments if word != "--once"]
-    if len(words) != 1 or words[0].startswith("-"):
+    words, options = parse_flags("watch", arguments, WatchOptions)
+    if len(words) != 1:
         raise UserError("watch: say one run, as in rlhfkit watch runs/quickstart [--once]")
     run, pace = find_run(words[0], "watch"), Pace()
-    if len(words) < len(arguments) or not console.is_terminal:
+    if options.once or not console.is_terminal:
         console.print(view(run, plugins, pace, time.time()))
         return
     try:

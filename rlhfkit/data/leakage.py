@@ -22,7 +22,7 @@ def refuse_leaks(context: Context) -> None:
         if shared:
             kind, value = shared[0]
             raise UserError(
-                f"{given} leaks into training: {len(shared)} of its prompts and users are in "
-                f"{option_of(context, split)} too, as the {kind} '{value[:60]}'; take them out of "
-                f"one of the two"
+                f"{given} leaks into training: {option_of(context, split)} has {len(shared)} of "
+                f"its prompts and users too, as the {kind} '{value[:60]}'; take them out of one of "
+                f"the two"
             )

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rlhfkit.config.stages import LAST
-from rlhfkit.console import console
+from rlhfkit.console import console, count_of
 from rlhfkit.context import Context
 from rlhfkit.data import prepared
 from rlhfkit.data.chat_template import CannotRender
@@ -108,8 +108,8 @@ def prompts_of_rl_and_selection(
         apart = random.Random(seed).sample(pool, min(rl.select_prompts, most))
         if len(apart) < 2:
             raise UserError(
-                f"stage.rl.select_by={rl.select_by}: {len(pool)} prompts are too few to set two of "
-                f"them apart; give more, or take stage.rl.select_by={LAST}"
+                f"stage.rl.select_by={rl.select_by}: {count_of(len(pool), 'prompt')} in all, too "
+                f"few to set two apart; give more, or take stage.rl.select_by={LAST}"
             )
         taken = {prompt_key(prompt) for prompt in apart}
         found = [prompt for prompt in found if prompt_key(prompt) not in taken]
@@ -248,7 +248,9 @@ def _usable(context: Context, split: Split, quiet: bool) -> list[tuple[Row, Any]
     if not quiet:
         report_drops(context, split, drops, len(rows))
     if not kept:
-        raise UserError(f"data {name}: no usable row in {split} ({len(rows)} rows read)")
+        raise UserError(
+            f"data {name}: no usable row in {split} ({count_of(len(rows), 'row')} read)"
+        )
     return kept
 
 
@@ -333,6 +335,6 @@ def _fitting(
         reasons = "".join(f", {count} ({reason})" for reason, count in drops.most_common())
         raise UserError(
             f"no usable prompt in {split}: give data.<source>.{split}, or raise "
-            f"model.max_prompt_length ({len(prompts)} prompts read{reasons})"
+            f"model.max_prompt_length ({count_of(len(prompts), 'prompt')} read{reasons})"
         )
     return kept

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from rich.markup import escape
 from rich.table import Table
 
+from rlhfkit.console import count_of, text_table
 from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.chat_template import CannotRender
@@ -78,8 +79,8 @@ def training_prompts(context: Context, text: TextFormat | None) -> Found:
     """What stages sample and rl answer. Raises `UserError` when nothing is left."""
     total, items = len(sources.places(context)), sources.prompts_to_train_on(context)
     if total and not items:
-        share = context.config.eval_fraction
-        raise UserError(f"eval_fraction={share}: holds out all of the {total} prompts")
+        share, all_of_it = context.config.eval_fraction, count_of(total, "prompt")
+        raise UserError(f"eval_fraction={share}: holds out all there is, {all_of_it}")
     found = _found(context, "prompts", items, text, [_prompts_limit(context)], _render_prompt)
     held_out = {"held out by eval_fraction": total - len(items)}
     return replace(found, rows=total, drops=found.drops | held_out)
@@ -105,8 +106,8 @@ def _nothing_held_out(share: float, places: Sequence[float]) -> str:
     leaves_some = enough <= max(places, default=0)
     other = f", or take eval_fraction={enough:g}" if leaves_some else ""
     return (
-        f"eval_fraction={share}: holds out none of the {len(places)} prompts, and stage evaluate "
-        f"needs some; give data.<source>.eval_prompts{other}"
+        f"eval_fraction={share}: holds out none of {count_of(len(places), 'prompt')}, and stage "
+        f"evaluate needs some; give data.<source>.eval_prompts{other}"
     )
 
 
@@ -211,10 +212,8 @@ def _roles(item: Any) -> tuple[str, ...]:
 
 def table(found: Iterable[Found]) -> Table:
     """Splits down; rows, what is used and left out of them, and lengths across."""
-    made = Table(
-        "data", "rows", "used", "left out", "tokens: median, longest (limit)",
-        title="Data", title_justify="left",
-    )  # fmt: skip
+    head = ("data", "rows", "used", "left out", "tokens: median, longest (limit)")
+    made = text_table(*head, title="Data", whole=("rows", "used"))
     for item in found:
         reasons = "\n".join(f"{count} {reason}" for reason, count in item.drops.items() if count)
         lengths = "\n".join(map(str, item.lengths))

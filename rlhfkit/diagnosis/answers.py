@@ -1,5 +1,6 @@
 """The answers themselves: do they end, how long are they, how different?"""
 
+from rlhfkit.console import count_of
 from rlhfkit.diagnosis.evidence import Evidence
 from rlhfkit.diagnosis.finding import Finding
 from rlhfkit.diagnosis.remedies import stronger_kl
@@ -119,7 +120,8 @@ def completions_repeat(evidence: Evidence) -> Finding | None:
     if compared >= LEAST_COMPARABLE * count:
         return None
     return Finding(
-        f"{count - compared} of {count} prompts in stage sample have equal completions only",
+        f"equal completions only: {count - compared} of {count_of(count, 'prompt')} in stage "
+        "sample",
         "completions are drawn with too little chance for labelers to compare them",
         ("sampler.temperature=1", "stage.sample.models=[sft,base]"),
         "Ouyang et al. 2022 (arXiv 2203.02155), section 3.5: K different outputs are ranked",

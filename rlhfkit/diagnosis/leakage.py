@@ -2,6 +2,7 @@
 
 import re
 
+from rlhfkit.console import count_of
 from rlhfkit.diagnosis.evidence import Evidence
 from rlhfkit.diagnosis.finding import Finding
 
@@ -20,7 +21,7 @@ def leaks(evidence: Evidence) -> Finding | None:
     if not shared:
         return None
     return Finding(
-        f"{len(shared)} of {len(held_out)} held-out prompts are trained on, as "
+        f"trained on, too: {len(shared)} of {count_of(len(held_out), 'held-out prompt')}, as "
         f"'{' '.join(shared[0].split()):.60}'",
         "the same prompts in another spelling, which the check before a run takes for others; what "
         "is measured on them is too good. Spell them alike in the data, or keep one of those that "

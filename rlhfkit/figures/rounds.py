@@ -1,5 +1,6 @@
 """The rounds of a run beside each other: what each added, and what its policy came to."""
 
+from rlhfkit.console import count_of
 from rlhfkit.figures.comparison import Point
 from rlhfkit.reporting import read_metrics, shown
 from rlhfkit.storage.catalogue import RANKINGS_FILE, RESULT_FILE
@@ -44,4 +45,5 @@ def _accuracy(run: RunDir) -> str:
     found = read_json(path)
     with as_written(path):
         value = found["validation_accuracy"]
-        return "-" if value is None else f"{value:.1%} of {found['validation_pairs']} pairs"
+        pairs = count_of(found["validation_pairs"], "pair")
+        return "-" if value is None else f"{value:.1%} of {pairs}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rlhfkit.console import metric_table
+from rlhfkit.console import number_table
 from rlhfkit.intervals import interval
 from rlhfkit.reporting import confidence
 from rlhfkit.storage.catalogue import ROWS
@@ -58,7 +58,7 @@ def win_matrix_tables(found: Matrix) -> list[Table]:
     for start in range(0, len(names), COLUMNS):
         part = names[start : start + COLUMNS]
         title = f"how often the row is preferred to the column, {confidence(every)} intervals"
-        table = metric_table("policy", *part, title=title)
+        table = number_table("policy", *part, title=title)
         for policy, row in found.items():
             table.add_row(policy, *(win_cell(row.get(name)).replace(" ", "\n", 1) for name in part))
         tables.append(table)

@@ -7,7 +7,7 @@ from itertools import combinations
 from rich.table import Table
 from rich.text import Text
 
-from rlhfkit.console import console
+from rlhfkit.console import console, text_table
 from rlhfkit.data.artifacts import stored_rankings
 from rlhfkit.errors import UserError
 from rlhfkit.storage.catalogue import RANKINGS_FILE
@@ -82,7 +82,7 @@ def _alike(one: Ranking, others: Sequence[Ranking]) -> tuple[int, int]:
 
 
 def _by_labeler(found: Sequence[Compared]) -> Table:
-    table = Table("labeler", "pairs in the same order", "pairs", title="People and the others")
+    table = text_table("labeler", "pairs in the same order", "pairs", title="People and the others")
     names = sorted({other.labeler for one in found for other in one.others})
     for name in names:
         counts = [
@@ -95,8 +95,9 @@ def _by_labeler(found: Sequence[Compared]) -> Table:
 
 
 def _by_prompt(found: Sequence[Compared]) -> Table:
-    table = Table("prompt", "people's best", "the others' best", "same order", show_lines=True)
-    table.title = "Where they differ most"
+    head = ("prompt", "people's best", "the others' best", "same order")
+    table = text_table(*head, title="Where they differ most")
+    table.show_lines = True
     for one in found:
         others = [sum(ranks) for ranks in zip(*(other.ranks for other in one.others), strict=True)]
         table.add_row(

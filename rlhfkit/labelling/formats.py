@@ -8,7 +8,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from rlhfkit.console import console
+from rlhfkit.console import console, count_of
 from rlhfkit.data.messages import Unusable
 from rlhfkit.data.row_parsing import CONVERT
 from rlhfkit.data.schemas import schema_of
@@ -71,7 +71,7 @@ def read_file(path: Path) -> list[Imported]:
         reasons = ", ".join(f"{count} ({reason})" for reason, count in drops.most_common())
         console.print(f"left out {reasons} of {len(rows)}", style="yellow", markup=False)
     if not found:
-        raise UserError(f"{path}: no usable ranking in {len(rows)} rows")
+        raise UserError(f"{path}: no usable ranking in {count_of(len(rows), 'row')}")
     return found
 
 

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from rich.table import Table
-
-from rlhfkit.console import console
+from rlhfkit.console import console, number_table
 from rlhfkit.labelling import tables as agreement
 from rlhfkit.labelling.human_evaluation import agreement_of, compared_now, ratings, win_rates
 from rlhfkit.labelling.records import StoredJudgement
@@ -63,7 +61,7 @@ def show_results(store: Store, as_json: bool) -> None:
         if not rows:
             console.print(f"{title}: nothing yet", markup=False)
             continue
-        table = Table(*rows[0], title=title, title_justify="left")
+        table = number_table(*rows[0], title=title)
         for row in rows:
             table.add_row(*(str(value) for value in row.values()))
         console.print(table)

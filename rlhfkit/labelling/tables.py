@@ -1,11 +1,12 @@
 """Agreement in words and numbers, for the console, reports and the quality screen."""
 
+from rlhfkit.console import count_of
 from rlhfkit.labelling.agreement import Agreement, LabelerQuality
 from rlhfkit.types import Metric
 
 HEAD = (
     "labeler",
-    "judgements",
+    "judged",
     "agrees with the rest",
     "ties",
     "with itself",
@@ -21,8 +22,10 @@ def summary(found: Agreement) -> list[tuple[str, str]]:
     """What is known of all labelers together: its name and its value."""
     fleiss = found.fleiss
     known = {
-        f"two labelers agree, {found.pairs} pairs without ties": percent(found.agreement),
-        f"ties counted as an answer, {found.pairs + found.tied_pairs} pairs": percent(
+        f"two labelers agree, {count_of(found.pairs, 'pair')} without ties": percent(
+            found.agreement
+        ),
+        f"ties counted as an answer, {count_of(found.pairs + found.tied_pairs, 'pair')}": percent(
             found.agreement_with_ties
         ),
         "Cohen's kappa, mean over labelers": decimal(found.mean_cohen),

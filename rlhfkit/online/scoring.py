@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rlhfkit.config.stages import RlConfig
+from rlhfkit.console import count_of
 from rlhfkit.distributed import processes
 from rlhfkit.errors import Stopped, UserError
 from rlhfkit.models.lower_layers import LowerRows
@@ -115,7 +116,8 @@ def finite_numbers(name: str, values: Any, count: int, kind: str = "reward") -> 
     except TypeError:
         raise Stopped(f"{kind} {name}: returned {_short(values)} and no list of numbers") from None
     if len(listed) != count:
-        raise Stopped(f"{kind} {name}: returned {len(listed)} numbers for {count} completions")
+        said = f"{count_of(len(listed), 'number')} for {count_of(count, 'completion')}"
+        raise Stopped(f"{kind} {name}: returned {said}")
     for index, value in enumerate(listed):
         if not _is_finite(value):
             raise Stopped(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from rlhfkit.console import count_of
 from rlhfkit.errors import UserError
 from rlhfkit.figures import rounds
 from rlhfkit.figures.win_matrix import Matrix, read_win_matrix
@@ -208,7 +209,7 @@ def _judges(run: RunDir, settings: Mapping[str, Any]) -> str:
     prices = [settings.get(f"labeler.{part}_price") or 0 for part in ("input", "output")]
     cost = (given * prices[0] + made * prices[1]) / 1e6
     paid = f" for ${cost:.2f}" if cost else ""
-    return f"{len(answers)} answers of model judges took {given} + {made} tokens{paid}."
+    return f"{count_of(len(answers), 'answer')} of model judges took {given} + {made} tokens{paid}."
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

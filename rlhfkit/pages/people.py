@@ -1,5 +1,6 @@
 """What people said, beside the run's own judges."""
 
+from rlhfkit.console import count_of
 from rlhfkit.labelling.human_evaluation import HumanEvaluation
 from rlhfkit.pages import ratings
 from rlhfkit.pages.ratings import Rows, markdown
@@ -20,10 +21,11 @@ def win_rows(people: HumanEvaluation, metrics: Metrics) -> Rows:
 
 def counted(people: HumanEvaluation) -> str:
     """How much there is, in a sentence."""
-    labelers = f"{people.labelers} {'labeler' if people.labelers == 1 else 'labelers'}"
-    said = f"{labelers} compared {people.items} blind pairs of answers; intervals are over prompts."
+    labelers = count_of(people.labelers, "labeler")
+    pairs = count_of(people.items, "blind pair")
+    said = f"{labelers} compared {pairs} of answers; intervals are over prompts."
     if people.outdated:
-        said += f" {people.outdated} judgements are of earlier answers and are not counted."
+        said += f" Not counted: {count_of(people.outdated, 'judgement')} of earlier answers."
     return said
 
 

@@ -1,5 +1,6 @@
 """Ratings of answers alone, from people or models, as a table."""
 
+from rlhfkit.console import count_of
 from rlhfkit.labelling.ratings import JudgeRatings, Ratings
 from rlhfkit.labelling.submission import FLAGS
 from rlhfkit.reporting import counts, shown
@@ -30,8 +31,9 @@ def rows(rated: Ratings) -> Rows:
 def counted(found: JudgeRatings) -> str:
     """Who rated how much, in a sentence."""
     return (
-        f"{' and '.join(found.judges)} rated {found.answers} answers, each alone; intervals are "
-        f"over prompts, and differences are between a judge's ratings of the same prompt's answers."
+        f"{' and '.join(found.judges)} rated {count_of(found.answers, 'answer')}, each alone; "
+        f"intervals are over prompts, and differences are between a judge's ratings of the same "
+        f"prompt's answers."
     )
 
 

@@ -72,21 +72,20 @@ def _table(config: RunConfig, plan: Plan) -> Table:
         parts[SERVER] = SERVER
     shown = (*parts.values(), "peak", "time")
     table = Table(
-        Column("phase", no_wrap=True),
+        Column("phase", overflow="fold"),
         *(Column(name, justify="right", no_wrap=True) for name in shown),
         title=f"{config.model.path}, loader={config.loader.name}: GB (2^30 bytes) at each phase's "
         "peak, longest texts",
         title_justify="left",
         box=SIMPLE,
-        pad_edge=False,
-        collapse_padding=True,
+        padding=0,
     )
     highest = max(phase.peak for phase in plan.values())
     for name, phase in plan.items():
         style = "bold" if phase.peak == highest else ""
-        sizes = [f"{phase.parts[part] / GIB:.2f}" for part in parts]
+        sizes = [_size(phase.parts[part]) for part in parts]
         table.add_row(
-            name, *sizes, f"{phase.peak / GIB:.2f}", _time(phase.seconds, phase.whole), style=style
+            name, *sizes, _size(phase.peak), _time(phase.seconds, phase.whole), style=style
         )
     return table
 
@@ -95,8 +94,20 @@ _SHORT = ("base", "adapt.", "grad.", "optim.", "activ.", "KV", "logits")
 """`PARTS`, for narrow terminals."""
 
 
+def _size(size: float) -> str:
+    """GB in at most six letters, so that nine columns of numbers fit 80."""
+    return f"{size / GIB:.2f}" if size < 999.995 * GIB else f"{size / GIB:.0f}"
+
+
 def _time(seconds: float, whole: bool) -> str:
-    shown = f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+    """In nine letters at most, a thousand hours apart."""
+    hours = seconds / 3600
+    if seconds < 600:
+        shown = f"{seconds:.0f} s"
+    elif seconds < 6000:
+        shown = f"{seconds / 60:.0f} min"
+    else:
+        shown = f"{hours:.1f} h" if hours < 100 else f"{hours:.0f} h"
     return shown if whole else f"{shown}/1k"
 
 

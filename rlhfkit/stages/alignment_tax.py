@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from rlhfkit.config.gate import REFERENCES
-from rlhfkit.console import metric_table
+from rlhfkit.console import number_table
 from rlhfkit.intervals import interval
 from rlhfkit.reporting import Tax, confidence, counts, shown
 from rlhfkit.types import Evaluation, Metric, TaxEntry
@@ -54,7 +54,7 @@ def tax_table(tax: Tax) -> Table:
     columns = [name for name in REFERENCES if name != policy]
     title = f"alignment tax: paired differences, {confidence(every)} intervals"
     names = [f"{policy} - {name}" for name in columns]
-    table = metric_table("metric", "better", "n", *names, title=title)
+    table = number_table("metric", "better", "n", *names, title=title)
     for name, entry in tax.items():
         deltas = [entry.deltas.get(reference, {}).get(policy) for reference in columns]
         if any(deltas):

@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.table import Table
 
 from rlhfkit.config.stages import PROMPTED
-from rlhfkit.console import console, metric_table
+from rlhfkit.console import console, number_table
 from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
@@ -145,7 +145,7 @@ def _metrics_table(metrics: Metrics) -> Table:
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
     every = [metric for found in metrics.values() for metric in found.values()]
     title = f"values and {confidence(every)} intervals"
-    table = metric_table("metric", "n", *metrics, title=title)
+    table = number_table("metric", "n", *metrics, title=title)
     for name in names:
         found = [own.get(name) for own in metrics.values()]
         table.add_row(

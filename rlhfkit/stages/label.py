@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlhfkit.console import console, progress_bar
+from rlhfkit.console import console, count_of, progress_bar
 from rlhfkit.context import Context
 from rlhfkit.data.artifacts import stored_completions
 from rlhfkit.labelling.agreement import Agreement, measure
@@ -113,6 +113,8 @@ def _tell(rankings: list[Ranking], found: Agreement) -> None:
     completions = sum(len(ranking.ranks) for ranking in rankings)
     labelers = sorted({ranking.labeler for ranking in rankings})
     names = ", ".join(labelers) if len(labelers) <= 8 else f"{len(labelers)} labelers"
-    console.print(f"  {len(rankings)} rankings of {completions} completions by {names}")
+    made = f"{count_of(len(rankings), 'ranking')} of {count_of(completions, 'completion')}"
+    console.print(f"  {made} by {names}")
     if found.agreement is not None:
-        console.print(f"  labelers agree on {found.agreement.value:.1%} of {found.pairs} pairs")
+        share, pairs = found.agreement.value, count_of(found.pairs, "pair")
+        console.print(f"  labelers agree on {share:.1%} of {pairs}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rlhfkit.console import console
+from rlhfkit.console import console, text_table
 from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.chat_template import CannotRender
@@ -190,7 +190,7 @@ def _add_examples(context: Context, parts: dict[str, ByKind], counts: Counts) ->
 def counts_table(steps: list[dict[str, Any]]) -> Table:
     """Steps down, kinds of data across."""
     kinds = [kind for kind in KINDS if any(kind in step for step in steps)]
-    table = Table("rows after", *kinds)
+    table = text_table("rows after", *kinds)
     for step in steps:
         table.add_row(step["step"], *(str(step.get(kind, "")) for kind in kinds))
     return table

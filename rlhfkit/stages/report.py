@@ -6,10 +6,11 @@ the run's directory: report.html, for a browser, and report.json.
 """
 
 from pathlib import Path
-from typing import Any
+
+from rich.table import Table
 
 from rlhfkit import figures
-from rlhfkit.console import console
+from rlhfkit.console import console, text_table
 from rlhfkit.context import Context
 from rlhfkit.data.prepared import STAGE
 from rlhfkit.figures import comparison, frontier, gold_curves, headline, rounds
@@ -122,10 +123,8 @@ def _stages(context: Context) -> list[str]:
     return ["| stage | seconds | result |", "|---|---|---|", *rows]
 
 
-def _stage_table(context: Context) -> Any:
-    from rich.table import Table
-
-    table = Table("stage", "seconds", "result")
+def _stage_table(context: Context) -> Table:
+    table = text_table("stage", "seconds", "result")
     for stage, seconds, text in _summaries(context):
         table.add_row(stage, f"{seconds:.0f}", text)
     return table

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rlhfkit.console import count_of
 from rlhfkit.data.prepared import PARTS, TEST, TRAIN, VALIDATION
 from rlhfkit.reporting import shown
 from rlhfkit.storage.catalogue import (
@@ -24,7 +25,9 @@ def prepare(path: Path) -> str:
     """Rows by what they are for."""
     parts = {part: (path / part).glob("*.jsonl") for part in PARTS}
     counts = {part: sum(len(read_jsonl(file)) for file in files) for part, files in parts.items()}
-    return ", ".join(f"{count} rows to {_USES[part]}" for part, count in counts.items() if count)
+    return ", ".join(
+        f"{count_of(count, 'row')} to {_USES[part]}" for part, count in counts.items() if count
+    )
 
 
 def sft(path: Path) -> str:
@@ -38,16 +41,17 @@ def sample(path: Path) -> str:
     rows = read_jsonl(path / COMPLETIONS_FILE)
     count = sum(len(row["completions"]) for row in rows)
     ended = sum(sum(row["finished"]) for row in rows)
-    return f"{count} completions of {len(rows)} prompts, {ended / count:.0%} ended by themselves"
+    drawn = f"{count_of(count, 'completion')} of {count_of(len(rows), 'prompt')}"
+    return f"{drawn}, {ended / count:.0%} ended by themselves"
 
 
 def label(path: Path) -> str:
     """How many rankings there are, and how far the labelers agree."""
     agreement = read_json(path / AGREEMENT_FILE)
-    count = len(read_jsonl(path / RANKINGS_FILE))
+    rankings = count_of(len(read_jsonl(path / RANKINGS_FILE)), "ranking")
     if agreement["agreement"] is None:
-        return f"{count} rankings"
-    return f"{count} rankings, labelers agree on {agreement['agreement']:.1%} of pairs"
+        return rankings
+    return f"{rankings}, labelers agree on {agreement['agreement']:.1%} of pairs"
 
 
 def reward_model(path: Path) -> str:
@@ -58,7 +62,8 @@ def reward_model(path: Path) -> str:
     said = f"validation accuracy {result['validation_accuracy']:.1%}"
     if result["validation_prompts"] > 1 and "validation_low" in result:  # earlier runs have none
         said += f" [{result['validation_low']:.1%}, {result['validation_high']:.1%}]"
-    return f"{said} on {result['validation_pairs']} pairs of {result['validation_prompts']} prompts"
+    pairs = count_of(result["validation_pairs"], "pair")
+    return f"{said} on {pairs} of {count_of(result['validation_prompts'], 'prompt')}"
 
 
 def rl(path: Path) -> str:
@@ -71,7 +76,7 @@ def rl(path: Path) -> str:
     kept = f". {frontier.sentence()}" if frontier else ""
     return (
         f"score {first['objective/scores']:.2f} to {last['objective/scores']:.2f}, "
-        f"KL {last['objective/kl']:.1f} nats after {last['episode']:.0f} episodes{kept}"
+        f"KL {last['objective/kl']:.1f} nats after {count_of(last['episode'], 'episode')}{kept}"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from rlhfkit.console import count_of
 from rlhfkit.storage.catalogue import FRONTIER_FILE
 from rlhfkit.storage.run_dir import RunDir, as_written, read_json, write_json
 
@@ -79,8 +80,8 @@ class Frontier:
     def sentence(self) -> str:
         """Which policy is kept, and why, in words."""
         kept = self.kept
-        count = len(kept.scores)
-        said = f"{self._name(kept)} is kept: {self._numbers(kept)} on {count} prompts"
+        prompts = count_of(len(kept.scores), "prompt")
+        said = f"{self._name(kept)} is kept: {self._numbers(kept)} on {prompts}"
         return f"{said}; {self._others(kept)}"
 
     def _others(self, kept: Candidate) -> str:

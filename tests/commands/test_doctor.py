@@ -65,7 +65,7 @@ def test_json(doctor):
     [
         ([], "doctor: say one run's directory"),
         (["a", "b"], "doctor: say one run's directory"),
-        (["--jsn"], "doctor: say one run's directory"),
+        (["--jsn"], "doctor --jsn: no such flag; did you mean '--json'?"),
         (["healthy_O"], "healthy_O: no such directory; did you mean 'healthy_"),
         (["."], "nothing to go by yet: no stage sample, rl or evaluate"),
     ],

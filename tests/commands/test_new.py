@@ -46,6 +46,14 @@ def test_all_kinds_installed_listed_and_tested(made, tmp_path):
     assert re.search(r"^\d+ passed", own, re.MULTILINE)
 
 
+def test_no_link_leads_nowhere():
+    """rlhfkit is not on PyPI, and no stranger's page of its name is to be linked."""
+    files = files_of(names_of("rlhfkit-mine"), [*KINDS])
+    assert not [path for path, text in files.items() if "pypi.org" in text]
+    assert "pip install rlhfkit-mine" not in files["README.md"]
+    assert "--find-links wheels" in files[".github/workflows/test.yml"]
+
+
 def test_files_are_clean_whatever_the_name(tmp_path):
     for kinds in [[kind] for kind in KINDS] + [[*KINDS]]:
         folder = tmp_path / "-".join(kinds)

@@ -253,8 +253,8 @@ def test_the_way_on_from_a_file_without_its_suffix(folder):
     [
         ("reward=function", "'function' has no code: name your own, as in reward=mine.py:score"),
         ("reward=mine.py:nan", "reward mine.py:nan: returned nan for completion 1 of 2"),
-        ("reward=mine.py:short", "reward mine.py:short: returned 1 numbers for 2 completions"),
-        ("evaluator=mine.py:short", "evaluator short: returned 1 numbers for 2 completions"),
+        ("reward=mine.py:short", "reward mine.py:short: returned 1 number for 2 completions"),
+        ("evaluator=mine.py:short", "evaluator short: returned 1 number for 2 completions"),
         ("labeler=mine.py:nan", "labeler nan: gave Judgement(ranks=nan"),
     ],
 )

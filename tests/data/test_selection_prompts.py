@@ -89,7 +89,7 @@ def test_too_few_are_a_line(make_context, overrides, tmp_path):
     lines = "".join(json.dumps({"prompt": f"red {n}"}) + "\n" for n in range(9))
     (tmp_path / "prompts.jsonl").write_text(lines)
     context = make_context(*overrides, "eval_fraction=0")
-    with pytest.raises(UserError, match="9 prompts are too few to set two of them apart"):
+    with pytest.raises(UserError, match="9 prompts in all, too few to set two apart"):
         sources.prompts_of_rl_and_selection(context, load_text_format(context))
 
 

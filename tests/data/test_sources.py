@@ -65,7 +65,7 @@ def test_prompts_that_the_template_refuses_are_counted(context, capsys):
 
 def test_nothing_but_refused_prompts_tells_the_reason(context):
     made = context(rows=[{"prompt": [SYSTEM, USER]}])
-    with pytest.raises(UserError, match=r"1 prompts read, 1 \(the chat template refuses: no syst"):
+    with pytest.raises(UserError, match=r"1 prompt read, 1 \(the chat template refuses: no syst"):
         sources.training_prompts(made, NoSystem())
 
 

@@ -17,8 +17,12 @@ HEALTHY = [name for name in RUNS if name.startswith("healthy")]
 
 BROKEN = (
     # run, what is wrong, what it must have seen
-    ("prompts_leak", "held-out prompts leak", "3 of 6 held-out prompts are trained on"),
-    ("completions_repeat", "completions repeat", "11 of 12 prompts in stage sample have equal"),
+    ("prompts_leak", "held-out prompts leak", "trained on, too: 3 of 6 held-out prompts, as '"),
+    (
+        "completions_repeat",
+        "completions repeat",
+        "equal completions only: 11 of 12 prompts in stage",
+    ),
     ("completions_repeat", "answers repeat", "3.1% of a batch's answers are different"),  # 1 of 32
     ("ratio_off", "ratio is not 1", "mean ratio 0.741 before the first step"),  # exp(-0.3)
     ("ratio_off", "sampler drifts", "differ by 0.3 nats a token"),

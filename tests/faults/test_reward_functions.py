@@ -57,7 +57,7 @@ def test_numbers_of_any_kind(returned):
 @pytest.mark.parametrize(
     ("returned", "says"),
     [
-        ([1.0], "returned 1 numbers for 2 completions"),
+        ([1.0], "returned 1 number for 2 completions"),
         ([1.0] * 3, "returned 3 numbers for 2 completions"),
         (1.0, "returned 1.0 and no list of numbers"),
         (None, "returned None and no list of numbers"),

@@ -94,7 +94,7 @@ def test_what_is_imported_tells_nothing_of_the_order_on_the_page(store):
     item = next(iter(store.items().values()))
     store.add(item, "ann", Submission(0, [1, 2, 3]))
     (row,) = tables(store)["Each labeler"]
-    assert (row["judgements"], row["prefers the earlier"], row["seconds"]) == ("1", "", "")
+    assert (row["judged"], row["prefers the earlier"], row["seconds"]) == ("1", "", "")
 
 
 @pytest.fixture

@@ -1,10 +1,14 @@
 """`rlhfkit plan`, and the check before a run, as a user meets them."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from rlhfkit.config.memory_size import GIB
 from rlhfkit.planning import command
 from rlhfkit.planning.card import Card
+from rlhfkit.planning.meter import PARTS
 from rlhfkit.planning.plan import SERVER, PhasePlan
 from rlhfkit.planning.rates import ASSUMED
 from tests.commands.test_main import rlhfkit
@@ -67,6 +71,31 @@ def test_a_sampler_that_looks_at_values_is_planned_as_another(tiny, sampler):
     assert f"sampler={sampler}: counted as if sampler=cached" in done.stdout
     row = next(line for line in done.stdout.splitlines() if line.startswith(" sample"))
     assert row in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "whole", "shown"),
+    [
+        (531, False, "531 s/1k"),
+        (600, True, "10 min"),
+        (5_400, False, "90 min/1k"),
+        (356_000, False, "98.9 h/1k"),
+        (76e6, True, "21111 h"),
+    ],
+)
+def test_no_number_is_cut_at_80_columns(make_context, seconds, whole, shown):
+    """Neither of a model of 70B nor of a stage with a long name: names fold before numbers do."""
+    largest = dict.fromkeys(PARTS, 1234.5 * GIB) | {"base": 259.9 * GIB}
+    names = ("reward_model", "a_stage_of_a_plugin reward_model")
+    plan = {name: PhasePlan("rl", largest, seconds, whole) for name in names}
+    printed = Console(width=80, file=StringIO())
+    printed.print(command._table(make_context().config, plan))
+    lines = printed.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines if "259.90" in line]
+    assert [row[1:9] for row in rows] == [["259.90", *["1234"] * 6, "7667"]] * 2
+    assert [" ".join(row[9:]) for row in rows] == [shown] * 2
+    assert rows[0][0] == "reward_model"
 
 
 def plan_with(served, card):

@@ -195,7 +195,7 @@ def test_nothing_held_out_names_the_least_fraction(mistakes):
     alone = without("prompts", "eval_prompts")
     found = mistakes(DEFAULT, *alone, "eval_fraction=0.001")
     assert len(found) == 1
-    assert found[0].startswith("eval_fraction=0.001: holds out none of the 12 prompts")
+    assert found[0].startswith("eval_fraction=0.001: holds out none of 12 prompts")
     enough = found[0].rpartition(" ")[2]
     assert mistakes(DEFAULT, *alone, enough) == []
 

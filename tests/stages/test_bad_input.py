@@ -230,7 +230,7 @@ def test_settings_that_cannot_work(run, overrides, says):
 
 @pytest.mark.parametrize(
     ("returned", "says"),
-    [([1.0], "returned 1 numbers for"), ([float("nan")] * 8, "not finite")],
+    [([1.0], "returned 1 number for"), ([float("nan")] * 8, "not finite")],
 )
 def test_a_reward_function_that_is_wrong(run, monkeypatch, returned, says):
     monkeypatch.setattr(

@@ -36,9 +36,8 @@ def test_a_prompt_that_is_held_out_and_trained_on_is_refused(
     with pytest.raises(UserError) as error:
         runner.run()
     assert str(error.value) == (
-        f"data.files.eval_prompts leaks into training: 1 of its prompts and users are in "
-        f"data.files.{split} too, as the prompt 'what is red and red'; take them out of one of "
-        f"the two"
+        f"data.files.eval_prompts leaks into training: data.files.{split} has 1 of its prompts and "
+        f"users too, as the prompt 'what is red and red'; take them out of one of the two"
     )
     assert not runner.run_dir.stage_dir("sft").exists()
 

@@ -56,7 +56,7 @@ def test_ratings_flags_and_preferences_of_these_answers(people):
 
 def test_pairs_that_nobody_judged_are_counted(people):
     say(people, "ann", 0, [1, 2])
-    assert people.evaluate(DRAWN).notes == ["1 of 2 pairs of answers were judged by nobody"]
+    assert people.evaluate(DRAWN).notes == ["judged by nobody: 1 of 2 pairs of answers"]
 
 
 def test_nobody_has_judged_these_answers(people):

@@ -96,7 +96,7 @@ def test_what_was_answered_is_not_asked_again_and_costs_are_told(
     assert len(server.asked) == 5
     assert again.metrics == first.metrics
     said = " ".join(capsys.readouterr().out.split())
-    assert "tiny: 5 questions asked, 1 answers taken from the run; 450 + 25 tokens, $0.0009" in said
+    assert "tiny: 5 questions asked, 1 answer taken from the run; 450 + 25 tokens, $0.0009" in said
     assert "tiny: 0 questions asked, 6 answers taken from the run; 0 + 0 tokens, $0.0000" in said
     answers = dict(read_answers(make_context().run_dir.root / ANSWERS))
     assert len(answers) == 5
@@ -118,7 +118,7 @@ def test_a_judge_is_reminded_once_and_what_it_does_not_rate_is_left_out(make_rat
         "Reply with these lines and with nothing else.\n"
         "Overall: a number from 1 to 7\nOpinion: yes or no"
     )
-    assert found.notes == ["1 of 6 replies are no rating and left out"]
+    assert found.notes == ["no rating and left out: 1 of 6 replies"]
     assert (found.metrics["rl"]["judge_overall"].value, len(found.rows)) == (4, 5)
     assert found.metrics["rl"]["judge_overall_minus_sft"].count == 2
 

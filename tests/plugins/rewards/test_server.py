@@ -153,7 +153,7 @@ def test_a_server_that_hangs():
         ((200, "fine"), "the answer is not {\"scores\": [...]} with numbers, but 'fine'"),
         ((200, {"score": [1.0]}), "the answer is not"),
         ((200, {"scores": ["good"]}), "the answer is not"),
-        ((200, {"scores": [1.0, 2.0]}), "2 scores for 1 completions"),
+        ((200, {"scores": [1.0, 2.0]}), "2 scores for 1 completion"),
     ],
     ids=str,
 )
