@@ -123,8 +123,10 @@ class Measured(Rehearsal):
 
     def rl(self) -> None:
         """The sampler is released with the models."""
-        super().rl()
-        self._sampler_in_rl = None
+        try:
+            super().rl()
+        finally:
+            self._sampler_in_rl = None
 
     def _draw(self, phase: str, model: LanguageModel) -> None:
         sampler = self.context.build("sampler")
