@@ -95,7 +95,9 @@ class GraphSampler(BatchedSampler):
 
         Nothing is kept beside what is merged, which is made anew for each call, and beside a copy
         of 4-bit layers that was only made because memory had room for it just now."""
-        self._longest = max(map(len, prompts), default=0)
+        if not prompts:
+            return []
+        self._longest = max(map(len, prompts))
         keep = False
         merging = merged_adapter(model) if self._config.merge_adapters else nullcontext(False)
         with torch.no_grad(), merging as merged:

@@ -40,6 +40,9 @@ def on_card(name: str, dtype: torch.dtype) -> LanguageModel:
     for key, parameter in model.model.named_parameters():
         if "lora_" not in key and parameter.is_floating_point() and model.adapter is not None:
             parameter.data = parameter.data.to(dtype)
+    for module in model.model.modules():
+        if hasattr(module, "compute_dtype"):
+            module.compute_dtype = dtype
     model.model.to("cuda")
     return LanguageModel(model.model, model.adapter, dtype)
 
