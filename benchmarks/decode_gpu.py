@@ -4,7 +4,8 @@
 
 Weights are random and made from configurations: nothing is downloaded. No sequence ends early.
 Two lengths are drawn; the rate is that of the tokens between them, without reading prompts and
-recording graphs, which the column `once` has. A line is printed after every measurement, and one
+recording graphs, which the column `once` has; `again` is the same for the second rollout of one
+sampler, which records nothing. A line is printed after every measurement, and one
 that fails does not stop the others. To try it out: `--models tiny --device cpu`.
 """
 
@@ -30,28 +31,36 @@ from rlhfkit_plugins.samplers.graph import GraphSampler
 SHORT = 16
 """Tokens of the shorter of the two lengths."""
 
-Draw = Callable[[LanguageModel, list[list[int]], int], list[Response]]
+Draw = Callable[[LanguageModel, list[list[int]], int, int], list[Response]]
+"""Draws so many tokens after each prompt, so often; gives the last responses."""
 
 
 def _sampler(kind: Any, config: Any, **options: Any) -> Draw:
-    def draw(model: LanguageModel, prompts: list[list[int]], length: int) -> list[Response]:
+    def draw(
+        model: LanguageModel, prompts: list[list[int]], length: int, rollouts: int
+    ) -> list[Response]:
         made = kind(config(response_length=length, batch_size=len(prompts), **options))
-        generator = torch.Generator(model.device).manual_seed(0)
-        drawn: list[Response] = made.sample(model, prompts, Ends((-1,)), generator)
+        drawn: list[Response] = []
+        for _ in range(rollouts):
+            generator = torch.Generator(model.device).manual_seed(0)
+            drawn = made.sample(model, prompts, Ends((-1,)), generator)
         return drawn
 
     return draw
 
 
 @torch.no_grad()
-def _generate(model: LanguageModel, prompts: list[list[int]], length: int) -> list[Response]:
+def _generate(
+    model: LanguageModel, prompts: list[list[int]], length: int, rollouts: int
+) -> list[Response]:
     """transformers' generate with plain sampling, without log-probabilities."""
     model.activate()
     ids = torch.tensor(prompts, device=model.device)
     lengths = {"max_new_tokens": length, "min_new_tokens": length}
     plain = {"do_sample": True, "top_k": 0, "top_p": 1.0, "pad_token_id": 0}
     with model.autocast():
-        model.base.generate(ids, attention_mask=torch.ones_like(ids), **plain, **lengths)
+        for _ in range(rollouts):
+            model.base.generate(ids, attention_mask=torch.ones_like(ids), **plain, **lengths)
     return []
 
 
@@ -68,29 +77,34 @@ SAMPLERS: dict[str, Draw] = {
 def measure(
     model: LanguageModel, sampler: str, batch: int, prompt_len: int, new_tokens: int
 ) -> dict[str, float]:
-    """Tokens a second, seconds that are spent once a rollout, and the peak of memory in GiB."""
+    """Tokens a second, seconds that are spent once a rollout, in the first and in the second of one
+    sampler, and the peak of memory in GiB."""
     generator = torch.Generator().manual_seed(1)
     prompts = torch.randint(3, 500, (batch, prompt_len), generator=generator).tolist()
     draw = SAMPLERS[sampler]
-    draw(model, prompts, 2)  # libraries load their kernels
+    draw(model, prompts, 2, 1)  # libraries load their kernels
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     few = _seconds(draw, model, prompts, SHORT)
     many = _seconds(draw, model, prompts, new_tokens)
+    twice = _seconds(draw, model, prompts, SHORT, 2)
     a_token = (many - few) / (new_tokens - SHORT)
     peak = torch.cuda.max_memory_allocated() if model.device.type == "cuda" else 0
     return {
         "tokens_per_second": batch / a_token,
         "ms_per_step": 1000 * a_token,
         "once": few - SHORT * a_token,
+        "again": twice - few - SHORT * a_token,
         "peak_gib": peak / 2**30,
     }
 
 
-def _seconds(draw: Draw, model: LanguageModel, prompts: list[list[int]], length: int) -> float:
+def _seconds(
+    draw: Draw, model: LanguageModel, prompts: list[list[int]], length: int, rollouts: int = 1
+) -> float:
     _wait(model)
     started = time.perf_counter()
-    draw(model, prompts, length)
+    draw(model, prompts, length, rollouts)
     _wait(model)
     return time.perf_counter() - started
 
@@ -105,7 +119,9 @@ def agreement(model: LanguageModel, prompt_len: int, new_tokens: int) -> dict[st
     are from those of the update's forward pass, in nats."""
     prompts = [[3 + row] * (prompt_len - row) for row in range(11)]
     drawn = {
-        name: SAMPLERS[name](model, prompts, new_tokens) for name in SAMPLERS if name != "generate"
+        name: SAMPLERS[name](model, prompts, new_tokens, 1)
+        for name in SAMPLERS
+        if name != "generate"
     }
     found = {}
     for name, responses in drawn.items():
@@ -126,7 +142,7 @@ def kernels(model: LanguageModel, batch: int, prompt_len: int) -> str:
     draw = _sampler(GraphSampler, GraphConfig, dequantise=True, capture=False)
     prompts = [[3] * prompt_len for _ in range(batch)]
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as found:
-        draw(model, prompts, 9)
+        draw(model, prompts, 9, 1)
     key = "self_device_time_total" if model.device.type == "cuda" else "self_cpu_time_total"
     averages = sorted(found.key_averages(), key=lambda item: -getattr(item, key))[:24]
     lines = [f"{getattr(item, key):>9.0f} us {item.count:>5} {item.key[:110]}" for item in averages]
@@ -181,6 +197,7 @@ def _of_batch(
             print(
                 f"{name} batch {batch:>3} {sampler:<18} {found['tokens_per_second']:>8.0f} "
                 f"tokens/s {found['ms_per_step']:>7.2f} ms a step, once {found['once']:>5.2f} s, "
+                f"again {found['again']:>5.2f} s, "
                 f"peak {found['peak_gib']:.2f} GiB",
                 flush=True,
             )

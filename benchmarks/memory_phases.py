@@ -118,6 +118,16 @@ class DeviceMeter:
 class Measured(Rehearsal):
     """Samples answers of the full length, where the planner needs the first tokens only."""
 
+    _sampler_in_rl: Any = None
+    """What it keeps from call to call is there while the policy is updated."""
+
+    def rl(self) -> None:
+        """The sampler is released with the models."""
+        try:
+            super().rl()
+        finally:
+            self._sampler_in_rl = None
+
     def _draw(self, phase: str, model: LanguageModel) -> None:
         sampler = self.context.build("sampler")
         sampler.batch_size = self.sizes.setdefault(phase, sampler.batch_size)
@@ -126,6 +136,8 @@ class Measured(Rehearsal):
         generator = torch.Generator(model.device).manual_seed(self.context.config.seed)
         with self.meter.phase(phase):
             sampler.sample(model, prompts, Ends((-1,)), generator)
+        if phase == "rollout":
+            self._sampler_in_rl = sampler
 
 
 def _no_memory(error: Exception) -> bool:

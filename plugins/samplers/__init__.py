@@ -66,6 +66,11 @@ class GraphConfig(CachedConfig):
     """Whether 4-bit layers get a copy in half precision while sampling, two bytes a parameter;
     null: where memory has room for it."""
 
+    keep: bool = True
+    """Whether cache, recorded steps and ready weights stay from one call to the next, beside the
+    update too, which a plan counts; false frees them after each call. What merge_adapters merges is
+    made anew for each call, and all else with it."""
+
     capture: bool = True
     """Whether a step is recorded as a CUDA graph; false launches its operations one by one."""
 

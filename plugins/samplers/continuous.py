@@ -84,6 +84,12 @@ class ContinuousSampler:
             )
         return [_response(output, ends) for output in found]
 
+    def release(self) -> None:
+        """Let the manager go; the next call makes another."""
+        if self._kept is not None:
+            self._kept.release()
+        self._kept = None
+
     def _greedy(
         self, model: LanguageModel, prompts: Sequence[Sequence[int]]
     ) -> list[tuple[list[int], Tensor]]:

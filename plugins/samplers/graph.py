@@ -2,7 +2,8 @@
 
 Eager decoding on a GPU waits for the host, which launches thousands of small operations a token.
 Here all tensors stay in their places, so that a step is recorded once for each number of rows as a
-CUDA graph; on other devices the same steps run one by one, with the same tokens.
+CUDA graph; on other devices the same steps run one by one, with the same tokens. Places and graphs
+stay from call to call, with ready weights that are written anew into their places.
 """
 
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from rlhfkit.context import Context
 from rlhfkit.distributed.fsdp import sharded_parts
 from rlhfkit.errors import UserError
 from rlhfkit.models.attention import is_flash
-from rlhfkit.models.decoding_weights import decoding_weights, quantised_numbers
+from rlhfkit.models.decoding_weights import DecodingWeights, quantised_numbers
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.models.merging import merged_adapter
 from rlhfkit.models.probing import follows, kind_of, say_once
+from rlhfkit.models.spare_memory import offer
 from rlhfkit.protocols import Sampler
 from rlhfkit.types import Ends, Response
 from rlhfkit_plugins.samplers import GraphConfig
@@ -36,7 +38,7 @@ from rlhfkit_plugins.samplers.cached import (
 )
 from rlhfkit_plugins.samplers.cuda_graphs import CudaGraphs
 from rlhfkit_plugins.samplers.static_batch import Batch, Static, bucket
-from rlhfkit_plugins.samplers.static_decoding import Logits, Places, StaticStep
+from rlhfkit_plugins.samplers.static_decoding import Places, StaticStep
 
 ROUNDED_TO = 64
 """Tokens that the cache's length is a multiple of, as attention's kernels like it."""
@@ -53,9 +55,12 @@ class GraphSampler(BatchedSampler):
         self._config = config
         planned = context is not None and context.dry_run is not None
         self._rounded_to = 1 if planned else ROUNDED_TO  # a plan tells long texts from short ones
+        self._keep = config.keep
+        self._weights: DecodingWeights | None = None
         self._static: Static | None = None
-        self._logits: Logits | None = None
+        """Places for steps with these weights."""
         self._longest = 0
+        offer(self)
 
     @staticmethod
     def check_run(config: GraphConfig, context: Context) -> None:
@@ -69,7 +74,8 @@ class GraphSampler(BatchedSampler):
 
     def for_model(self, model: LanguageModel) -> Sampler:
         """This sampler; sampler=cached for a model that this way of decoding does not follow."""
-        probe = GraphSampler(replace(self._config, temperature=1.0, response_length=4))
+        config = replace(self._config, temperature=1.0, response_length=4, keep=False)
+        probe = GraphSampler(config)
         if not sharded_parts(model.module) and follows(model, partial(probe._drawn, model)):
             return self
         say_once(
@@ -85,15 +91,47 @@ class GraphSampler(BatchedSampler):
         ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
-        """With weights made ready, and with the adapter merged where that is exact."""
-        self._longest = max(map(len, prompts), default=0)
-        merged = merged_adapter(model) if self._config.merge_adapters else nullcontext()
-        ready = decoding_weights(model, self._dequantises(model))
-        with torch.no_grad(), merged, ready as self._logits:
+        """With weights made ready, and with the adapter merged where that is exact.
+
+        Nothing is kept beside what is merged, which is made anew for each call, and beside a copy
+        of 4-bit layers that was only made because memory had room for it just now."""
+        if not prompts:
+            return []
+        self._longest = max(map(len, prompts))
+        keep = False
+        merging = merged_adapter(model) if self._config.merge_adapters else nullcontext(False)
+        with torch.no_grad(), merging as merged:
             try:
-                return super().sample(model, prompts, ends, generator)
+                weights = self._ready(model)
+                with weights.installed():
+                    found = super().sample(model, prompts, ends, generator)
+                lent = self._config.dequantise is None and weights.dequantised
+                keep = self._keep and not merged and not lent
             finally:
-                self._static = self._logits = None
+                if not keep:
+                    self.release()
+        return found
+
+    def release(self) -> None:
+        """Free what is kept from call to call."""
+        self._static = self._weights = None
+
+    def give_back(self) -> str | None:
+        """Free it for something that runs out of memory, and keep nothing from now on."""
+        if self._static is None:
+            return None
+        self.release()
+        self._keep = False
+        return "what sampler=graph keeps from call to call"
+
+    def _ready(self, model: LanguageModel) -> DecodingWeights:
+        """Those of the call before, where they serve: then recorded steps do."""
+        if self._weights is not None and self._weights.serve(model):
+            self._weights.refresh()
+        else:
+            self.release()
+            self._weights = DecodingWeights(model, self._dequantises(model))
+        return self._weights
 
     def _sample_batch(
         self,
@@ -116,10 +154,13 @@ class GraphSampler(BatchedSampler):
         ends: Ends,
         generator: torch.Generator,
     ) -> list[Response]:
-        static = self._room(model, prompts)
+        length = self._longest + self.response_length
+        length = -(-length // self._rounded_to) * self._rounded_to
+        static = self._room(model, prompts, length)
         started = Decoding.start(model, prompts)
         tokens, logprobs = draw(model, started.hidden, self.temperature, generator)
-        batch = Batch(static, Written.of(len(prompts)), ends)
+        step = partial(static.step, length=length, temperature=self.temperature)
+        batch = Batch(static, step, Written.of(len(prompts)), ends)
         batch.fill(started, tokens, logprobs)
         left = self.response_length - 1
         while True:
@@ -132,32 +173,35 @@ class GraphSampler(BatchedSampler):
         batch.read_all()
         return batch.written.responses(ends)
 
-    def _room(self, model: LanguageModel, prompts: Sequence[Sequence[int]]) -> Static:
-        """Places for the largest batch of this call, made before the first one is read, so that
-        memory is as short then as it will ever be. Two tokens tell the shapes of a cache."""
-        if self._static is None or self._static.rows < len(prompts):
-            self._static = None
-            started = Decoding.start(model, [prompts[0][:2]])
-            assert self._logits is not None
-            window = 1 if model.device.type == "cpu" else CHECK_EVERY
-            length = self._longest + self.response_length
-            length = -(-length // self._rounded_to) * self._rounded_to
-            rows = bucket(len(prompts))
-            places = Places.like(started, rows, length, window, number_type(model.device))
-            graphs = CudaGraphs(model.device, self._config.capture)
-            make = partial(StaticStep, model, self._logits, self.temperature)
-            self._static = Static(places, window, make, graphs)
+    def _room(self, model: LanguageModel, prompts: Sequence[Sequence[int]], length: int) -> Static:
+        """Places for the largest batch of this call and of those before, made before the first one
+        is read, so that memory is as short then as it will ever be. Two tokens tell the shapes of a
+        cache."""
+        rows = bucket(len(prompts))
+        if (kept := self._static) is not None:
+            if kept.rows >= rows and kept.length >= length:
+                return kept
+            rows, length = max(rows, kept.rows), max(length, kept.length)
+            self._static = kept = None  # before others are made
+        started = Decoding.start(model, [prompts[0][:2]])
+        assert self._weights is not None
+        window = 1 if model.device.type == "cpu" else CHECK_EVERY
+        places = Places.like(started, rows, length, window, number_type(model.device))
+        graphs = CudaGraphs(model.device, self._config.capture)
+        make = partial(StaticStep, model, self._weights.logits)
+        self._static = Static(places, window, make, graphs)
         return self._static
 
     def _dequantises(self, model: LanguageModel) -> bool:
         """Whether 4-bit layers get a copy in half precision: as asked, or where it has room."""
         if self._config.dequantise is not None:
             return self._config.dequantise
-        if model.device.type != "cuda":
+        numbers = quantised_numbers(model)
+        if model.device.type != "cuda" or numbers == 0:
             return False
         free = torch.cuda.mem_get_info(model.device)[0]
         free += torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return free - 2 * quantised_numbers(model) > SPARE + self._cache_size(model)
+        return free - _width(model) * numbers > SPARE + self._cache_size(model)
 
     def _cache_size(self, model: LanguageModel) -> int:
         """Bytes of keys and values, at most."""
@@ -167,7 +211,7 @@ class GraphSampler(BatchedSampler):
             getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         )
         tokens = bucket(self.batch_size.size) * (self._longest + self.response_length)
-        return int(4 * config.num_hidden_layers * heads * width * tokens)
+        return int(2 * _width(model) * config.num_hidden_layers * heads * width * tokens)
 
     def _drawn(
         self, model: LanguageModel, prompts: Sequence[Sequence[int]]
@@ -176,6 +220,11 @@ class GraphSampler(BatchedSampler):
         generator = torch.Generator(model.device).manual_seed(0)
         drawn = self.sample(model, prompts, Ends((-1,)), generator)
         return [(response.ids, torch.tensor(response.logprobs)) for response in drawn]
+
+
+def _width(model: LanguageModel) -> int:
+    """Bytes of a number in matrix products."""
+    return (model.compute_dtype or torch.float32).itemsize
 
 
 def _autocast(model: LanguageModel) -> AbstractContextManager[None]:

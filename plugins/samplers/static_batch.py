@@ -16,6 +16,12 @@ from rlhfkit_plugins.samplers.static_decoding import Places, StaticStep
 SMALLEST_BUCKET = 8
 """Rows that are decoded at least; fewer would hardly be faster."""
 
+LONGER = 4 / 3
+"""How much longer than its texts the part of a cache may be that a recorded step reads."""
+
+StepOf = Callable[[int], Step]
+"""The step on so many rows."""
+
 
 def bucket(rows: int) -> int:
     """The next power of two, so that few numbers of rows are ever decoded."""
@@ -29,24 +35,36 @@ class Static:
         self,
         places: Places,
         window: int,
-        make: Callable[[Places], StaticStep],
+        make: Callable[[Places, float], StaticStep],
         graphs: CudaGraphs,
     ) -> None:
+        """make: a step on places, which draws at a temperature."""
         self.places, self.window = places, window
         self._make, self._graphs = make, graphs
-        self._steps: dict[int, Step] = {}
+        self._steps: dict[tuple[int, float], dict[int, Step]] = {}
 
     @property
     def rows(self) -> int:
         """How many there is room for."""
         return len(self.places.last)
 
-    def step(self, rows: int) -> Step:
-        """A step on the first rows."""
-        if rows not in self._steps:
-            places = self.places.first(rows)
-            self._steps[rows] = self._graphs.recorded(self._make(places), places.small())
-        return self._steps[rows]
+    @property
+    def length(self) -> int:
+        """How many tokens of a sequence there is room for."""
+        return self.places.mask.shape[-1]
+
+    def step(self, rows: int, length: int, temperature: float) -> Step:
+        """A step on the first rows, for sequences up to a length: one that was recorded for
+        somewhat longer ones costs less than recording another."""
+        steps = self._steps.setdefault((rows, temperature), {})
+        if self._graphs.enabled:
+            recorded = [own for own in steps if length <= own <= LONGER * length]
+            length = min(recorded, default=length)
+        if length not in steps:
+            places = self.places.first(rows, length)
+            step = self._make(places, temperature)
+            steps[length] = self._graphs.recorded(step, places.small())
+        return steps[length]
 
 
 @dataclass
@@ -86,8 +104,8 @@ class Batch:
     window late what has ended.
     """
 
-    def __init__(self, static: Static, written: Written, ends: Ends) -> None:
-        self._static, self.written, self._ends = static, written, ends
+    def __init__(self, static: Static, step: StepOf, written: Written, ends: Ends) -> None:
+        self._static, self._step, self.written, self._ends = static, step, written, ends
         self.open = {row: row for row in range(len(written.ids))}
         """Sequence by row; the rows between and behind them are computed for nothing."""
         self._rows = bucket(len(self.open))
@@ -113,7 +131,7 @@ class Batch:
         shape, dtype = (steps, len(self.open)), places.uniform.dtype
         numbers = torch.rand(shape, generator=generator, device=self._device, dtype=dtype)
         places.uniform[drawn].index_copy_(1, self._index, numbers)
-        step = self._static.step(self._rows)
+        step = self._step(self._rows)
         for _ in range(steps):
             step()
         self._windows.append(_Window.sent(dict(self.open), places, drawn.stop, self._rows))

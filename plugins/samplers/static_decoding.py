@@ -85,14 +85,16 @@ class Places:
         self.tokens[0, :rows], self.logprobs[0, :rows] = tokens, logprobs
         self.step.fill_(1)
 
-    def first(self, rows: int) -> "Places":
-        """The same places, of the first rows only."""
-        across = {"uniform", "tokens", "logprobs"}
+    def first(self, rows: int, length: int) -> "Places":
+        """The same places, of the first rows and for sequences up to a length only."""
+        across, one = ("uniform", "tokens", "logprobs"), ("write_at", "step")
 
         def part(name: str, value: Any) -> Any:
             if isinstance(value, list):
-                return [tensor[:rows] for tensor in value]
-            if name in ("write_at", "step"):
+                return [tensor[:rows, :, :length] for tensor in value]
+            if name == "mask":
+                return value[:rows, :, :, :length]
+            if name in one:
                 return value
             return value[:, :rows] if name in across else value[:rows]
 
@@ -114,7 +116,7 @@ class StaticStep:
     """Reads the last tokens and draws the next; called again, it does the same one place on."""
 
     def __init__(
-        self, model: LanguageModel, logits: Logits, temperature: float, places: Places
+        self, model: LanguageModel, logits: Logits, places: Places, temperature: float
     ) -> None:
         self._model, self._logits = model, logits
         self._temperature = temperature

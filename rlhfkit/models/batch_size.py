@@ -11,6 +11,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from rlhfkit.config.stages import RlConfig
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
+from rlhfkit.models.spare_memory import reclaim
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -34,7 +35,7 @@ class DoesNotFit(UserError):
 
 class AdaptiveBatchSize:
     """How many rows or tokens a phase computes at once: as many as asked for, halved when memory
-    runs out.
+    runs out and nobody holds any that is spare.
 
     The size that fitted is remembered, so keep one object for all calls of a phase. Peaks differ
     with the texts' lengths, so it may end up smaller than most batches need; only speed suffers.
@@ -48,7 +49,8 @@ class AdaptiveBatchSize:
     def run(
         self, rows: int, compute: Callable[[int], T], undo: Callable[[], object] = lambda: None
     ) -> T:
-        """`compute(size)`, repeated after `undo()` with half the size whenever memory runs out.
+        """`compute(size)`, repeated after `undo()` whenever memory runs out: without what others
+        hold to save time, and then with half the size.
 
         rows: how many there are; of a smaller batch it is that one that is halved.
         """
@@ -60,7 +62,8 @@ class AdaptiveBatchSize:
                 if not is_out_of_memory(error):
                     raise
             # out of the except block: the error's traceback holds on to tensors
-            self._halve(size)
+            if not reclaim(self.phase):
+                self._halve(size)
             undo()
             clear_device_cache(garbage_collection=True)
 

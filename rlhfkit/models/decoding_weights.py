@@ -2,12 +2,16 @@
 
 A token is decoded by a few rows of numbers, so that what a layer does beside its products counts:
 autocast casts the same float32 weights for every token, and an adapter adds, scales and copies.
-Inside the context each layer computes the same with weights made ready beforehand; adapters stay
-beside their base. Afterwards every layer is as it was.
+While they are installed each layer computes the same with weights made ready beforehand; adapters
+stay beside their base. Afterwards every layer is as it was.
+
+After an update the ready weights are written anew into the same places, since recorded steps know
+them by their addresses.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -26,25 +30,89 @@ ALIGNED = 8
 """Numbers that a row of a product has a multiple of, where a card's fast kernels take it."""
 
 
-@contextmanager
-def decoding_weights(model: LanguageModel, dequantise: bool = False) -> Iterator[Layer]:
-    """Gives what makes [N, V] float32 logits of hidden states [N, D].
+class DecodingWeights:
+    """What is made ready of one model."""
 
-    dequantise: with a copy of 4-bit layers in half precision, two bytes a parameter.
-    """
-    model.activate()
-    made = _Ready(model, dequantise).layers()
-    kept = [(module, vars(module).get("forward")) for module, _ in made]
-    try:
-        for module, forward in made:
-            module.forward = forward
-        yield _head(model)
-    finally:
-        for module, before in kept:
-            if before is None:
-                del module.forward
-            else:
-                module.forward = before
+    logits: Layer
+    """Makes [N, V] float32 logits of hidden states [N, D]."""
+
+    @torch.no_grad()
+    def __init__(self, model: LanguageModel, dequantise: bool = False) -> None:
+        """dequantise: with a copy of 4-bit layers as products are computed, mostly two bytes a
+        parameter."""
+        model.activate()
+        self.dequantised = dequantise
+        self._model, self._state = model, _state(model)
+        self._copies = _Copies()
+        self._layers = _Ready(model, dequantise, self._copies).layers()
+        self.logits = _head(model, self._copies)
+
+    def serve(self, model: LanguageModel) -> bool:
+        """Whether they are this model's, and all that they were made of is still in its place."""
+        model.activate()
+        return model is self._model and _state(model) == self._state
+
+    def refresh(self) -> None:
+        """Take over what the model's weights are now."""
+        self._copies.refresh()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """The model computes with them."""
+        before = [(module, vars(module).get("forward")) for module, _ in self._layers]
+        try:
+            for module, forward in self._layers:
+                module.forward = forward
+            yield
+        finally:
+            for module, own in before:
+                if own is None:
+                    del module.forward
+                else:
+                    module.forward = own
+
+
+def _state(model: LanguageModel) -> list[Any]:
+    """All that ready weights and recorded steps take for granted: what the model computes with and
+    in which type, where each weight is, and which adapters are in use."""
+    tensors = chain(model.module.parameters(), model.module.buffers())
+    layers = (module for module in model.body.modules() if isinstance(module, LoraLayer))
+    return [
+        model.adapter,
+        model.compute_dtype,
+        *map(_address, tensors),
+        *((layer.merged, layer.disable_adapters, *layer.active_adapters) for layer in layers),
+    ]
+
+
+def _address(tensor: Tensor) -> int:
+    """As `data_ptr`, which warns where fake tensors have none."""
+    start = tensor.untyped_storage().data_ptr()
+    return start + tensor.storage_offset() * tensor.element_size()
+
+
+class _Copies:
+    """Tensors made of weights, which stay in their places when they are made again."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[Tensor, Callable[[], Tensor]]] = []
+
+    def of(self, read: Callable[[], Tensor], dtype: torch.dtype) -> Tensor:
+        """What is read, in a type: the weight itself where it has that type, and else a copy."""
+        made = read().to(dtype)
+        if not isinstance(made, nn.Parameter):
+            self.add(made, read)
+        return made
+
+    def add(self, made: Tensor, read: Callable[[], Tensor]) -> None:
+        """Let a tensor be what is read, after each refresh too."""
+        self._made.append((made, read))
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Read everything once more."""
+        for made, read in self._made:
+            made.copy_(read())
 
 
 def quantised_numbers(model: LanguageModel) -> int:
@@ -56,8 +124,8 @@ def quantised_numbers(model: LanguageModel) -> int:
 class _Ready:
     """Forward passes with ready weights, for the layers whose own are not as good."""
 
-    def __init__(self, model: LanguageModel, dequantise: bool) -> None:
-        self._model, self._dequantise = model, dequantise
+    def __init__(self, model: LanguageModel, dequantise: bool, copies: _Copies) -> None:
+        self._model, self._dequantise, self._copies = model, dequantise, copies
         self._dtype = model.compute_dtype
         self._fused: dict[type, bool] = {}
         self._done: set[nn.Module] = set()
@@ -75,11 +143,24 @@ class _Ready:
         if _in_4_bits(module):
             return self._dequantised(module) if self._dequantise else None
         if type(module) is nn.Linear and self._dtype not in (None, module.weight.dtype):
-            return _product(module.weight.to(self._dtype), module.bias)
+            weight = self._copies.of(lambda: module.weight, self._dtype)
+            return _product(weight, self._bias(module, self._dtype))
         return _fused_norm(module) if self._is_rms_norm(module) else None
 
+    def _bias(self, module: Any, dtype: torch.dtype) -> Tensor | None:
+        return None if module.bias is None else self._copies.of(lambda: module.bias, dtype)
+
+    def _padded_bias(self, module: Any, dtype: torch.dtype, zeros: int) -> Tensor | None:
+        if module.bias is None:
+            return None
+        padded = torch.cat([module.bias.to(dtype), module.bias.new_zeros(zeros, dtype=dtype)])
+        self._copies.add(padded[:-zeros], lambda: module.bias)
+        return padded
+
     def _dequantised(self, module: Any) -> Layer:
-        product = _product(_unpacked(module).to(self._dtype or module.compute_dtype), module.bias)
+        """What is in 4 bits is never trained: the copy of its weight is not made again."""
+        dtype = self._dtype or module.compute_dtype
+        product = _product(_unpacked(module).to(dtype), self._bias(module, dtype))
         return lambda states: product(states).to(states.dtype)
 
     def _with_adapter(self, module: Any) -> Layer | None:
@@ -87,15 +168,18 @@ class _Ready:
         name = self._model.adapter
         if not _is_plain(module, name):
             return None
-        down, up = module.lora_A[name].weight, module.lora_B[name].weight
-        dtype = self._dtype or down.dtype
-        down, up = down.to(dtype), (up * module.scaling[name]).to(dtype).t()
-        base = module.base_layer
-        mixed = self._dtype is not None
-        if self._dequantise and mixed and _in_4_bits(base) and len(down) % ALIGNED == 0:
+        self._done |= {*module.lora_A.values(), *module.lora_B.values()}  # of other roles, too
+        first, second = module.lora_A[name], module.lora_B[name]
+        dtype = self._dtype or first.weight.dtype
+        up = self._copies.of(lambda: second.weight * module.scaling[name], dtype).t()
+        base, mixed = module.base_layer, self._dtype is not None
+        rank = len(first.weight)
+        if self._dequantise and mixed and _in_4_bits(base) and rank % ALIGNED == 0:
             self._done.add(base)
-            return _joined(_unpacked(base).to(dtype), base.bias, down, up)
-        return _beside(base, down.t(), up)
+            joined = torch.cat([_unpacked(base).to(dtype), first.weight.to(dtype)])
+            self._copies.add(joined[-rank:], lambda: first.weight)
+            return _joined(joined, self._padded_bias(base, dtype, rank), up)
+        return _beside(base, self._copies.of(lambda: first.weight, dtype).t(), up)
 
     def _is_rms_norm(self, module: Any) -> bool:
         """Whether PyTorch's kernel computes what a layer does; asked once for a kind of layer."""
@@ -129,19 +213,15 @@ def _fused_norm(module: Any) -> Layer:
 
 
 def _product(weight: Tensor, bias: Tensor | None) -> Layer:
-    bias = None if bias is None else bias.to(weight.dtype)
     return lambda states: linear(states.to(weight.dtype), weight, bias)
 
 
-def _joined(weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor) -> Layer:
+def _joined(weight: Tensor, bias: Tensor | None, up: Tensor) -> Layer:
     """A base and an adapter's first matrix in one product."""
-    width = len(weight)
-    joined = torch.cat([weight, down])
-    if bias is not None:
-        bias = torch.cat([bias.to(weight.dtype), bias.new_zeros(len(down)).to(weight.dtype)])
+    width = len(weight) - len(up)
 
     def forward(states: Tensor) -> Tensor:
-        both = linear(states.to(joined.dtype), joined, bias).flatten(0, -2)
+        both = linear(states.to(weight.dtype), weight, bias).flatten(0, -2)
         added = torch.addmm(both[:, :width], both[:, width:], up)
         return added.view(*states.shape[:-1], width).to(states.dtype)
 
@@ -185,15 +265,14 @@ def _in_4_bits(module: Any) -> bool:
     return getattr(getattr(module, "weight", None), "quant_state", None) is not None
 
 
-def _head(model: LanguageModel) -> Layer:
+def _head(model: LanguageModel, copies: _Copies) -> Layer:
     if model.own_head:
         return lambda hidden: own_logits(model.base, hidden).float()
-    weight, bias = model.head.weight, model.head.bias
-    if model.compute_dtype is not None:
-        weight = weight.to(model.compute_dtype)
+    head = model.head
+    weight = copies.of(lambda: head.weight, model.compute_dtype or head.weight.dtype)
 
     def logits(hidden: Tensor) -> Tensor:
-        found = head_logits(hidden, weight, bias).float()
+        found = head_logits(hidden, weight, head.bias).float()
         if model.logit_softcap is not None:
             found = model.logit_softcap * torch.tanh(found / model.logit_softcap)
         return found

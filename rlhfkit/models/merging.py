@@ -14,8 +14,9 @@ from rlhfkit.models.language_model import LanguageModel
 
 
 @contextmanager
-def merged_adapter(model: LanguageModel) -> Iterator[None]:
+def merged_adapter(model: LanguageModel) -> Iterator[bool]:
     """`model` computes with its adapter merged; afterwards every weight is what it was, bit by bit.
+    Gives whether there was anything to merge.
 
     Layers in full precision only: in half precision the sum would be rounded to the base's few
     bits, and on quantised weights to fewer; such layers, and variants of LoRA, are left as they
@@ -30,7 +31,7 @@ def merged_adapter(model: LanguageModel) -> Iterator[None]:
             with torch.no_grad():  # into a new tensor: PEFT adds and subtracts, which leaves a rest
                 base.weight.data = base.weight.data + layer.get_delta_weight(model.adapter)
             layer.merged_adapters.append(model.adapter)
-        yield
+        yield bool(kept)
     finally:
         for layer, weight in kept:
             layer.get_base_layer().weight.data = weight

@@ -37,6 +37,13 @@ def fitted(sampler: Sampler, model: LanguageModel) -> Sampler:
     return found
 
 
+def release(sampler: Sampler) -> None:
+    """Free what a sampler keeps from call to call, before a stage does other things for long. One
+    that keeps something has `release`."""
+    if hasattr(sampler, "release"):
+        sampler.release()
+
+
 def check_sampling(context: Context, model: LanguageModel) -> None:
     """Before training: that the stages to come will be able to sample from this model."""
     if any(stage in STAGES for stage in context.config.stages):

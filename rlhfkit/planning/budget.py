@@ -20,8 +20,9 @@ def nearest_fit(
     """Overrides with which every phase stays below the limit; None when nothing here suffices.
 
     configure: the run's options with overrides. replan: the phases of one stage with them. Phase by
-    phase, what costs least comes first: gradient checkpointing and smaller micro-batches cost
-    time and change no result. A base that is too large by itself is kept in 4 bits.
+    phase, what costs least comes first: steps that the sampler records anew, gradient
+    checkpointing and smaller micro-batches cost time and change no result. A base that is too large
+    by itself is kept in 4 bits.
     """
     chosen: dict[str, str] = {}
     current = dict(plan)
@@ -29,7 +30,8 @@ def nearest_fit(
         options = configure(_overrides(chosen))
         parts = current[over[0]].parts
         base_too_large = parts["base"] > limit - parts.get(SERVER, 0.0)
-        change = _next_change(over[0], options, base_too_large)
+        kept = getattr(options.sampler, "keep", False) and parts.get("KV cache", 0.0) > 0
+        change = _next_change(over[0], options, base_too_large, kept)
         if not change:
             return None
         chosen |= change
@@ -44,13 +46,16 @@ def _overrides(chosen: Mapping[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in chosen.items()]
 
 
-def _next_change(phase: str, config: RunConfig, base_too_large: bool) -> dict[str, str]:
-    """One step towards less memory in a phase; nothing when there is none left."""
+def _next_change(phase: str, config: RunConfig, base_too_large: bool, kept: bool) -> dict[str, str]:
+    """One step towards less memory in a phase; nothing when there is none left. kept: whether the
+    sampler keeps something meanwhile."""
     stage = config.stage
     if base_too_large:
         return {} if config.loader.name == "qlora" else {"loader": "qlora"}
     if phase in ("sample", "rollout", "evaluate"):
         return _halved("sampler.batch_size", getattr(config.sampler, "batch_size", 1))
+    if kept:
+        return {"sampler.keep": "false"}
     if phase == "score":
         return _smaller_micro_batch(config)
     if phase == "update":

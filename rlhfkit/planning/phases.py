@@ -185,7 +185,8 @@ class Rehearsal:
         return model
 
     def _draw(self, phase: str, model: LanguageModel) -> None:
-        """A full batch of prompts; answers of `SHORT` lengths tell what longer ones take."""
+        """A full batch of prompts; answers of `SHORT` lengths tell what longer ones take. Then what
+        a sampler keeps from call to call, and what is there when it is released."""
         for length in (n for n in SHORT if n < self.lengths.response or n == min(SHORT)):
             sampler = self._sampler(min(length, self.lengths.response))
             rows = getattr(self.context.config.sampler, "batch_size", 1)
@@ -197,6 +198,10 @@ class Rehearsal:
                 )
                 sampler.sample(model, prompts, Ends((-1,)), generator)
                 hook.remove()
+                if hasattr(sampler, "release"):
+                    self.meter.next_phase(f"{phase}/kept/{length}")
+                    sampler.release()
+                    self.meter.next_phase(f"{phase}/without/{length}")
 
     def _decoding(self, name: str, _: Any, __: Any, inputs: dict[str, Any]) -> None:
         """From the first single token on; what prompts left behind until then is theirs."""

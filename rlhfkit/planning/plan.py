@@ -101,18 +101,26 @@ def _plan_stage(context: Context, rates: Rates, stage: str) -> dict[str, PhasePl
     phases = {
         phase: _phase_plan(context, stage, phase, reading)
         for phase in STAGE_PHASES[stage]
-        for reading in [_whole(readings, phase, response)]
+        for reading in [_whole(context, readings, phase, response)]
         if reading is not None
     }
-    if stage == "rl" and phases and getattr(context.config.sampler, "keeps_cache", False):
-        kept = phases["rollout"].parts.get("KV cache", 0.0)
-        return {name: _with_cache(phase, kept) for name, phase in phases.items()}
+    if stage == "rl" and phases:
+        kept = _kept_in_rl(context, phases["rollout"], _drawn(readings, "rollout", response))
+        phases |= {name: _with_cache(phases[name], kept) for name in ("score", "update")}
     return phases
 
 
+def _kept_in_rl(context: Context, rollout: PhasePlan, drawn: Mapping[str, Reading]) -> float:
+    """Bytes that the sampler keeps while others compute: what it was seen to keep, or, where it is
+    planned as another one, that one's cache if its options say so by `keeps_cache`."""
+    if getattr(context.config.sampler, "keeps_cache", False):
+        return rollout.parts.get("KV cache", 0.0)
+    return _kept(drawn) + _graphs(context, drawn)
+
+
 def _with_cache(phase: PhasePlan, kept: float) -> PhasePlan:
-    """A phase while a sampler keeps its cache, which says so by `keeps_cache` in its options."""
-    return replace(phase, parts={**phase.parts, "KV cache": kept})
+    """A phase while a sampler keeps that much."""
+    return replace(phase, parts=defaultdict(float, {**phase.parts, "KV cache": kept}))
 
 
 def _rehearse(
@@ -173,24 +181,47 @@ def rehearsed_sampler(context: Context) -> Any:
     return schema(**{key: value for key, value in vars(options).items() if key in taken})
 
 
-def _whole(readings: Mapping[str, Reading], phase: str, response: int) -> Reading | None:
+def _whole(
+    context: Context, readings: Mapping[str, Reading], phase: str, response: int
+) -> Reading | None:
     """A phase's reading; for sampling that of reading prompts and decoding to the full length."""
     if phase in readings:
         return readings[phase]
-    few, more = (f"{phase}/{{}}/{length}" for length in SHORT)
-    if few.format("prompts") not in readings:
+    if f"{phase}/prompts/{SHORT[0]}" not in readings:
         return None
+    drawn = _drawn(readings, phase, response)
+    prompts, tokens = _highest(drawn["prompts"]), _highest(drawn["tokens"])
+    prompts["activations"] += _graphs(context, drawn)  # type: ignore[assignment]
+    highest = max(prompts, tokens, key=Counter.total)
+    seconds = drawn["prompts"].seconds + drawn["tokens"].seconds
+    return Reading(seconds, {highest["logits"] > 0: highest})
+
+
+def _drawn(readings: Mapping[str, Reading], phase: str, response: int) -> dict[str, Reading]:
+    """What sampling takes at the full length: to read prompts, to decode, and afterwards, with the
+    sampler and without it."""
+    few, more = (f"{phase}/{{}}/{length}" for length in SHORT)
     share = (
         (response - SHORT[0]) / (SHORT[1] - SHORT[0]) if more.format("prompts") in readings else 0.0
     )
-    found = []
-    for part in ("prompts", "tokens"):
-        whole = Reading()
+    found = {}
+    for part in ("prompts", "tokens", "kept", "without"):
+        whole = found[part] = Reading()
         add(whole, readings.get(few.format(part), Reading()), 1 - share)
         add(whole, readings.get(more.format(part), Reading()), share)
-        found.append(whole)
-    seconds = sum(reading.seconds for reading in found)
-    return Reading(seconds, max(found, key=lambda reading: _highest(reading).total()).peaks)
+    return found
+
+
+def _kept(drawn: Mapping[str, Reading]) -> float:
+    """Bytes that stay with the sampler."""
+    return _highest(drawn["kept"]).total() - _highest(drawn["without"]).total()
+
+
+def _graphs(context: Context, drawn: Mapping[str, Reading]) -> float:
+    """Bytes that recorded steps hold: what a step makes stays with its graph on a card."""
+    if context.device_kind != "cuda" or _kept(drawn) == 0:
+        return 0.0
+    return _highest(drawn["tokens"]).total() - _highest(drawn["kept"]).total()
 
 
 def _highest(reading: Reading) -> Counter[str]:

@@ -16,7 +16,7 @@ from rlhfkit.distributed import processes
 from rlhfkit.distributed.fsdp import unsharded
 from rlhfkit.errors import UserError
 from rlhfkit.models.language_model import LanguageModel
-from rlhfkit.models.sampling import sampler_for
+from rlhfkit.models.sampling import release, sampler_for
 from rlhfkit.online.scoring import Scorer
 from rlhfkit.storage.catalogue import EPOCHS_FILE
 from rlhfkit.storage.run_dir import write_json
@@ -109,6 +109,7 @@ class ValidationScore:
                 lambda rows: self._sampler.sample(self._model, rows, self._text.ends, generator),
                 prompt_ids,
             )
+        release(self._sampler)
         scores, _ = self._score(
             self._prompts,
             [self._text.decode(response.ids) for response in drawn],

@@ -55,6 +55,22 @@ def test_checkpointing_comes_first_then_smaller_micro_batches(search):
     assert found == ["stage.rl.gradient_checkpointing=true", "stage.rl.micro_batch_size=2"]
 
 
+def test_a_sampler_first_keeps_nothing(make_context):
+    """Where that is not enough, what comes next is as without it."""
+
+    def configure(more):
+        return make_context("sampler=graph", "stage.rl.micro_batch_size=16", *more).config
+
+    def plan(config, _stage):
+        kept = 4.0 if config.sampler.keep else 0.0
+        parts = {"base": 1.0, "activations": 8.0, "KV cache": kept}
+        return {"update": PhasePlan("rl", parts, 1.0, True)}
+
+    found = nearest_fit(plan(configure([]), "rl"), 10.0, configure, plan)
+    assert found == ["sampler.keep=false"]
+    assert nearest_fit(plan(configure([]), "rl"), 14.0, configure, plan) == []
+
+
 def test_micro_batches_in_tokens_are_halved_down_to_one_longest_episode(search):
     options = ("stage.rl.micro_batch_tokens=3072", "stage.rl.gradient_checkpointing=true")
     lengths = ("model.max_prompt_length=512", "sampler.response_length=256")

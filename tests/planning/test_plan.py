@@ -189,3 +189,24 @@ def test_a_cache_that_is_kept_is_there_in_the_update_too(context):
     assert kept["rollout"].peak == made_anew["rollout"].peak
     for phase in ("score", "update"):
         assert kept[phase].peak == pytest.approx(made_anew[phase].peak + cache)
+
+
+def test_what_the_graph_sampler_keeps_is_there_in_the_update_too(context):
+    def plan(*overrides, kind="cpu"):
+        options = ("loader=lora", "sampler=graph", "sampler.merge_adapters=false", *overrides)
+        return plan_run(context(*options, kind=kind), RATES, ["rl"])
+
+    def kept(*overrides, kind="cpu"):
+        return plan(*overrides, kind=kind)["update"].parts["KV cache"]
+
+    a_token = 2 * 2 * 2 * 32 * 4 + 4  # layers, keys and values, heads of 32 float32; the mask
+    rows = 8
+    assert kept() > rows * 33 * a_token
+    assert kept("sampler.response_length=19") - kept() == pytest.approx(rows * 10 * a_token)
+    assert kept("sampler.keep=false") == kept("sampler.merge_adapters=true") == 0
+    with_it, without = (plan(f"sampler.keep={keep}", kind="cuda") for keep in ("true", "false"))
+    graphs = with_it["rollout"].peak - without["rollout"].peak
+    for phase in ("score", "update"):
+        added = with_it[phase].peak - without[phase].peak
+        assert added == pytest.approx(with_it[phase].parts["KV cache"])
+        assert added > rows * 33 * a_token / 2 + graphs >= rows * 33 * a_token / 2

@@ -27,12 +27,12 @@ def plain():
     return LanguageModel(LlamaForCausalLM(tiny.config()).eval().requires_grad_(False))
 
 
-def adapted(adapters=("policy", "other")):
+def adapted(adapters=("policy", "other"), rank=4):
     """Two adapters on one base, with one key for two queries; the first is the model's."""
     base = AutoModelForCausalLM.from_config(
         Qwen2Config(**{**tiny.config(num_key_value_heads=1).to_dict(), "model_type": "qwen2"})
     )
-    config = LoraConfig(r=4, lora_alpha=6, target_modules=["q_proj", "v_proj", "down_proj"])
+    config = LoraConfig(r=rank, lora_alpha=6, target_modules=["q_proj", "v_proj", "down_proj"])
     model = get_peft_model(base, config, adapter_name=adapters[0])
     for name in adapters[1:]:
         model.add_adapter(name, config)
