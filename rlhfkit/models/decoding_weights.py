@@ -88,7 +88,7 @@ def _state(model: LanguageModel) -> list[Any]:
 def _address(tensor: Tensor) -> int:
     """As `data_ptr`, which warns where fake tensors have none."""
     start = tensor.untyped_storage().data_ptr()
-    return start + tensor.storage_offset() * tensor.element_size()
+    return start + int(tensor.storage_offset()) * tensor.element_size()
 
 
 class _Copies:

@@ -20,8 +20,9 @@ LEAST_NUMBERS = 2**16
 @cache
 def is_faster() -> bool:
     """Whether this processor is one that MKL does not know well."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.9 has none
-    return "AMD" in str(known.get("cpu_name")) and torch.backends.mkldnn.is_available()
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.9
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return "AMD" in str(known.get("cpu_name")) and available
 
 
 def use_onednn(model: nn.Module) -> None:
@@ -30,7 +31,7 @@ def use_onednn(model: nn.Module) -> None:
         return
     for layer in model.modules():
         if type(layer) is nn.Linear and _suits(layer.weight):
-            layer.forward = partial(_forward, layer)
+            layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
 
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -53,7 +54,7 @@ class _Product(torch.autograd.Function):
         return _multiply(states, weight, bias)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         states, weight = ctx.saved_tensors
         by_states, by_weight, by_bias = ctx.needs_input_grad

@@ -84,7 +84,7 @@ def test_a_gradient_that_is_one_number_for_all(products):
 
 
 @pytest.mark.parametrize(
-    "rows, weight",
+    ("rows", "weight"),
     [
         (normal(4, 8), normal(8, 8)),
         (normal(NARROW), normal(WIDE, NARROW)),
