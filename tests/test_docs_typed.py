@@ -25,7 +25,7 @@ SMALL = (
     "sampler.response_length=6", "stage.sample.num_prompts=6", "stage.rl.total_episodes=8",
     "stage.rl.batch_size=8", "stage.rl.micro_batch_size=8", "stage.evaluate.num_prompts=4",
 )  # fmt: skip
-"""Typed behind `recipe=quickstart`, which would take twelve minutes."""
+"""Typed behind `recipe=quickstart`, which would take minutes."""
 
 NOT_TYPED = {
     "rlhfkit label RUN": "a form in a table, in which RUN stands for a name",

@@ -1,4 +1,4 @@
-"""What the quickstart promises, by real runs of about twelve minutes each: `make acceptance`."""
+"""What the quickstart promises, by real runs of six minutes or more each: `make acceptance`."""
 
 import json
 import subprocess

@@ -118,5 +118,5 @@ def test_prompts_are_followed_wholly_or_in_part(make_context, tmp_path, monkeypa
         "1 of 3 prompts left out: their constraints are not known: count:unknown"
     ]
     file.write_text(json.dumps(lines[2]) + "\n")
-    with pytest.raises(NotRun, match="1 of 1 prompts left out"):
+    with pytest.raises(NotRun, match="1 of 1 prompt left out"):
         context.build_all("evaluator")["instructions"].evaluate({"sft": samples("sft", ["a"])})
