@@ -49,7 +49,8 @@ def update(model, seed=0):
     with torch.no_grad():
         for name, parameter in model.model.named_parameters():
             if model.adapter is None or f".{model.adapter}." in name:
-                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.add_(noise.to(parameter.device), alpha=0.05)
 
 
 def require_plain(kept, model, prompts=PROMPTS):
