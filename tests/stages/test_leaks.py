@@ -47,7 +47,9 @@ def test_a_user_who_is_held_out_and_trained_on_is_refused(run_tiny, write):
         write("prompts", [{"prompt": "what is red", "user": 7}]),
         write("eval_prompts", [{"prompt": "what is on", "user": "7"}]),
     ]
-    with pytest.raises(UserError, match=r"data\.files\.prompts has 1 of its .* too, as the user '7"):
+    with pytest.raises(
+        UserError, match=r"data\.files\.prompts has 1 of its .* too, as the user .7"
+    ):
         run_tiny("stages=[sft]", *given)
 
 
