@@ -8,6 +8,7 @@ gradient of the states; the two take turns. `rlhfkit/rl/onednn.py` is used on AM
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -84,12 +85,12 @@ def _milliseconds(way: Callable[[], Tensor]) -> float:
 
 
 def table(times: Times) -> Table:
-    """One row for each product: median [lowest, highest]."""
-    names = ("torch", "oneDNN", "torch / oneDNN")
-    made = Table("product", *(Column(name, justify="right") for name in names), box=SIMPLE)
+    """One row for each product: medians, and of the ratio also [lowest, highest]."""
+    names = ("product", "torch, ms", "oneDNN, ms", "torch / oneDNN")
+    made = Table(*(Column(name, justify="right", no_wrap=True) for name in names), box=SIMPLE)
     for name, by in times.items():
-        gain = ratios(by["torch"], by["oneDNN"])
-        made.add_row(name, spread(by["torch"]), spread(by["oneDNN"]), spread(gain))
+        middle = [f"{statistics.median(by[library]):.2f}" for library in ("torch", "oneDNN")]
+        made.add_row(name, *middle, spread(ratios(by["torch"], by["oneDNN"])))
     return made
 
 
