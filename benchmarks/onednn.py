@@ -3,21 +3,20 @@
     python benchmarks/onednn.py [--repetitions 5] [--out DIR]
 
 The layers of SmolLM2-135M and its head, rows as in decoding and in an update, forwards and the
-gradient of the states; the two take turns. `rlhfkit/rl/onednn.py` is used on AMD's processors.
+gradient of the states; the two take turns. `rlhfkit/rl/onednn.py` is used on AMD's processors with
+AVX-512.
 """
 
-import argparse
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 
 import torch
 from hardware import header
-from parsers import parser_of
+from parsers import parse_repeated
 from rich.box import SIMPLE
 from rich.table import Column, Table
 from summary import ratios, spread
@@ -37,7 +36,7 @@ Times = dict[str, dict[str, list[float]]]
 
 def main() -> int:
     """The exit status."""
-    options = _parse()
+    options = parse_repeated(__doc__)
     times = measure(options.repetitions)
     console.print(table(times))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -92,16 +91,6 @@ def table(times: Times) -> Table:
         middle = [f"{statistics.median(by[library]):.2f}" for library in ("torch", "oneDNN")]
         made.add_row(name, *middle, spread(ratios(by["torch"], by["oneDNN"])))
     return made
-
-
-def _parse() -> argparse.Namespace:
-    parser = parser_of(__doc__)
-    parser.add_argument("--repetitions", type=int, default=5, help="that are counted")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
-    options = parser.parse_args()
-    if options.repetitions < 1:
-        parser.error("--repetitions must be positive")
-    return options
 
 
 if __name__ == "__main__":

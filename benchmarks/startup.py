@@ -6,7 +6,6 @@ A tiny model of random weights is trained once in a temporary folder; then `--he
 `stages`, `plan` and that same run, now skipped, take turns, each in a process of its own.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from hardware import header
 from memory_setup import SHAPES
-from parsers import parser_of
+from parsers import parse_repeated
 from rich.box import SIMPLE
 from rich.table import Column, Table
 from tokenizers import Tokenizer
@@ -34,7 +33,7 @@ ROW = {"prompt": "what is best", "completion": "red is best"}
 
 def main() -> int:
     """The exit status."""
-    options = _parse()
+    options = parse_repeated(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         settings = _write_run(Path(folder))
         _run(["run", *settings])
@@ -84,16 +83,6 @@ def table(seconds: dict[str, list[float]]) -> Table:
     for name, (_, *rest) in seconds.items():
         made.add_row(name, f"{statistics.median(rest):.2f}", f"{min(rest):.2f} - {max(rest):.2f}")
     return made
-
-
-def _parse() -> argparse.Namespace:
-    parser = parser_of(__doc__)
-    parser.add_argument("--repetitions", type=int, default=5, help="that are counted")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="a directory")
-    options = parser.parse_args()
-    if options.repetitions < 1:
-        parser.error("--repetitions must be positive")
-    return options
 
 
 def _write_run(folder: Path) -> list[str]:

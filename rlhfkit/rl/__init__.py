@@ -16,6 +16,7 @@ Modules, in the order a batch meets them:
 
     shapes      checks on entry: every function asserts shapes, dtypes and ranges
     masking     which tokens belong to a response; sums, means and variances over them
+    onednn      linear layers on processors whose AVX-512 MKL leaves unused
     logprobs    log-probabilities and entropies of tokens, whole or chunk by chunk
     kl          estimates of the KL divergence, the penalised reward, the adaptive coefficient
     whitening   rewards and advantages to unit variance
