@@ -4,7 +4,7 @@ import json
 
 CODE = """
 from tests.virtual_card import card  # before torch
-import json, sys
+import gc, json
 import torch
 from transformers import LlamaForCausalLM
 from rlhfkit.models.batch import make_batch
@@ -22,6 +22,7 @@ for offload in (False, True):
     policy.response_logprobs(batch)[0].sum().backward()
     gradients = [each.grad.clone() for each in model.parameters()]
     model.zero_grad()
+    gc.collect()  # now, and not between the two readings of what is held
     before = card.live()
     with Counting() as counted:
         loss = policy.response_logprobs(batch)[0].sum()
