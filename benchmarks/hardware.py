@@ -21,6 +21,8 @@ def header(device: str, seed: int) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "cpu": getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name"),  # not in torch 2.9
+        "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "libraries": {name: version(name) for name in LIBRARIES},
         "gpu": _gpu(torch.device(device)) if _is_cuda(device) else None,

@@ -32,7 +32,7 @@ def test_every_variant_is_measured(tmp_path):
         assert min(row["flop_per_second"], row["weight_bytes_per_second"]) > 0
         assert row["variant"] in done.stdout
     assert min(result["limits"].values()) > 0
-    assert result["settings"]["threads"] == 1
+    assert result["hardware"]["threads"] == result["settings"]["threads"] == 1
 
 
 def test_completions_divide_the_batch():
