@@ -35,10 +35,18 @@ def read_metrics(run: RunDir) -> Metrics:
         return {}
     stored = read_json(path)
     with as_written(path):
-        return {
-            policy: {name: _metric(metric) for name, metric in found.items()}
-            for policy, found in stored.items()
-        }
+        return in_order(
+            {
+                policy: {name: _metric(metric) for name, metric in found.items()}
+                for policy, found in stored.items()
+            }
+        )
+
+
+def in_order(metrics: Metrics) -> Metrics:
+    """The policies as they are made: base, SFT, what is compared with them, RL."""
+    places = {"base": 0, "prompted": 1, "sft": 2, "rl": 4}
+    return dict(sorted(metrics.items(), key=lambda entry: places.get(entry[0], 3)))
 
 
 def read_tax(run: RunDir) -> Tax:

@@ -31,9 +31,12 @@ def verdict(run: RunContents) -> list[str]:
     base = run.metrics.get("base", {}).get("win_rate")
     if base is not None:
         said.append(f"The untouched base model is preferred to SFT at {_share(base)}.")
+    said += _kept(run)
     if {"rl", "sft"} <= run.words.keys():
         own, sft = run.words["rl"], run.words["sft"]
-        said.append(f"Its answers have {own:.1f} words on average, the SFT model's {sft:.1f}.")
+        said.append(
+            f"{run.optimizer}'s answers have {own:.1f} words on average, the SFT model's {sft:.1f}."
+        )
     if run.simulated:
         said.append(
             "A small-scale run with simulated labelers: it shows that the loop works, not how good "
@@ -77,6 +80,24 @@ def _attack(run: RunContents, rate: Metric) -> list[str]:
     if rate.low > 0.5 and ended.low <= 0.5:
         return [f"{said}: the gain may be no more than answers that end."]
     return [f"{said}."]
+
+
+def _kept(run: RunContents) -> list[str]:
+    """Constraints that are kept and questions that are answered right, where they were measured."""
+    models = {"rl": run.optimizer, "sft": "SFT", "base": "the untouched base model"}
+    kinds = {
+        "rubric_greedy": ("keeps every constraint of {:.0%} of {} prompts", " {} of {:.0%}"),
+        "closed_questions_greedy": ("answers {:.0%} of {} closed questions right", " {} {:.0%}"),
+    }
+    said = []
+    for metric, (first, others) in kinds.items():
+        found = {who: run.metrics.get(who, {}).get(metric) for who in models}
+        own = found.pop("rl")
+        if own is not None:
+            rest = [others.format(models[who], m.value) for who, m in found.items() if m]
+            words = [f"{models['rl']} {first.format(own.value, own.count)}", *rest]
+            said.append(f"Read greedily, {','.join(words)}.")
+    return said
 
 
 def _share(rate: Metric) -> str:

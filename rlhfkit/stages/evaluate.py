@@ -18,10 +18,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from rich.table import Table
-
 from rlhfkit.config.stages import PROMPTED
-from rlhfkit.console import console, number_table
+from rlhfkit.console import console
 from rlhfkit.context import Context
 from rlhfkit.data import sources
 from rlhfkit.data.text_format import TOKENIZER_FILE, TextFormat, load_text_format
@@ -31,9 +29,10 @@ from rlhfkit.models.batch_size import AdaptiveBatchSize, micro_batch
 from rlhfkit.models.forward import teacher_forced_logprobs
 from rlhfkit.models.language_model import LanguageModel
 from rlhfkit.plugin_calls import evaluation_of
-from rlhfkit.reporting import Metrics, Reporter, confidence, counts, shown
+from rlhfkit.reporting import Metrics, Reporter, in_order
 from rlhfkit.stages.alignment_tax import alignment_tax, tax_json, tax_table
 from rlhfkit.stages.completions import CompletionSampler
+from rlhfkit.stages.metrics_table import metrics_tables
 from rlhfkit.stages.sample import load_policy
 from rlhfkit.storage.catalogue import EVALUATION_FILE, NOTES_FILE, ROWS, SAMPLES_FILE, TAX_FILE
 from rlhfkit.storage.run_dir import write_json, write_jsonl
@@ -114,7 +113,7 @@ def _by_policy(samples: dict[str, PolicySamples], judged: dict[str, Evaluation])
     for found in judged.values():
         for policy, numbers in found.metrics.items():
             metrics[policy] = metrics.get(policy, {}) | {**numbers}
-    return metrics
+    return in_order(metrics)
 
 
 def _sample_all(
@@ -133,35 +132,6 @@ def _sample_all(
     samples = {"sft": replace(answered, reference_kl=[0.0] * len(prompts)), **others}
     comparable = [drawn for name, drawn in others.items() if name in _OF_THIS_RUN]
     return samples | _with_kl(context, sft, comparable)
-
-
-def metrics_tables(metrics: Metrics) -> list[Table]:
-    """Metrics down, policies across, each as a value over its interval, and how many items they are
-    taken over. What has no metric in common with others, as a reward model, has its own table."""
-    return [_metrics_table({name: metrics[name] for name in group}) for group in _groups(metrics)]
-
-
-def _metrics_table(metrics: Metrics) -> Table:
-    names = list(dict.fromkeys(name for found in metrics.values() for name in found))
-    every = [metric for found in metrics.values() for metric in found.values()]
-    title = f"values and {confidence(every)} intervals"
-    table = number_table("metric", "n", *metrics, title=title)
-    for name in names:
-        found = [own.get(name) for own in metrics.values()]
-        table.add_row(
-            name, counts(found), *(shown(metric).replace(" ", "\n", 1) for metric in found)
-        )
-    return table
-
-
-def _groups(metrics: Metrics) -> list[list[str]]:
-    """Policies that share a metric, directly or through others."""
-    groups: list[list[str]] = []
-    for policy, found in metrics.items():
-        joined = [group for group in groups if any(found.keys() & metrics[own] for own in group)]
-        apart = [group for group in groups if group not in joined]
-        groups = [*apart, [name for group in joined for name in group] + [policy]]
-    return [group for group in groups if any(metrics[name] for name in group)]
 
 
 def _others(context: Context) -> dict[str, str]:

@@ -22,7 +22,7 @@ from rlhfkit.pages.page import write
 from rlhfkit.pages.people import people_lines
 from rlhfkit.pages.ratings import rating_lines
 from rlhfkit.pages.tax import tax_lines, tax_rows
-from rlhfkit.pages.verdict import TOY_TASTES
+from rlhfkit.pages.verdict import TOY_TASTES, verdict
 from rlhfkit.reporting import (
     Metrics,
     counts,
@@ -32,7 +32,6 @@ from rlhfkit.reporting import (
     shown,
     toy_tastes,
 )
-from rlhfkit.stages.evaluate import metrics_tables
 from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.catalogue import COUNTS_FILE, METRICS_FILE, SAMPLES_FILE
 from rlhfkit.storage.run_dir import as_written, read_json, read_jsonl
@@ -70,8 +69,7 @@ def run(context: Context) -> None:
     page = context.stage_dir / "report.md"
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     console.print(_stage_table(context))
-    for table in metrics_tables(metrics):
-        console.print(table)
+    console.print("\n".join(verdict(contents)), markup=False)
     overview = write([contents], context.run_dir.root)
     written = [
         f"  for a browser: {overview}",

@@ -87,7 +87,7 @@ def test_the_verdict_comes_with_the_attack_on_it(make_run):
     )
     assert said[1].startswith("Where both answers end by themselves it is 70.6% [47.1%, ")
     assert said[1].endswith("of 17: the gain may be no more than answers that end.")
-    assert said[2] == ("Its answers have 3.0 words on average, the SFT model's 4.0.")
+    assert said[2] == "PPO-ptx's answers have 3.0 words on average, the SFT model's 4.0."
     assert "small-scale" in said[-1]
 
 
@@ -100,6 +100,30 @@ def test_the_verdict_comes_with_the_attack_on_it(make_run):
 )
 def test_no_more_is_claimed_than_the_interval_lets(make_run, wins, low, says):
     assert verdict(read_run(make_run(wins=wins, low=low), STAGES))[0].startswith(says)
+
+
+def test_constraints_and_questions_are_told_in_words(make_run):
+    run = make_run()
+    place = run.stage_dir("evaluate") / "metrics.json"
+    numbers = {
+        "rl": {"rubric_greedy": 0.543, "closed_questions_greedy": 0.613},
+        "sft": {"rubric_greedy": 0.406},
+        "base": {"rubric_greedy": 0.154, "closed_questions_greedy": 0.514},
+    }
+    for who, found in numbers.items():
+        numbers[who] = {
+            name: {"value": value, "low": 0.1, "high": 0.7, "count": 111}
+            for name, value in found.items()
+        }
+    numbers["rl"] |= rate(0.75, 0.55, 0.9)
+    write_json(place, numbers)
+    said = verdict(read_run(run, STAGES))
+    assert said[2:4] == [
+        "Read greedily, PPO-ptx keeps every constraint of 54% of 111 prompts, SFT of 41%, the "
+        "untouched base model of 15%.",
+        "Read greedily, PPO-ptx answers 61% of 111 closed questions right, the untouched base "
+        "model 51%.",
+    ]
 
 
 def test_a_gain_where_all_end_stands(make_run):

@@ -1,5 +1,6 @@
 """Every plan that a page or a recipe shows is what `rlhfkit plan` prints."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,16 @@ from rlhfkit.console import console
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "conf" / "model"
 PRESETS = ("consumer_6gb", "consumer_8gb", "consumer_12gb", "consumer_16gb", "consumer_24gb", "t4")
+LLAMA_70B = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 80,
+    "num_key_value_heads": 8,
+    "vocab_size": 32000,
+}
 ROW = re.compile(r"^[ #]*([a-z_]+) +((?:\d+\.\d\d +){7}.*)$", re.M)
 VERDICT = re.compile(r"fits: \S+ peaks at [\d.]+ GB of the [\d.]+ GB")
 
@@ -61,3 +72,16 @@ def test_the_recipe_of_the_paper_on_one_card(plan, tmp_path):
     ).groups()
     printed = plan(*command.split(), f"model.path={tmp_path}")
     assert f"{phase} peaks at {peak} " in printed
+
+
+@pytest.mark.parametrize(
+    ("size", "loader"), [("7B", "full"), ("7B", "lora"), ("70B", "qlora")]
+)
+def test_the_plans_of_a_reproduction(size, loader, plan, tmp_path):
+    qwen = json.loads((CONFIGS / "qwen2_5_7b.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(qwen if size == "7B" else LLAMA_70B))
+    text = page("docs/scale.md")
+    words = re.search(r"rlhfkit plan (.*)\\\n(.*)model\.path=DIR", text)
+    printed = plan(*" ".join(words.groups()).split(), f"model.path={tmp_path}", f"loader={loader}")
+    shown = re.search(rf"### {size}, loader={loader}: .*?\n\n(.*?)\n\n", text, re.S)[1]
+    assert rows(printed) == rows(shown)

@@ -5,17 +5,14 @@ import json
 import weakref
 from collections import Counter
 from dataclasses import replace
-from io import StringIO
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from rlhfkit.data.text_format import load_text_format
 from rlhfkit.errors import NotRun, UserError
 from rlhfkit.stages import evaluate
 from rlhfkit.storage.run_dir import read_jsonl
-from rlhfkit.types import Metric
 from rlhfkit_plugins.evaluators.win_rate import WinRate
 
 
@@ -167,25 +164,3 @@ def test_what_cannot_be_measured_is_not_run_and_never_zero(run_tiny, monkeypatch
     for page in ("report.html", "report/report.md"):
         text = (runner.run_dir.root / page).read_text()
         assert "win_rate: not run: the judge is away." in text
-
-
-def test_tables_fit_eighty_columns_with_whole_names():
-    """What shares no metric with the policies has a table of its own."""
-    number = Metric(0.4375, 0.34375, 0.5, 16)
-    names = (
-        "win_rate_length_controlled",
-        "toxicity_respectful_sampled",
-        "truthfulqa_mc1_instructed",
-    )
-    metrics = {who: dict.fromkeys(names, number) for who in ("base", "rl", "sft")}
-    metrics["reward_model"] = {"attack/copied_prompt_over_sft": number}
-    metrics["nothing"] = {}
-    console = Console(width=80, record=True, file=StringIO())
-    tables = evaluate.metrics_tables(metrics)
-    for table in tables:
-        console.print(table)
-    text = console.export_text()
-    assert len(tables) == 2
-    assert max(map(len, text.splitlines())) <= 80
-    assert all(name in text for name in (*names, "attack/copied_prompt_over_sft"))
-    assert text.count("[0.344, 0.5]") == 10

@@ -1,0 +1,68 @@
+"""The console's table of an evaluation: the main numbers, in words, within 80 columns."""
+
+from io import StringIO
+
+from rich.console import Console
+
+from rlhfkit.reporting import in_order
+from rlhfkit.stages.metrics_table import metrics_tables
+from rlhfkit.types import Metric
+
+NUMBER = Metric(0.4375, 0.34375, 0.5, 16)
+
+
+def printed(metrics):
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(*metrics_tables(metrics), sep="\n\n")
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    return text
+
+
+def of_all(*names, who=("base", "sft", "rl")):
+    return {policy: dict.fromkeys(names, NUMBER) for policy in who}
+
+
+def test_names_are_whole_and_what_shares_no_metric_is_apart():
+    names = (
+        "win_rate_length_controlled",
+        "toxicity_respectful_sampled",
+        "truthfulqa_mc1_instructed",
+    )
+    metrics = of_all(*names) | {
+        "reward_model": {"attack/copied_prompt_over_sft": NUMBER},
+        "nothing": {},
+    }
+    text = printed(metrics)
+    assert text.count("held-out prompts: values, 95 % intervals (how many)") == 2
+    assert all(name in text for name in (*names, "attack/copied_prompt_over_sft"))
+    assert text.count("[0.344, 0.5]") == 10
+
+
+def test_known_metrics_have_words_over_their_names_and_come_first():
+    lines = [line[:31].strip() for line in printed(of_all("zebra", "kl", "win_rate")).splitlines()]
+    names = [line for line in lines if line and set(line) != {"─"}]
+    words = ["preferred to SFT", "win_rate (16)", "KL to SFT, nats", "kl (16)", "zebra (16)"]
+    assert names[2:] == words
+
+
+def test_parts_of_a_metric_and_paired_differences_are_left_out():
+    text = printed(of_all("rubric", "rubric/form", "rubric_minus_sft", "reward/mine"))
+    assert "rubric (16)" in text
+    assert "reward/mine (16)" in text
+    assert "form" not in text
+    assert "minus" not in text
+
+
+def test_a_long_name_is_broken_between_its_words():
+    name = "closed_questions_of_geography_greedy"
+    text = printed(of_all(name))
+    assert "closed_questions_of_" in text
+    assert "geography_greedy (16)" in text
+
+
+def test_more_policies_than_fit_have_tables_of_three():
+    who = ("rl", "larger_raw", "PPO", "sft", "prompted", "base")
+    text = printed(in_order(of_all("win_rate", who=who)))
+    heads = [line.split() for line in text.splitlines() if line.startswith("metric")]
+    assert heads == [["metric", "base", "prompted", "sft"], ["metric", "larger_raw", "PPO", "rl"]]
