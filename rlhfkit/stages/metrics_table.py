@@ -13,12 +13,12 @@ WORDS = {
     "win_rate": "preferred to SFT",
     "win_rate_length_controlled": "... at equal length",
     "win_rate_both_ended": "... where both end",
-    "tie_rate": "as good as SFT",
-    "rubric_greedy": "keeps its constraints, greedy",
+    "tie_rate": "ties with SFT",
+    "rubric_greedy": "constraints kept, greedy",
     "rubric": "... at the temperature",
     "closed_questions_greedy": "questions right, greedy",
     "closed_questions": "... at the temperature",
-    "pretraining_loss": "loss on texts, nats a token",
+    "pretraining_loss": "text loss, nats a token",
     "eos_share": "ends by itself",
     "length": "tokens an answer",
     "kl": "KL to SFT, nats",
@@ -28,7 +28,7 @@ WORDS = {
 _ACROSS = 3
 """Policies side by side."""
 
-_NAME_WIDTH = 29
+_NAME_WIDTH = 26
 
 
 def metrics_tables(metrics: Metrics) -> list[Table]:
@@ -47,12 +47,12 @@ def metrics_tables(metrics: Metrics) -> list[Table]:
 
 def _table(metrics: Metrics) -> Table:
     every = [metric for found in metrics.values() for metric in found.values()]
-    title = f"held-out prompts: values, {confidence(every)} intervals (how many)"
+    title = f"values, {confidence(every)} intervals (how many)"
     table = number_table("metric", *metrics, title=title)
     for name in _main(list(dict.fromkeys(name for found in metrics.values() for name in found))):
         found = [own.get(name) for own in metrics.values()]
         cells = (shown(metric).replace(" ", "\n", 1) for metric in found)
-        table.add_row(f"{_label(name)} ({counts(found)})", *cells)
+        table.add_row(_label(name, counts(found)), *cells)
     return table
 
 
@@ -65,9 +65,10 @@ def _main(names: Sequence[str]) -> Iterator[str]:
             yield name
 
 
-def _label(name: str) -> str:
-    """Its words over its name, which is broken where one of its words ends."""
-    lines = wrap(re.sub(r"([_/])", r"\1 ", name), _NAME_WIDTH)
+def _label(name: str, count: str) -> str:
+    """Its words over its name, which is broken where one of its words ends, and its count."""
+    count = count.replace(" ", "\N{NO-BREAK SPACE}")
+    lines = wrap(re.sub(r"([_/])", r"\1 ", f"{name} ({count})"), _NAME_WIDTH)
     broken = [re.sub(r"([_/]) ", r"\1", line) for line in lines]
     return "\n".join([*filter(None, [WORDS.get(name)]), *broken])
 
