@@ -115,11 +115,18 @@ class Context:
         bfloat16."""
         import torch
 
-        from rlhfkit.precision import choose_precision, has_bfloat16
+        from rlhfkit.precision import choose_precision, half_of
 
         kind = self.device_kind
         imagined = kind == "cuda" and not torch.cuda.is_available()
-        return choose_precision(kind, self.config.model.dtype, imagined or has_bfloat16(kind))
+        half = torch.bfloat16 if imagined else half_of(kind)
+        return choose_precision(kind, self.config.model.dtype, half)
+
+    @property
+    def mixed_precision(self) -> Literal["bf16", "fp16", "no"]:
+        """What accelerate is told. A plan has no losses to scale: bfloat16 takes as many bytes."""
+        mixed = self.precision.mixed
+        return "bf16" if mixed == "fp16" and self.dry_run else mixed
 
     @property
     def accelerator(self) -> "Accelerator":
@@ -131,9 +138,9 @@ class Context:
 
         if processes.world_size() > 1:
             processes.init_process_group()
-        if AcceleratorState._shared_state.get("_mixed_precision") != self.precision.mixed:
+        if AcceleratorState._shared_state.get("_mixed_precision") != self.mixed_precision:
             AcceleratorState._reset_state()  # of a plan for another kind of device
-        accelerator = Accelerator(mixed_precision=self.precision.mixed)
+        accelerator = Accelerator(mixed_precision=self.mixed_precision)
         if processes.under_deepspeed():  # loaders get whole weights, which trainers then share out
             unset_hf_deepspeed_config()
         return accelerator

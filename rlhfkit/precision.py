@@ -21,9 +21,11 @@ class Precision:
     """Precision of matrix products, where it is not that of the weights in them."""
 
     @property
-    def mixed(self) -> Literal["bf16", "no"]:
+    def mixed(self) -> Literal["bf16", "fp16", "no"]:
         """The same in accelerate's words."""
-        return "no" if self.autocast is None else "bf16"
+        if self.autocast is None:
+            return "no"
+        return "fp16" if self.autocast == torch.float16 else "bf16"
 
     def __str__(self) -> str:
         weights = _name(self.weights)
@@ -34,28 +36,29 @@ class Precision:
         return f"{products} with float32 adapters, heads and losses{frozen}"
 
 
-def choose_precision(device_kind: str, wanted: str, bfloat16: bool) -> Precision:
-    """Mixed bfloat16 on accelerators that have it, float32 elsewhere.
+def choose_precision(device_kind: str, wanted: str, half: torch.dtype | None) -> Precision:
+    """Mixed precision on accelerators that have a 16-bit type, float32 elsewhere.
 
-    Float16 is never chosen: its gradients underflow without loss scaling. `model.dtype=float32`
-    means float32 throughout, so that a card can be compared with a CPU.
+    `model.dtype=float32` means float32 throughout, so that a card can be compared with a CPU.
 
-    device_kind: "cuda", "mps" or "cpu". wanted: `model.dtype`. bfloat16: `has_bfloat16`.
+    device_kind: "cuda", "mps" or "cpu". wanted: `model.dtype`. half: `half_of`.
     """
-    mixed = bfloat16 and device_kind != "cpu" and wanted != "float32"
-    if wanted == "auto":
-        weights = torch.bfloat16 if mixed else torch.float32
-    else:
-        weights = getattr(torch, wanted)
-    return Precision(weights, torch.bfloat16 if mixed else None)
+    products = None if device_kind == "cpu" or wanted == "float32" else half
+    own = products or torch.float32
+    return Precision(own if wanted == "auto" else getattr(torch, wanted), products)
 
 
-def has_bfloat16(device_kind: str) -> bool:
-    """Whether a device of this machine multiplies bfloat16 natively: the RTX 20, GTX 16 and T4
-    emulate it, slowly, and PyTorch's plain question answers yes for them."""
-    if device_kind == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device_kind == "mps" and torch.backends.mps.is_macos_or_newer(14, 0)
+def half_of(device_kind: str) -> torch.dtype | None:
+    """The 16-bit type that a device of this machine multiplies fast: bfloat16 where it is native;
+    float16, whose losses are scaled, on RTX 20, GTX 16, T4 and V100, which emulate bfloat16, slowly
+    (PyTorch's plain question answers yes for them); None on older cards."""
+    if device_kind == "mps":
+        return torch.bfloat16 if torch.backends.mps.is_macos_or_newer(14, 0) else None
+    if device_kind != "cuda":
+        return None
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16 if torch.cuda.get_device_capability() >= (7, 0) else None
 
 
 def device_name(device: torch.device) -> str:

@@ -56,8 +56,8 @@ class ModelConfig:
     """Longest prompt in tokens, template included; longer ones are dropped and counted."""
 
     dtype: str = "auto"
-    """Weights of frozen models: auto (bfloat16 on GPUs that have it, float32 on CPU), float32,
-    bfloat16 or float16."""
+    """Weights of frozen models: auto (bfloat16 on GPUs that have it, float16 on RTX 20, GTX 16, T4
+    and V100, float32 on CPU), float32, bfloat16 or float16."""
 
     attn_implementation: str | None = None
     """How attention is computed: sdpa, eager, flash_attention_2 or another name of transformers',
@@ -114,7 +114,7 @@ class ExportConfig:
     """Make the repository a private one where it is not there yet."""
 
     dry_run: bool = False
-    """With export.push: list what would go, and send nothing."""
+    """With `push`: list what would go, and send nothing."""
 
     def check(self, name: str) -> None:
         """Raise `UserError` for a value outside its meaning."""

@@ -273,17 +273,28 @@ class OnlineOptimizer(ABC):
         self.optimizer.zero_grad()
 
     def optimizer_step(self) -> dict[str, float]:
-        """Clip each model's gradients by their own norm and step; returns the norms by group."""
+        """Clip each model's gradients by their own norm and step; returns the norms by group.
+
+        In float16 a step whose scaled gradients are not finite is left out, and so are its norms.
+        """
         groups, limit = self.optimizer.param_groups, self.config.max_grad_norm or math.inf
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
         found = [nn.utils.clip_grad_norm_(group["params"], limit) for group in groups]
         names = [f"{group['name']}/grad_norm" for group in groups]
         norms = dict(zip(names, to_floats(found), strict=True))
-        self.finite.require_norms(norms)
-        self.optimizer.step()
+        if scaler is None:
+            self.finite.require_norms(norms)
+            self.optimizer.step()
+        else:
+            self.finite.require_scale("policy", scaler)
+            scaler.step(self.optimizer)
+            scaler.update()
         self.optimizer.zero_grad()
         self.drift.on_policy = False
         self.average.update()
-        return norms
+        return {name: norm for name, norm in norms.items() if math.isfinite(norm)}
 
     def prepare(self, context: Context, roles: RoleModels) -> None:
         """Everything that `collect` and `step` need of these models, apart from data."""
@@ -342,6 +353,8 @@ class OnlineOptimizer(ABC):
             "score": self.score,
             "prompts": self._prompts,
         }
+        if self.accelerator.scaler is not None:
+            parts["loss_scale"] = self.accelerator.scaler
         return parts if self._selection is None else parts | {"selection": self._selection}
 
     def _set_up(self, context: Context) -> None:

@@ -52,6 +52,12 @@ class NonFiniteGuard:
         for name, norm in norms.items():
             self.require(name.partition("/")[0], "gradient", [norm])
 
+    def require_scale(self, model: str, scaler: Any) -> None:
+        """In float16: scaled gradients may overflow, which halves the scale; below 1 it is they
+        that are too large, or NaN."""
+        if scaler.get_scale() < 1:
+            raise self._error(model, "gradient")
+
     def require_responses(self, model: str, responses: Sequence[Response]) -> None:
         """The log-probabilities of a model's own samples."""
         logprobs = [value for response in responses for value in response.logprobs]
@@ -62,7 +68,7 @@ class NonFiniteGuard:
         choices = [rate] if rate else []
         if dtype is not torch.float32:
             choices.append("model.dtype=float32")
-        if dtype is torch.float16:
+        if dtype is torch.float16 and self._context.precision.mixed == "bf16":
             choices.append("model.dtype=bfloat16")
         return " or ".join(choices) or "another model: its weights do not give numbers"
 
@@ -83,6 +89,7 @@ class NonFiniteCallback(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, context: Context, trainer: Any) -> None:
         self._finite = NonFiniteGuard(context)
+        self._trainer = trainer
         self._training_step, trainer.training_step = trainer.training_step, self._checked_step
 
     def _checked_step(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -96,6 +103,9 @@ class NonFiniteCallback(TrainerCallback):  # type: ignore[misc]
     def on_pre_optimizer_step(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
+        if self._trainer.accelerator.scaler is not None:
+            self._finite.require_scale("trained", self._trainer.accelerator.scaler)
+            return
         grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         self._finite.require("trained", "gradient", nn.utils.get_total_norm(grads))
 

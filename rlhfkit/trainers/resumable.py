@@ -93,6 +93,7 @@ class Resumable(Trainer):  # type: ignore[misc]
             "parameters": dict(self._trained()),
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": self.lr_scheduler.state_dict(),
+            "loss_scale": scaler.state_dict() if (scaler := self.accelerator.scaler) else None,
             "loops": processes.gather([self._loop_state()]),
         }
         save_state(folder / _STATE_FILE, gather_state(state))
@@ -111,6 +112,8 @@ class Resumable(Trainer):  # type: ignore[misc]
                 parameter.copy_(shard_like(parameter, state["parameters"][name]))
         load_optimizer(self.optimizer, state["optimizer"])
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["loss_scale"])
         self._saved_loop = state["loops"][processes.rank()]
 
     def _load_rng_state(self, checkpoint: str) -> None:

@@ -1,5 +1,6 @@
 """What the stages that use a transformers or TRL trainer share."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
@@ -57,7 +58,8 @@ def trainer_arguments(context: Context, kind: type[A], **options: Any) -> A:
         save_strategy="no",
         use_cpu=device == "cpu" and not without_gpu,  # accelerate leaves DeepSpeed out with it
         ddp_backend="gloo" if without_gpu else None,
-        bf16=context.precision.mixed == "bf16",
+        bf16=context.mixed_precision == "bf16",
+        fp16=context.mixed_precision == "fp16",
         dataloader_pin_memory=device == "cuda",
         **options,
     )
@@ -203,7 +205,8 @@ class _Forward(TrainerCallback):  # type: ignore[misc]
         self._bar.advance()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        numbers = {name: float(value) for name, value in (logs or {}).items() if _is_number(value)}
+        found = {name: float(value) for name, value in (logs or {}).items() if _is_number(value)}
+        numbers = {name: value for name, value in found.items() if math.isfinite(value)}
         self._reporter.log(state.global_step, numbers)
         self._bar.advance(0, {name: numbers[name] for name in self._SHOWN if name in numbers})
 

@@ -59,7 +59,7 @@ def test_every_stage_runs(on_card, loader):
 
 @pytest.mark.parametrize("capability", ["7.5", "9.0"])
 def test_other_cards(on_card, capability):
-    """One without bfloat16 computes in float32."""
+    """One without bfloat16 computes in float16."""
     chosen = [{"name": loader, "overrides": [f"loader={loader}"]} for loader in LOADERS]
     results = on_card(chosen, VIRTUAL_CUDA_CAPABILITY=capability)
     assert [(item["name"], item["error"]) for item in results if not item["ok"]] == []

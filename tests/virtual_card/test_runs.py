@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 
@@ -14,11 +15,11 @@ TIMES = ("time/", "train_runtime", "train_s", "eval_runtime", "eval_s", "step_ti
 def numbers(card_process, tmp_path):
     """`numbers(loader, dtype, on_card=True)`: what the trained stages log."""
 
-    def run(loader, dtype, on_card):
+    def run(loader, dtype, on_card, **env):
         place = str(tmp_path / f"{dtype}-{on_card}")
         command = ["-m", "tests.virtual_card.numbers", loader, dtype, place]
         if on_card:
-            return json.loads(card_process(*command))
+            return json.loads(card_process(*command, **env))
         done = subprocess.run(
             [sys.executable, *command], capture_output=True, text=True, check=True
         )
@@ -46,9 +47,13 @@ def test_in_float32_the_card_gives_the_cpus_numbers(numbers, loader):
         assert value == pytest.approx(expected, rel=1e-4, abs=1e-5), name
 
 
-@pytest.mark.parametrize("loader", LOADERS)
-def test_in_bfloat16_losses_are_near_those_of_float32(numbers, loader):
-    half, single = (numbers(loader, dtype, True) for dtype in ("auto", "float32"))
+@pytest.mark.parametrize(
+    ("loader", "capability"), [*product(LOADERS, ["8.9"]), ("lora", "7.5"), ("full", "7.5")]
+)
+def test_in_sixteen_bits_losses_are_near_those_of_float32(numbers, loader, capability):
+    """bfloat16, and float16 on a card without it."""
+    card = {"VIRTUAL_CUDA_CAPABILITY": capability}
+    half, single = (numbers(loader, dtype, True, **card) for dtype in ("auto", "float32"))
     for stage in ("sft", "reward_model"):
         rounded, exact = (run[stage][-1]["train_loss"] for run in (half, single))
         assert rounded == pytest.approx(exact, rel=0.02)
@@ -56,10 +61,13 @@ def test_in_bfloat16_losses_are_near_those_of_float32(numbers, loader):
     assert all(row["sampling/logprob_drift"] < 0.02 for row in half["rl"])
 
 
-@pytest.mark.parametrize("sampler", ["cached", "generate"])
-def test_a_stopped_run_ends_as_if_it_had_not_been(card_process, tmp_path, sampler):
+@pytest.mark.parametrize(
+    ("sampler", "capability"), [("cached", "8.9"), ("generate", "8.9"), ("cached", "7.5")]
+)
+def test_a_stopped_run_ends_as_if_it_had_not_been(card_process, tmp_path, sampler, capability):
     """Bit by bit: the virtual card's kernels, unlike a real one's, always add in one order."""
-    printed = card_process("-m", "tests.virtual_card.stopped", sampler, str(tmp_path / "runs"))
+    command = ("-m", "tests.virtual_card.stopped", sampler, str(tmp_path / "runs"))
+    printed = card_process(*command, VIRTUAL_CUDA_CAPABILITY=capability)
     found = json.loads(printed)
     assert found["different"] == []
     assert found["files"] > 20
