@@ -20,6 +20,10 @@ html_theme = "furo"
 html_title = f"rlhfkit {release}"
 html_copy_source = False
 html_show_copyright = False
+html_use_index = False
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+smartquotes = False  # they make a dash of the two before a flag
 highlight_language = "text"
 exclude_patterns = ["generated/home.md"]  # which index.md includes
 

@@ -96,7 +96,7 @@ def _section(title: str, config: type, prefix: str, *more: type) -> Iterator[str
 
 def hooks_page() -> Iterator[str]:
     """Every hook with its signature and docstring, in the order of the file."""
-    yield from ("# Every hook", "", "[Plugins](../hooks.md) tells how to write one.", "")
+    yield from ("# Every hook", "", "[Hooks](../hooks.md) tells how to write one.", "")
     for name, hook in vars(hookspecs).items():
         if hasattr(hook, "rlhfkit_spec"):
             signature = f"{name}{inspect.signature(hook)}".replace("collections.abc.", "")

@@ -12,7 +12,7 @@ class DoctorConfig:
     """What stage rl does when `rlhfkit doctor` would find something; no result depends on it."""
 
     on_alarm: str = "warn"
-    """off never looks, warn prints a line for each thing found, pause also stops the run as Ctrl-C
+    """off never looks, warn prints a line for each thing found, pause also stops the run as SIGTERM
     does: a checkpoint is saved, and the run can be resumed."""
 
     every: int = 5

@@ -74,9 +74,7 @@ def test_the_recipe_of_the_paper_on_one_card(plan, tmp_path):
     assert f"{phase} peaks at {peak} " in printed
 
 
-@pytest.mark.parametrize(
-    ("size", "loader"), [("7B", "full"), ("7B", "lora"), ("70B", "qlora")]
-)
+@pytest.mark.parametrize(("size", "loader"), [("7B", "full"), ("7B", "lora"), ("70B", "qlora")])
 def test_the_plans_of_a_reproduction(size, loader, plan, tmp_path):
     qwen = json.loads((CONFIGS / "qwen2_5_7b.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(qwen if size == "7B" else LLAMA_70B))
