@@ -20,6 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from rlhfkit.commands.error_lines import one_line
+from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.runner.runner import StageFailed
 from rlhfkit.storage.run_dir import RunDir, write_json
@@ -74,12 +75,20 @@ class SweepDirectory(Callback):
 
 
 def record_point(run_dir: str, error: Exception | None, has_started: bool) -> None:
-    """Leave word of a job's end."""
+    """Leave word of a job's end. That it failed is told at once: other points may take hours."""
     mistake = one_line(error) if error else None
     trace = stage = None
     if error is not None and mistake is None:
         stage = getattr(error, "stage", None)
         trace = "".join(format_exception(error.__cause__ if stage else error))
+    if error is not None:
+        reason = mistake or "an error, which is shown at the end"
+        console.print(
+            f"point {Path(run_dir).name} has failed, the others go on: {reason}",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     point = Point(run_dir, mistake, trace, stage, has_started)
     write_json(Path(HydraConfig.get().runtime.output_dir) / POINT, asdict(point))
 

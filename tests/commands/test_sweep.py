@@ -87,6 +87,20 @@ def test_joblib_runs_points_side_by_side_and_ends_in_the_table(tmp_path, tiny_sw
     assert said.count("sft: done in") == 2
 
 
+def test_a_point_that_fails_is_told_before_the_others_run(tmp_path):
+    words = ("stages=[report]", "kl=fixed", "kl.kl_coef=-1,0", "run_name=mine", "--multirun")
+    done = subprocess.run([str(RLHFKIT), *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    told, ran = (
+        done.stdout.index(words)
+        for words in (
+            "point kl.kl_coef=-1 has failed, the others go on: kl.kl_coef",
+            "report: done",
+        )
+    )
+    assert told < ran
+
+
 def test_a_point_is_named_by_what_differs():
     options = ["recipe=quickstart", "run_name=a", "+x=1", "seed=1,2", "kl.kl_coef=range(1,3)"]
     excluded = exclude_unswept(options)
