@@ -26,8 +26,9 @@ from starlette.routing import Route
 from rlhfkit.commands.conversation import AnswerStopped, Chat
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
+from rlhfkit.web.refused import Refused
 from rlhfkit.web.requests import json_of, static
-from rlhfkit.web.security import Guard, Refused, log_refusal
+from rlhfkit.web.security import Guard, log_refusal
 from rlhfkit.web.serving import LOOPBACK, listening, server_of
 from rlhfkit.web.tokens import form_token, is_form_token, new_token
 

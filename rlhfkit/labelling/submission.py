@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlhfkit.web.security import Refused as Refused
+from rlhfkit.web.refused import Refused as Refused
 
 FLAGS = {
     "fails_instruction": "Fails to follow the instruction or task",

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from rlhfkit.web.security import Refused
+from rlhfkit.web.refused import Refused
 
 _TYPES = {"css": "text/css", "js": "text/javascript"}
 

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rlhfkit.web.refused import Refused
+
 logger = logging.getLogger("rlhfkit.web")
 
 MOST_BYTES = 256 * 1024
@@ -30,14 +32,6 @@ HEADERS = {
 }
 
 _SAFE = ("GET", "HEAD")
-
-
-class Refused(Exception):
-    """A request that is not carried out, and why: status of HTTP and a sentence for people."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
 
 
 class RateLimit:
