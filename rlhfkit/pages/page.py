@@ -100,14 +100,23 @@ class _View:
     @property
     def next(self) -> list[str]:
         """Commands to go on with."""
-        words = [word for word in self.contents.typed if not word.startswith("force_from=")]
-        made = {stage.name for stage in self.contents.stages}
         if not self.contents.metrics:
-            return [shlex.join(["rlhfkit", *words])]
-        commands = [["rlhfkit", *words, f"seed={self._seed + 1}", f"run_name={self._name}-seed"]]
-        if "rl" in made:
-            commands.append(["rlhfkit", "export", *words, "export.merged=true"])
+            return [shlex.join(["rlhfkit", "resume", self._name])]
+        commands = [["rlhfkit", *self._words, f"seed={self._seed + 1}", f"run_name={self._other}"]]
+        if "rl" in {stage.name for stage in self.contents.stages}:
+            commands.append(["rlhfkit", "export", self._name, "--merged"])
         return [shlex.join(command) for command in commands]
+
+    @property
+    def _words(self) -> list[str]:
+        """What was typed, less what is of this run alone."""
+        own = ("force_from=", "run_dir=", "run_name=", "seed=")
+        return [word for word in self.contents.typed if not word.startswith(own)]
+
+    @property
+    def _other(self) -> str:
+        """The name of the same run with the next seed."""
+        return f"{self._name}-seed{self._seed + 1}"
 
     @property
     def _seed(self) -> int:

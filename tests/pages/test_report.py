@@ -222,6 +222,16 @@ def test_rules_of_the_quickstart_that_judge_other_data_are_named_first(make_run)
     assert said[1].startswith("PPO-ptx is preferred")
 
 
+def test_the_next_commands_are_of_this_run_and_of_another_seed(make_run):
+    run = make_run()
+    words = run.root / "invocations" / "one" / ".hydra" / "overrides.yaml"
+    words.parent.mkdir(parents=True)
+    words.write_text("[recipe=quickstart, run_dir=runs/mine, seed=0, run_name=mine, kl=fixed]")
+    page = render([read_run(run, STAGES)])
+    assert "rlhfkit recipe=quickstart kl=fixed seed=4 run_name=mine-seed4\n" in page
+    assert "rlhfkit export mine --merged\n" in page
+
+
 def test_text_of_models_is_text(make_run):
     page = render([read_run(make_run(), STAGES)])
     assert "<script>alert" not in page
