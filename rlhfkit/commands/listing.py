@@ -32,7 +32,7 @@ def show_runs(arguments: list[str], plugins: Plugins) -> None:
     root = Path(arguments[0]).expanduser() if arguments else find_runs_folder() or Path(RUNS)
     if len(arguments) > 1 or not root.is_dir():
         if arguments:
-            raise UserError(f"list {' '.join(arguments)}: not a directory of runs")
+            raise UserError(f"list: no directory {' '.join(arguments)}")
         raise UserError(f"list: no directory {root}, neither here nor in any directory above")
     runs = [run for run in runs_in(root) if run.root == root]
     runs += [run for place in sorted(root.iterdir()) if place.is_dir() for run in runs_in(place)]
