@@ -101,10 +101,10 @@ class _View:
     def next(self) -> list[str]:
         """Commands to go on with."""
         if not self.contents.metrics:
-            return [shlex.join(["rlhfkit", "resume", self._name])]
+            return [shlex.join(["rlhfkit", "resume", str(self.contents.root)])]
         commands = [["rlhfkit", *self._words, f"seed={self._seed + 1}", f"run_name={self._other}"]]
         if "rl" in {stage.name for stage in self.contents.stages}:
-            commands.append(["rlhfkit", "export", self._name, "--merged"])
+            commands.append(["rlhfkit", "export", str(self.contents.root), "--merged"])
         return [shlex.join(command) for command in commands]
 
     @property

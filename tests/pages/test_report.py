@@ -229,7 +229,7 @@ def test_the_next_commands_are_of_this_run_and_of_another_seed(make_run):
     words.write_text("[recipe=quickstart, run_dir=runs/mine, seed=0, run_name=mine, kl=fixed]")
     page = render([read_run(run, STAGES)])
     assert "rlhfkit recipe=quickstart kl=fixed seed=4 run_name=mine-seed4\n" in page
-    assert "rlhfkit export mine --merged\n" in page
+    assert f"rlhfkit export {run.root} --merged\n" in page
 
 
 def test_text_of_models_is_text(make_run):

@@ -120,8 +120,8 @@ def test_pad_token_that_is_the_eos_token(run, tmp_path, tiny_overrides, plugins,
     tiny.language_model(tmp_path / "base", hidden_size=64, intermediate_size=64)
     tiny.tokenizer(tmp_path / "base", chat=True, pad="<eos>")
     overrides = [
-        f"model.path={tmp_path / 'base'}", "stages=[sft,sample]", "stage.sft.learning_rate=0.02",
-        "stage.sft.num_train_epochs=20", "stage.sft.validation_fraction=0",
+        f"model.path={tmp_path / 'base'}", "stages=[sft,sample]", "stage.sft.learning_rate=0.005",
+        "stage.sft.num_train_epochs=40", "stage.sft.validation_fraction=0",
     ]  # fmt: skip
     runner = Runner(make_raw(*tiny_overrides, *overrides), plugins)
     runner.run()
