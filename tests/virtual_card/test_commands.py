@@ -45,6 +45,6 @@ SMALL = (
 
 def test_the_preset_without_bfloat16_runs_on_such_a_card(rlhfkit, tmp_path):
     said = rlhfkit("run", "recipe=t4", *SMALL, VIRTUAL_CUDA_CAPABILITY="7.5")
-    assert "computing on virtual card 7.5 in float32" in said
+    assert "computing on virtual card 7.5 in float16" in said
     rows = (tmp_path / "run/rl/metrics.jsonl").read_text().splitlines()
     assert [math.isfinite(json.loads(row)["loss/policy_avg"]) for row in rows] == [True, True]
