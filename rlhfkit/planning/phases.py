@@ -36,8 +36,9 @@ from rlhfkit.stages.sft import completion_loss
 from rlhfkit.trainers.optim import build_optimizer
 from rlhfkit.types import Ends, Response
 
-SHORT = (2, 4)
-"""Lengths of the answers that are decoded; memory and time grow evenly with the length."""
+SHORT = (3, 5)
+"""Lengths of the answers that are decoded; memory and time grow evenly with the length, but for the
+step behind the prompts, which starts with less than those after it."""
 
 _TOKEN = 3
 """Any token id; what it is changes nothing."""
