@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,30 @@ Metrics = dict[str, dict[str, Metric]]
 
 Tax = dict[str, TaxEntry]
 """An evaluation's paired differences: by metric."""
+
+
+METRIC_WORDS = {
+    "win_rate": "preferred to SFT",
+    "win_rate_length_controlled": "... at equal length",
+    "win_rate_both_ended": "... where both end",
+    "tie_rate": "ties with SFT",
+    "rubric_greedy": "constraints kept, greedy",
+    "rubric": "... at the temperature",
+    "closed_questions_greedy": "questions right, greedy",
+    "closed_questions": "... at the temperature",
+    "pretraining_loss": "text loss, nats a token",
+    "eos_share": "ends by itself",
+    "length": "tokens an answer",
+    "kl": "KL to SFT, nats",
+}
+"""What the metrics of rlhfkit's own evaluators are called, in the order of the table."""
+
+
+def main_first(names: Sequence[str]) -> list[str]:
+    """Metrics that have words before others."""
+    return [*filter(names.__contains__, METRIC_WORDS)] + [
+        name for name in names if name not in METRIC_WORDS
+    ]
 
 
 def toy_tastes(labeler: str, data: Iterable[str]) -> bool:

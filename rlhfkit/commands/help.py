@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from shlex import join
+from textwrap import fill
 
 from rlhfkit.commands.flags import flag, show_flags
 from rlhfkit.commands.known_commands import COMPOSED, lines_of
@@ -22,7 +23,7 @@ rlhfkit: the InstructGPT loop as one resumable command, every part a plugin.
 
 Usage: rlhfkit [COMMAND] [key=value ...]
 
-Commands
+Commands (rlhfkit help COMMAND tells more)
 {commands}
 
 Start with
@@ -32,29 +33,32 @@ Config groups (choose with group=option)
 {groups}
 
 Useful
-  rlhfkit check recipe=NAME           every mistake in options, data and models, in seconds
-  rlhfkit plan recipe=NAME gpu=12GB   does it fit, and what would
-  rlhfkit recipe=NAME --cfg job       print every option with its value
+  rlhfkit check recipe=NAME             every mistake in options, data, models
+  rlhfkit plan recipe=NAME gpu=12GB     does it fit, and what would
+  rlhfkit recipe=NAME --cfg job         print every option with its value
   rlhfkit recipe=NAME stage.sft.learning_rate=2e-4 kl=fixed kl.kl_coef=0.05
   rlhfkit recipe=NAME reward=reward_model,length reward.length.weight=0.5
   rlhfkit recipe=NAME seed=1,2,3 --multirun
-  rlhfkit recipe=NAME kl=none run_name=other reuse=runs/NAME   take over the stages that are equal
-  rlhfkit resume RUN                  go on with a run; RUN is its directory, or its name in runs/
+  rlhfkit recipe=NAME kl=none run_name=other reuse=runs/NAME
+                                        take over the stages that are equal
+  rlhfkit resume RUN                    go on; RUN: a directory, or its name
   rlhfkit resume RUN force_from=STAGE   make a stage and all after it again
-  rlhfkit chat RUN                    talk to base, SFT and RL side by side; --browser on a page
-  rlhfkit export RUN --merged         as a whole model; also --stage reward_model, --gguf q8_0
-  rlhfkit new plugin NAME             a plugin of your own, with its tests
-  rlhfkit run my.yaml                 a file of your own, in the form that --cfg job prints
-  accelerate launch --config_file conf/accelerate/ddp_2gpu.yaml -m rlhfkit recipe=NAME
-  rlhfkit --config-dir DIR recipe=MINE   recipes of your own: DIR/recipe/MINE.yaml
-  eval "$(rlhfkit completion bash)"   completes commands, runs, options and values; or zsh, fish
-  rlhfkit --hydra-help                   flags of Hydra, which composes the options
+  rlhfkit chat RUN                      base, SFT and RL side by side; --browser
+  rlhfkit export RUN --merged           as a whole model; also --gguf q8_0
+  rlhfkit new plugin NAME               a plugin of your own, with its tests
+  rlhfkit run my.yaml                   a file in the form that --cfg job prints
+  accelerate launch --multi_gpu --num_processes 2 -m rlhfkit recipe=NAME
+  rlhfkit --config-dir DIR recipe=MINE  yours, in DIR/recipe/MINE.yaml
+  eval "$(rlhfkit completion bash)"     completes words; or zsh, fish
+  rlhfkit --hydra-help                  flags of Hydra, which reads the options
 """
 
 
 _OF_THE_LAUNCHER = "accelerate"
 """Files of `accelerate launch --config_file`, no config group."""
 
+
+_WIDTH = 80
 
 _OF_A_RUN = """\
 Options of the run stand behind it as key=value; rlhfkit options lists them.
@@ -122,7 +126,14 @@ def _show_composed(command: str, plugins: Plugins) -> None:
 
 def _show_all(plugins: Plugins, commands: Mapping[str, str]) -> None:
     groups = choices(plugins)
-    lines = [f"  {name}: {', '.join(sorted(groups[name]))}" for name in sorted(groups)]
-    words = [f"  {name:<12}{line}" for name, line in commands.items()]
+    lines = [_row(f"  {name}: ", groups[name], "    ") for name in sorted(groups)]
+    said = {name: line.partition(": rlhfkit")[0] for name, line in commands.items()}
+    words = [_row(f"  {name:<12}", [line], " " * 14) for name, line in said.items()]
     text = TEXT.format(commands="\n".join(words), groups="\n".join(lines))
     console.print(text, markup=False, soft_wrap=True, end="")
+
+
+def _row(start: str, items: Iterable[str], indent: str) -> str:
+    """Items in their order by name, in as many lines as they need."""
+    text = start + ", ".join(sorted(items))
+    return fill(text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False)

@@ -7,15 +7,15 @@ from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
 
 COMPOSED = {
-    "run": "run the stages of a recipe or of a file, skipping what is finished (the default)",
+    "run": "run the stages of a recipe or of a file that are not finished: rlhfkit recipe=NAME",
     "resume": "go on with a run, nothing typed again: rlhfkit resume RUN [key=value ...]",
-    "check": "every check before a run, in seconds: options, data, models, what stages need",
-    "plan": "memory and time of every phase, from the model's configuration alone",
+    "check": "every check before a run, in seconds: rlhfkit check recipe=NAME",
+    "plan": "memory and time of every phase, by config.json alone: rlhfkit plan recipe=NAME",
     "stages": "what a run holds and what would run next: rlhfkit stages RUN",
     "chat": "talk to base, SFT and RL side by side, and vote: rlhfkit chat RUN [--browser]",
     "generate": "answers to a file of prompts, resumable: rlhfkit generate RUN --prompts FILE",
     "score": "the reward model's numbers for a file of answers: rlhfkit score RUN --file FILE",
-    "export": "write a finished model for others, as rlhfkit export RUN: adapter, whole, GGUF, hub",
+    "export": "write a finished model for others, as adapter, whole or GGUF: rlhfkit export RUN",
 }
 """Commands whose words are the options of a run, with a line each for the help."""
 
@@ -49,7 +49,7 @@ OTHERS = (
     ),
     Command(
         "plugins",
-        "what is installed: distributions, hooks and components; with options: --verbose",
+        "what is installed, by plugin and component: rlhfkit plugins [NAME] [--verbose]",
         "rlhfkit.commands.plugins:show_plugins",
         options="rlhfkit.commands.plugins:PluginsOptions",
     ),
@@ -77,7 +77,7 @@ OTHERS = (
     ),
     Command(
         "completion",
-        "completion of commands, runs and options for a shell: rlhfkit completion bash|zsh|fish",
+        "completion of commands, runs and options by the shell: rlhfkit completion bash|zsh|fish",
         "rlhfkit.commands.completion:show_script",
     ),
     Command(

@@ -14,6 +14,11 @@ from rlhfkit.console import console, text_table
 from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
 
+_HOW_TO_SET = """\
+An option is set as in kl.kl_coef=0.05; where several components may be
+chosen, with the component's name: reward.length.weight=0.5.
+`rlhfkit options kl` tells more."""
+
 
 @dataclass(frozen=True)
 class PluginsOptions:
@@ -34,6 +39,7 @@ def show_plugins(arguments: list[str], plugins: Plugins) -> None:
         return
     console.print(_plugin_table(chosen, plugins))
     console.print(_component_table(chosen, plugins))
+    console.print(_HOW_TO_SET)
 
 
 def _chosen(words: Sequence[str], plugins: Plugins) -> list[str]:
@@ -57,17 +63,15 @@ def _plugin_table(chosen: Sequence[str], plugins: Plugins) -> Table:
 
 
 def _component_table(chosen: Sequence[str], plugins: Plugins) -> Table:
-    table = text_table("choose with", "configure under", "options", "from", title="Components")
+    head = ("choose with", "options", "from")
+    table = text_table(*head, title="Components", whole=("choose with",))
     for group in GROUPS:
         for name, provided in sorted(plugins.components[group.name].items()):
             if provided.provider.plugin not in chosen:
                 continue
-            prefix = f"{group.name}.{name}" if group.many else group.name
             options = [option.name for option in fields(group.schema(provided.component))]
             shown = ", ".join(option for option in options if option != "name")
-            table.add_row(
-                f"{group.name}={name}", f"{prefix}.*", shown, provided.provider.distribution
-            )
+            table.add_row(f"{group.name}={name}", shown, provided.provider.distribution)
         table.add_section()
     return table
 

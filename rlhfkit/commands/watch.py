@@ -21,10 +21,11 @@ from rlhfkit.diagnosis.diagnoses import diagnose
 from rlhfkit.diagnosis.stored import read_evidence
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
+from rlhfkit.runner.run_lock import has_stopped
 from rlhfkit.stages.registry import stages_of
 from rlhfkit.storage.catalogue import COMPLETIONS_FILE, SAMPLES_FILE
 from rlhfkit.storage.find_run import find_run
-from rlhfkit.storage.run_dir import RunDir, read_jsonl
+from rlhfkit.storage.run_dir import STARTED, RunDir, read_jsonl
 
 WIDTH = 80
 EVERY_S = 2.0
@@ -94,20 +95,25 @@ def view(run: RunDir, plugins: Plugins, pace: Pace, now: float) -> RenderableTyp
     """All of it, 80 columns wide."""
     stages = [stage.name for stage in stages_of(plugins)]
     progress = progress_of(run, stages)
-    parts: list[RenderableType] = [Text(str(run.root), style="bold"), _stages(run, stages)]
+    stopped = has_stopped(run.root)
+    title = Text(str(run.root), style="bold")
+    parts: list[RenderableType] = [title, _stages(run, stages, stopped)]
     if progress is not None:
-        parts += [_now(progress, pace.seconds_left(progress, now), now), _curves(progress.rows)]
+        left = None if stopped else pace.seconds_left(progress, now)
+        parts += [_now(progress, left, now), _curves(progress.rows)]
+    if stopped and any((run.stage_dir(name) / STARTED).exists() for name in stages):
+        parts.append(Text(f"stopped; rlhfkit resume {run.root} goes on", style="yellow"))
     parts += [_answers(run), _findings(run)]
     return Group(*parts)
 
 
-def _stages(run: RunDir, stages: list[str]) -> Text:
+def _stages(run: RunDir, stages: list[str], stopped: bool) -> Text:
     line = Text(overflow="fold")
     for name in stages:
         if (run.stage_dir(name) / "stage.json").exists():
             line.append(f"✓ {name}  ", style="green")
         elif run.stage_dir(name).is_dir():
-            line.append(f"▶ {name}  ", style="yellow")
+            line.append(f"{'■' if stopped else '▶'} {name}  ", style="yellow")
     return line
 
 

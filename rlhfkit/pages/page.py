@@ -20,7 +20,7 @@ from rlhfkit.pages.charts import charts
 from rlhfkit.pages.contents import Duel, RunContents
 from rlhfkit.pages.tax import TaxRow, tax_rows
 from rlhfkit.pages.verdict import verdict, where_both_ended
-from rlhfkit.reporting import confidence, counts, shown
+from rlhfkit.reporting import METRIC_WORDS, confidence, counts, main_first, shown
 from rlhfkit.types import Metric
 
 POLICY_WORDS = {"base": "base model, untouched", "sft": "SFT", "rl": "RL policy"}
@@ -76,9 +76,9 @@ class _View:
 
     @property
     def metric_names(self) -> list[str]:
-        """Rows of the table."""
+        """Rows of the table, those that have words first."""
         found = self.contents.metrics.values()
-        return list(dict.fromkeys(name for numbers in found for name in numbers))
+        return main_first(list(dict.fromkeys(name for numbers in found for name in numbers)))
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -138,6 +138,7 @@ def render(runs: Sequence[RunContents]) -> str:
         title=", ".join(run.name for run in runs),
         runs=views,
         policy_words=POLICY_WORDS,
+        metric_words=METRIC_WORDS,
         agreement=tables,
         people=people,
         ratings=ratings,

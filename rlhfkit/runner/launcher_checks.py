@@ -27,7 +27,7 @@ _DEEPSPEED = {
 
 _OPTIMS = ("adamw_torch", "adamw_torch_fused")
 
-_PLAIN = "launch with conf/accelerate/ddp_2gpu.yaml"
+_PLAIN = "launch with --multi_gpu, a whole copy on each card"
 
 
 def plannable_stages(stages: Sequence[Stage]) -> list[str]:

@@ -1,11 +1,13 @@
 """One process at a time works in a run directory."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from rlhfkit.distributed import processes
@@ -17,6 +19,7 @@ LOCK = ".lock"
 HOLDER = ".lock.holder"
 """Who has the lock, for the message to a second process; beside the lock, for on some systems a
 locked file cannot be read."""
+_HOLDER = "process {} on {}"
 
 
 @contextmanager
@@ -52,7 +55,7 @@ def _acquired(root: Path) -> FileLock:
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        holder = _HOLDER.format(os.getpid(), socket.gethostname())
         (root / HOLDER).write_text(holder, encoding="utf-8")
     except Timeout:
         raise UserError(
@@ -71,3 +74,13 @@ def _holder(root: Path) -> str:
         return (root / HOLDER).read_text(encoding="utf-8")
     except OSError:  # it has only just started
         return "another process"
+
+
+def has_stopped(root: Path) -> bool:
+    """Whether the process that had a run directory last is gone; False where that cannot be told,
+    as of another machine's. Takes no lock itself, which would refuse a run that starts just now."""
+    with suppress(OSError):
+        text = (root / HOLDER).read_text(encoding="utf-8")
+        held = re.fullmatch(_HOLDER.format(r"(\d+)", re.escape(socket.gethostname())), text)
+        return held is not None and not psutil.pid_exists(int(held[1]))
+    return False

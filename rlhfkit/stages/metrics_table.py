@@ -7,23 +7,7 @@ from textwrap import wrap
 from rich.table import Table
 
 from rlhfkit.console import number_table
-from rlhfkit.reporting import Metrics, confidence, counts, shown
-
-WORDS = {
-    "win_rate": "preferred to SFT",
-    "win_rate_length_controlled": "... at equal length",
-    "win_rate_both_ended": "... where both end",
-    "tie_rate": "ties with SFT",
-    "rubric_greedy": "constraints kept, greedy",
-    "rubric": "... at the temperature",
-    "closed_questions_greedy": "questions right, greedy",
-    "closed_questions": "... at the temperature",
-    "pretraining_loss": "text loss, nats a token",
-    "eos_share": "ends by itself",
-    "length": "tokens an answer",
-    "kl": "KL to SFT, nats",
-}
-"""What the metrics of rlhfkit's own evaluators are called, in the order of the table."""
+from rlhfkit.reporting import METRIC_WORDS, Metrics, confidence, counts, main_first, shown
 
 _ACROSS = 3
 """Policies side by side."""
@@ -57,11 +41,9 @@ def _table(metrics: Metrics) -> Table:
 
 
 def _main(names: Sequence[str]) -> Iterator[str]:
-    """Those with words first, in their order."""
-    yield from (name for name in WORDS if name in names)
-    for name in names:
+    for name in main_first(names):
         part, paired = name.rpartition("/")[0] in names, "_minus_" in name
-        if name not in WORDS and not part and not paired:
+        if name in METRIC_WORDS or not (part or paired):
             yield name
 
 
@@ -70,7 +52,7 @@ def _label(name: str, count: str) -> str:
     count = count.replace(" ", "\N{NO-BREAK SPACE}")
     lines = wrap(re.sub(r"([_/])", r"\1 ", f"{name} ({count})"), _NAME_WIDTH)
     broken = [re.sub(r"([_/]) ", r"\1", line) for line in lines]
-    return "\n".join([*filter(None, [WORDS.get(name)]), *broken])
+    return "\n".join([*filter(None, [METRIC_WORDS.get(name)]), *broken])
 
 
 def _groups(metrics: Metrics) -> list[list[str]]:

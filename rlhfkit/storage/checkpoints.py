@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rlhfkit.config.run import CheckpointConfig
+from rlhfkit.console import console
 from rlhfkit.distributed import processes
 from rlhfkit.errors import UserError
 from rlhfkit.storage import stop_signals
@@ -58,6 +59,8 @@ class Checkpoints:
             )
         if processes.is_main():
             self._cut_metrics(common["metrics_bytes"])
+            said = f"goes on from {found.name}, {common['seconds']:.0f} s into the stage"
+            console.print(said, style="dim", highlight=False)
         self._seconds_before = common["seconds"]
         return found
 

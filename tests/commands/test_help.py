@@ -93,7 +93,14 @@ def test_hydras_help_describes_hydras_flags(tmp_path):
 @pytest.mark.parametrize("command", ALWAYS)
 def test_help_of_what_is_always_there(command, capsys):
     assert told(command, capsys) == f"rlhfkit {command}: {ALWAYS[command]}"
-    assert f" {command} {ALWAYS[command]}" in told("run", capsys)
+    said, _, usage = ALWAYS[command].partition(": ")
+    assert f" {command} {said} " in told("run", capsys)
+    assert usage.startswith("rlhfkit ")
+
+
+def test_the_whole_help_fits_a_terminal(capsys):
+    main(["help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_the_version_can_be_asked_about_in_every_way(capsys):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import subprocess
 
 import pytest
 from rich.console import Console
@@ -55,6 +57,23 @@ def test_what_is_shown_of_a_run_at_work(run, plugins):
     later = " ".join(shown(run, plugins, now=1155.0).split())
     assert "last number 2 min 05 s ago" in later
     assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_run_whose_process_is_gone_has_stopped(run, plugins):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    holder, here = run.root / ".lock.holder", socket.gethostname()
+    for process, host, stopped in (
+        (gone.pid, here, True),
+        (os.getpid(), here, False),
+        (gone.pid, f"{here}x", False),
+    ):
+        holder.write_text(f"process {process} on {host}")
+        said = " ".join(shown(run, plugins).split())
+        assert ("■ rl" in said) is stopped
+        assert ("▶ rl" in said) is not stopped
+        assert ("s left" in said) is not stopped
+        assert (f"stopped; rlhfkit resume {run.root} goes on" in said) is stopped
 
 
 def test_the_time_left_is_of_what_was_seen(run):
