@@ -15,8 +15,8 @@ from rlhfkit.errors import UserError
 def passes(*command, cwd, path):
     found = os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=cwd, env={**os.environ, "PYTHONPATH": found},
-        capture_output=True, text=True,
+        [sys.executable, "-m", *command], cwd=cwd, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": found, "PYTEST_ADDOPTS": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -5,6 +5,7 @@ with transformers and PEFT alone, one sequence at a time. Takes some ten minutes
 """
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -218,38 +219,87 @@ def results(names: list[str], plugins: Plugins) -> dict[str, dict[str, str]]:
 HEAD = """# Models
 
 What was tried with tiny random models of every architecture that transformers {version} builds from
-a configuration alone; `python -m tests.models.architecture_table > docs/models.md` makes this page
-anew. Nothing is trained on other numbers than transformers' own: every model is compared when it is
-loaded, and refused in one line where it differs.
+a configuration alone. Nothing is trained on other numbers than those of transformers: every model
+is compared when it is loaded, and refused in one line where it differs. A model of another
+architecture goes through the same comparison.
 
-* **log-probabilities**: a padded batch has those of transformers' forward pass. *By its own code*:
-  the logits are more than the LM head's product (scales, caps, layers in between), so the model's
-  own code makes them.
+The columns:
+
+* **log-probabilities**: a padded batch has those of the forward pass of transformers.
 * **cached, generate, continuous** (`sampler=`): log-probabilities of what was sampled are those of
-  the forward pass. *By generate*: the sampler cannot drive the model's cache, so transformers'
-  `generate` samples, and a line says so. *One length*: padding changes the model's answers, so only
-  prompts of one length are sampled together. *No cache*: every token reads the whole text again.
+  the forward pass.
 * **full, lora, qlora** (`loader=`): trains, and is the same after it is saved and loaded.
 * **export**: the adapter merged (`export.merged=true`) gives what base and adapter give.
 
-A model of another architecture goes through the same comparison. Not tried: models of images or
-sound, and what needs files or more than {largest} million weights to exist
-({left}).
+The words in them:
+
+* **by its own code**: the logits are more than the product of the LM head (scales, caps, layers in
+  between), so the model's own code makes them.
+* **by generate**: the sampler cannot drive the model's cache, so the `generate` of transformers
+  samples, and a line says so.
+* **one length**: padding changes the model's answers, so only prompts of one length are sampled
+  together.
+* **no cache**: every token reads the whole text again.
+* **refused (1)**, and so on: the number is that of a [reason](#reasons) below the table.
+* **-**: not tried, because what it needs was refused.
+
+[Samplers](architecture.md#samplers) says how the samplers work. The options of samplers and loaders
+are in [Options of components](generated/components.md).
 
 """
+
+FOOT = """
+## Reasons
+
+As they were printed; long ones are cut.
+
+{reasons}
+
+## Not tried
+
+Models of images or sound, and what needs files or more than {largest} million weights to exist:
+
+{left}.
+
+## How this page is made
+
+`python -m tests.models.architecture_table > docs/models.md` makes it anew.
+"""
+
+PLAIN = {"yes", "-", "refused", "by its own code", WRONG}
+"""Cells that are no reason."""
+
+
+def reason_in(column: str, cell: str) -> str | None:
+    """What stands below the table in place of a cell, and of a refused model in its first."""
+    if cell.startswith("refused: "):
+        return cell.removeprefix("refused: ")
+    return cell if column == COLUMNS[0] and cell not in PLAIN else None
 
 
 def page(names: list[str], left: list[str], plugins: Plugins) -> str:
     """The page of the documentation."""
+    return laid_out(results(names, plugins), left)
+
+
+def laid_out(rows: dict[str, dict[str, str]], left: list[str]) -> str:
+    """The page with these rows; reasons stand below the table, each once."""
+    numbers: dict[str, int] = {}
     lines = [f"| model_type | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for name, row in results(names, plugins).items():
-        lines.append(f"| {name} | {' | '.join(row[column] for column in COLUMNS)} |")
-    head = HEAD.format(
-        version=transformers.__version__,
+    for name, row in rows.items():
+        cells = []
+        for column in COLUMNS:
+            why = reason_in(column, row[column])
+            number = why and numbers.setdefault(why, len(numbers) + 1)
+            cells.append(f"refused ({number})" if number else row[column])
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    head = HEAD.format(version=transformers.__version__)
+    foot = FOOT.format(
+        reasons="\n".join(f"{number}. {why}" for why, number in numbers.items()),
         largest=tiny_architectures.LARGEST // 10**6,
-        left=", ".join(left),
+        left=textwrap.fill(", ".join(left), 110, break_long_words=False, break_on_hyphens=False),
     )
-    return head + "\n".join(lines) + "\n"
+    return head + "\n".join(lines) + "\n" + foot
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """docs/models.md says what is true of every architecture."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,20 @@ PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 def stored():
-    """The rows of the page, by architecture."""
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    """The rows of the page, by architecture, with the reasons below the table in their places."""
+    text = PAGE.read_text(encoding="utf-8")
+    reasons = dict(re.findall(r"^(\d+)\. (.*)$", text, re.M))
+    lines = [line for line in text.splitlines() if line[:2] == "| "]
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[1:]]
-    return {row[0]: dict(zip(architecture_table.COLUMNS, row[1:], strict=True)) for row in rows}
+    found = {}
+    for name, *cells in rows:
+        row = dict(zip(architecture_table.COLUMNS, cells, strict=True))
+        for column, cell in row.items():
+            if number := re.fullmatch(r"refused \((\d+)\)", cell):
+                start = "" if column == architecture_table.COLUMNS[0] else "refused: "
+                row[column] = start + reasons[number[1]]
+        found[name] = row
+    return found
 
 
 def test_nothing_is_silently_wrong():
