@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from rlhfkit import hookspecs
 from rlhfkit.commands.flags import flag
 from rlhfkit.commands.known_commands import OTHERS, lines_of
-from rlhfkit.commands.options import known_options
+from rlhfkit.commands.options import given_elsewhere, known_options
 from rlhfkit.commands.run_words import FLAGGED
 from rlhfkit.component import GROUPS, named
 from rlhfkit.config.docs import options_of
@@ -28,15 +26,6 @@ COPIES = {
 """Pages of the root by the names that they have among the generated ones."""
 
 _GROUPS = {group.name for group in GROUPS}
-
-_CONF = OmegaConf.load(str(files("rlhfkit_conf") / "config.yaml"))
-_SET_ELSEWHERE = {
-    "run_name": "the recipe's name",
-    "run_dir": "by `run_name`",
-    "stages": ", ".join(f"`{stage}`" for stage in _CONF.stages),
-    "model.path": "set by `model=` or the recipe",
-}
-"""What conf/ or the recipe gives where the dataclass itself has no default."""
 
 
 def write_pages(folder: Path) -> None:
@@ -72,7 +61,7 @@ def copied(name: str, docs: str, generated: str) -> Iterator[str]:
 
 def options_page(plugins: Plugins) -> Iterator[str]:
     """The options of a run and its sections."""
-    yield from ("# Options of a run", "", "`rlhfkit options SECTION` prints them too.", "")
+    yield from ("# Options of a run", "", "`rlhfkit options SECTION` prints the same.", "")
     for name, config in known_options(plugins).items():
         if name == "run":
             yield from _section("## run: the run as a whole", config, "")
@@ -101,7 +90,7 @@ def _section(title: str, config: type, prefix: str, *more: type) -> Iterator[str
         yield from ("| option | default | meaning |", "|---|---|---|")
         for option in rows:
             name = prefix + option.name
-            default = _SET_ELSEWHERE.get(name) or _code(option.default)
+            default = given_elsewhere().get(name) or _code(option.default)
             yield f"| {_code(name)} | {default} | {_cell(option.doc)} |"
         yield ""
 

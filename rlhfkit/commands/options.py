@@ -1,7 +1,10 @@
 """`rlhfkit options [GROUP | GROUP=NAME | SECTION]`: what can be set, and what it means."""
 
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 
+import yaml
 from rich.padding import Padding
 
 from rlhfkit.component import GROUPS, Component, Group
@@ -12,6 +15,18 @@ from rlhfkit.errors import UserError, nearest
 from rlhfkit.plugin_manager import Plugins
 
 _GROUPS = {group.name: group for group in GROUPS}
+
+
+@cache
+def given_elsewhere() -> dict[str, str]:
+    """What conf/ or the recipe gives where the dataclass has no default, by option, in words."""
+    conf = yaml.safe_load((files("rlhfkit_conf") / "config.yaml").read_text(encoding="utf-8"))
+    return {
+        "run_name": "the recipe's name",
+        "run_dir": "by run_name",
+        "stages": ", ".join(conf["stages"]),
+        "model.path": "by model= or the recipe",
+    }
 
 
 def show_options(words: list[str], plugins: Plugins) -> None:
@@ -71,5 +86,7 @@ def _show(name: str, config: type) -> None:
 def _show_options(place: str, options: Sequence[Option]) -> None:
     for option in options:
         path = f"{place}.{option.name}".lstrip(".")
-        console.print(f"  {path}={option.default}", markup=False, highlight=False, soft_wrap=True)
+        given = given_elsewhere().get(path)
+        text = f"  {path}: {given}" if given else f"  {path}={option.default}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
         console.print(Padding(option.doc, (0, 0, 0, 6)), markup=False, highlight=False)
