@@ -130,7 +130,8 @@ def _neighbours(file: Path) -> str:
     """What the user may have meant: data files of the same folder."""
     if not os.path.isdir(file.parent):
         return f"the folder {file.parent} does not exist"
-    names = [other.name for other in file.parent.iterdir() if is_data_file(other.name)]
+    ends = tuple(_READERS)
+    names = [other.name for other in file.parent.iterdir() if other.name.lower().endswith(ends)]
     # the ten closest: a folder may hold thousands of shards, and the error is one line
     return nearest(file.name, get_close_matches(file.name, names, n=10, cutoff=0.0))
 

@@ -154,6 +154,13 @@ def test_files_that_are_not_there(tmp_path, path, message, ask):
     assert str(caught.value).startswith(str(tmp_path / path))
 
 
+def test_other_files_of_the_current_folder_are_not_offered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts.yaml").write_text("run_name: mine")
+    with pytest.raises(UserError, match=r"^prompts\.jsonl: no such file; choices: none$"):
+        FileSource(FilesConfig(prompts="prompts.jsonl")).load("prompts")
+
+
 def test_a_crowded_folder_names_only_ten(tmp_path):
     for shard in range(50):
         (tmp_path / f"shard-{shard:05}.jsonl").write_bytes(JSONL)
