@@ -18,8 +18,7 @@ import torch
 from rlhfkit.runner.runner import Runner
 from rlhfkit.storage.run_dir import read_jsonl
 from rlhfkit.types import Ends
-from rlhfkit_plugins.samplers import CachedConfig, server_process
-from rlhfkit_plugins.samplers.cached import CachedSampler
+from rlhfkit_plugins.samplers import server_process
 from tests.plugins.loaders.conftest import perturb
 from tests.vllm.environment import vllm_command
 
@@ -121,17 +120,27 @@ def test_a_server_of_our_own_has_the_merged_models_likeliest_tokens(
     perturb(sft.trainable_parameters(), 1, scale=0.3)
     sft.save(tmp_path / "sft")
     merged, base = loader.language_model(str(tmp_path / "sft")), loader.language_model(None)
-    options = {"response_length": 12, "temperature": 0.01}
-    prompts, ends = [[5, 6, 7], [8], [9, 10, 11, 12, 13]], Ends((2,))
-
-    def ids(sampler, model):
-        drawn = sampler.sample(model, prompts, ends, torch.Generator().manual_seed(0))
-        return [response.ids for response in drawn]
-
-    local = CachedSampler(CachedConfig(**options))
+    prompts, generator = [[5, 6, 7], [8], [9, 10, 11, 12, 13]], torch.Generator().manual_seed(0)
     try:
         server = context.build("sampler")
-        assert ids(server, merged) == ids(local, merged) != ids(local, base)
-        assert ids(server, base) != ids(server, merged)
+        of_merged = server.sample(merged, prompts, Ends((2,)), generator)
+        of_base = server.sample(base, prompts, Ends((2,)), generator)
     finally:
         server_process.stop()
+    assert _short_of_likeliest(merged, prompts, of_merged) < 0.2
+    assert _short_of_likeliest(base, prompts, of_base) < 0.2
+    assert _short_of_likeliest(merged, prompts, of_base) > 0.5
+    assert _short_of_likeliest(base, prompts, of_merged) > 0.5
+
+
+@torch.no_grad()
+def _short_of_likeliest(model, prompts, responses):
+    """The most nats, at temperature 1, by which a token was less likely than the likeliest one. At
+    temperature 0.01 a token that is 0.2 short is drawn once in 10^8 times, a near tie often."""
+    short = []
+    for prompt, response in zip(prompts, responses, strict=True):
+        logits = model.model(input_ids=torch.tensor([prompt + response.ids])).logits[0].float()
+        logits = logits[len(prompt) - 1 : -1]
+        chosen = logits.gather(1, torch.tensor(response.ids)[:, None])[:, 0]
+        short.append((logits.max(-1).values - chosen).max().item())
+    return max(short)
