@@ -166,8 +166,13 @@ def _answers(run: RunDir) -> RenderableType:
         asked = " ".join(str(row["prompt"][-1]["content"]).split())
         answer = row.get("completion", next(iter(row.get("completions") or [""]), ""))
         who = row.get("policy", next(iter(row.get("sources") or [""]), ""))
-        table.add_row(Text(f"  {asked:.36}", style="dim"), Text(f"{who}: {answer:.200}"))
+        said = Text(f"{who}: {_cut(answer, 200)}")
+        table.add_row(Text(f"  {_cut(asked, 36)}", style="dim"), said)
     return Group(Text(f"answers of {newest.parent.name}"), table)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _findings(run: RunDir) -> Text:
