@@ -33,7 +33,7 @@ class LoraConfig:
     """Names of the linear layers that get adapters; null takes all of them but the LM head."""
 
     lora_last_layers: int | None = None
-    """Adapters only in this many upper layers; null takes all."""
+    """Adapters only in this many upper layers; null, or more than there are, takes all."""
 
     share_lower: bool = True
     """In rl, compute the layers below the adapters once per sequence for all roles and epochs."""
