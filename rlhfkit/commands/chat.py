@@ -122,9 +122,18 @@ def _answer(session: Chat, question: str) -> None:
     if not console.is_terminal:
         turn = session.ask(question, lambda _: None)
         console.print(_side_by_side(session, turn.answers))
-        return
-    with Live(console=console, refresh_per_second=12, vertical_overflow="visible") as live:
-        session.ask(question, lambda answers: live.update(_side_by_side(session, answers)))
+    else:
+        with Live(console=console, refresh_per_second=12, vertical_overflow="visible") as live:
+            turn = session.ask(
+                question, lambda answers: live.update(_side_by_side(session, answers))
+            )
+    unfinished = [
+        name for name, whole in zip(session.policies, turn.finished, strict=True) if not whole
+    ]
+    if unfinished:
+        names = ", ".join(unfinished)
+        said = f"{names}: stopped, or cut at {session.most} tokens (--max-tokens)"
+        console.print(said, style="dim", markup=False, highlight=False)
 
 
 def _side_by_side(session: Chat, answers: list[str]) -> Group:
