@@ -73,7 +73,8 @@ def test_a_run_whose_process_is_gone_has_stopped(run, plugins):
         assert ("■ rl" in said) is stopped
         assert ("▶ rl" in said) is not stopped
         assert ("s left" in said) is not stopped
-        assert (f"stopped; rlhfkit resume {run.root} goes on" in said) is stopped
+        line = f"stopped; rlhfkit resume {run.root} goes on".replace(" ", "")
+        assert (line in said.replace(" ", "")) is stopped  # a long path is broken anywhere
 
 
 def test_the_time_left_is_of_what_was_seen(run):
