@@ -41,9 +41,8 @@ METRIC_WORDS = {
 
 def main_first(names: Sequence[str]) -> list[str]:
     """Metrics that have words before others."""
-    return [*filter(names.__contains__, METRIC_WORDS)] + [
-        name for name in names if name not in METRIC_WORDS
-    ]
+    named = [name for name in METRIC_WORDS if name in names]
+    return named + [name for name in names if name not in METRIC_WORDS]
 
 
 def toy_tastes(labeler: str, data: Iterable[str]) -> bool:

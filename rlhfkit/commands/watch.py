@@ -7,6 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
+from shlex import join
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -102,7 +103,8 @@ def view(run: RunDir, plugins: Plugins, pace: Pace, now: float) -> RenderableTyp
         left = None if stopped else pace.seconds_left(progress, now)
         parts += [_now(progress, left, now), _curves(progress.rows)]
     if stopped and any((run.stage_dir(name) / STARTED).exists() for name in stages):
-        parts.append(Text(f"stopped; rlhfkit resume {run.root} goes on", style="yellow"))
+        said = f"stopped; {join(['rlhfkit', 'resume', str(run.root)])} goes on"
+        parts.append(Text(said, style="yellow"))
     parts += [_answers(run), _findings(run)]
     return Group(*parts)
 

@@ -38,7 +38,7 @@ from rlhfkit.types import Ends, Response
 
 SHORT = (3, 5)
 """Lengths of the answers that are decoded; memory and time grow evenly with the length, but for the
-step behind the prompts, which starts with less than those after it."""
+step right after the prompts, which starts with less than those after it."""
 
 _TOKEN = 3
 """Any token id; what it is changes nothing."""

@@ -153,6 +153,13 @@ def test_options_of_several_rewards(tmp_path):
     assert "weight: 0.25" in done.stdout
 
 
+def test_options_say_what_gives_those_without_a_default(tmp_path):
+    shown = rlhfkit("options", "run", "model", cwd=tmp_path, check=0).stdout
+    assert "  run_name: the recipe's name\n" in shown
+    assert "  stages: sft, sample, label, reward_model, rl, evaluate, report\n" in shown
+    assert "=required" not in shown
+
+
 def test_plugins_lists_distributions_hooks_and_components(tmp_path):
     done = rlhfkit("plugins", cwd=tmp_path, check=0)
     known = version("rlhfkit")

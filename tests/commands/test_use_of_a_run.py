@@ -115,6 +115,15 @@ def test_ctrl_c_ends_one_answer(run, tmp_path):
     assert (turn.answers, turn.finished) == (["red", "green"], [False, True])
 
 
+def test_whose_answer_was_cut_is_said(run, tmp_path, capsys):
+    session = conversation(run, tmp_path, sft=Listed([RED]), rl=Listed([GREEN, EOS]))
+    chat_command._answer(session, "what is red")
+    assert "\nsft: stopped, or cut at 6 tokens (--max-tokens)\n" in capsys.readouterr().out
+    session = conversation(run, tmp_path, rl=Listed([GREEN, EOS]))
+    chat_command._answer(session, "what is red")
+    assert "stopped" not in capsys.readouterr().out
+
+
 def test_a_conversation_in_the_terminal(run, monkeypatch, capsys):
     typed = iter(["what is red", "/temperature x", "/temperature 0", "/vot", "/system", "/help"])
 

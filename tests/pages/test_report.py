@@ -131,6 +131,11 @@ def test_a_gain_where_all_end_stands(make_run):
     assert said[1] == "Where both answers end by themselves it is 100.0% [100.0%, 100.0%] of 20."
 
 
+def test_metrics_have_words_beside_their_names(make_run):
+    page = render([read_run(make_run(), STAGES)])
+    assert "<td>preferred to SFT<br><code>win_rate</code></td>" in page
+
+
 def test_how_far_labelers_agree_stands_on_the_page(make_run):
     run = make_run()
     run.start(StageRecord("label", SETTINGS, {}))
