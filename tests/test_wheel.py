@@ -32,7 +32,7 @@ def test_every_recipe_composes_from_the_installed_wheel(tmp_path):
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
     install = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
-    run(*install, "filelock", "hydra-core", "pluggy", "rich")
+    run(*install, "filelock", "hydra-core", "pluggy", "psutil", "rich")
     run(*install, "--no-deps", wheel)
 
     recipes = sorted(path.stem for path in (ROOT / "recipes" / "recipe").glob("*.yaml"))
