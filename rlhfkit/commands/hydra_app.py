@@ -1,11 +1,15 @@
 """The Hydra application behind `rlhfkit run`, `plan`, `stages` and `export`."""
 
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from tempfile import TemporaryDirectory
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
@@ -18,6 +22,7 @@ from rlhfkit.commands.sweep import (
     SweepDirectory,
     compare_points,
     exclude_unswept,
+    fixed_options,
     points_of_sweep,
     record_point,
 )
@@ -73,7 +78,12 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
         ours += [] if recorded else no_trace
         sys.argv = ["rlhfkit", *options, *ours, *flags]
         with composing(arguments), commented(options + flags, plugins):
-            task()
+            try:
+                task()
+            except HydraException:
+                if "--multirun" not in flags and any(map(_names_recipe, options)):
+                    _raise_what_hides_a_sweep(task, options, [*no_trace, *flags])
+                raise
         points = points_of_sweep()
         started = [*(point.has_started for point in points), *(r.has_started for r in runners)]
         if recorded and failures and not any(started):
@@ -85,6 +95,20 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
     if runs and len(points) > 1:
         processes.on_main_process(compare_points, [RunDir(point.run_dir) for point in points])
     processes.shutdown()
+
+
+def _names_recipe(word: str) -> bool:
+    return word.startswith("recipe=")
+
+
+def _raise_what_hides_a_sweep(
+    task: Callable[[], None], options: list[str], others: list[str]
+) -> None:
+    """Whatever is wrong with the options beside those that are swept: it keeps Hydra from reading
+    that the recipe sweeps, and the complaint is then of values with commas between."""
+    sys.argv = ["rlhfkit", *fixed_options(options), *others, "--cfg", "job"]
+    with redirect_stdout(StringIO()):
+        task()
 
 
 def _perform(command: str, runner: Runner) -> None:

@@ -31,12 +31,11 @@ def remove_runs(arguments: list[str], plugins: Plugins) -> None:
     runs = [find_run(word, "rm") for word in words]
     for run in runs:
         _refuse_places(run.root)
-        sure = options.yes or _asked(_about(run, plugins))
+        with run_lock(run.root):  # nothing is asked of a run that a process is at work in
+            sure = options.yes or _asked(_about(run, plugins))
         if not sure:
             console.print(f"{run.root}: kept", markup=False, soft_wrap=True)
             continue
-        with run_lock(run.root):  # a process that is at work there is told
-            pass
         try:
             shutil.rmtree(run.root)
         except OSError as error:

@@ -3,6 +3,7 @@ my.yaml`."""
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ FLAGGED = {
     "score": ScoreConfig,
 }
 """Commands whose own options may be typed as flags, too."""
+_NAME = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z]\w*", re.ASCII | re.IGNORECASE)
+"""Texts that the grammar of the command line reads as such without quotes."""
 _PLACES = ("export.to", "generate.to", "score.to", "reuse")
 """Options that name a place which need not be there."""
 
@@ -158,10 +161,10 @@ def _text(value: Any) -> str:
 
 
 def _item(value: Any) -> str:
-    if isinstance(value, str):
+    if isinstance(value, str) and _NAME.fullmatch(value) is None:
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"
-    return _text(value)
+    return value if isinstance(value, str) else _text(value)
 
 
 def _options(plugins: Plugins) -> set[str]:

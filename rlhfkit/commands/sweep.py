@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -113,9 +114,18 @@ def point_name(overrides: str) -> str:
 
 def exclude_unswept(options: Sequence[str]) -> str:
     """Hydra's option that leaves the options with one value for all points out of their names."""
-    parsed = OverridesParser.create().parse_overrides(list(options))
-    names = [option.key_or_group for option in parsed if not option.is_sweep_override()]
+    names = [option.key_or_group for option in _unswept(options)]
     return f"hydra.job.config.override_dirname.exclude_keys=[{','.join(names)}]"
+
+
+def fixed_options(options: Sequence[str]) -> list[str]:
+    """The options with one value for all points."""
+    return [option.input_line or "" for option in _unswept(options)]
+
+
+def _unswept(options: Sequence[str]) -> list[Override]:
+    parsed = OverridesParser.create().parse_overrides(list(options))
+    return [option for option in parsed if not option.is_sweep_override()]
 
 
 def compare_points(points: list[RunDir]) -> None:

@@ -61,6 +61,10 @@ def test_plugins_imports_no_hydra():
         (["reward.length.max=3"], "reward.length: no such option; choices: reward_model"),
         (["modle=x"], "modle: no such option; did you mean 'model'"),
         (["seed=0,1"], "seed=0,1: add --multirun for a run with each of the values"),
+        (
+            ["recipe=ablate_ptx", "optimizer.ptx_coef=0,1", "loader.dtype=x"],
+            "loader.dtype: no such option",
+        ),
         (["model.path=a,b"], "one text with commas in it is typed 'model.path=\"a,b\"'"),
         (["--recipe", "quickstart"], "--recipe: options have no dashes; type recipe=quickstart"),
         (["quickstart"], "no command 'quickstart'; did you mean recipe=quickstart?"),

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rlhfkit.commands.completion import SCRIPTS, complete, show_script
 from rlhfkit.commands.remove import remove_runs
 from rlhfkit.commands.run_words import changed, expanded, words_of_file
 from rlhfkit.errors import UserError
+from rlhfkit.runner.run_lock import run_lock
 from rlhfkit.storage.find_run import find_run
 from rlhfkit.storage.run_dir import RunDir
 from rlhfkit.storage.run_record import RunRecord, as_typed
@@ -133,10 +135,10 @@ deterministic: true
 def test_a_file_of_options(tmp_path, plugins):
     (tmp_path / "my.yaml").write_text(FILE)
     assert list(words_of_file(tmp_path / "my.yaml", plugins)) == [
-        "run_name=mine", "model=smollm2_135m", "data=['files']",
-        "data.files.demonstrations=demos, all.jsonl", "data.files.columns={prompt:'question'}",
-        "kl=fixed", "loader=lora", "loader.lora_r=8", "loader.lora_target_modules=['q_proj']",
-        "reward=['length']", "stages=['sft','rl']", "stage.rl.total_episodes=64",
+        "run_name=mine", "model=smollm2_135m", "data=[files]",
+        "data.files.demonstrations=demos, all.jsonl", "data.files.columns={prompt:question}",
+        "kl=fixed", "loader=lora", "loader.lora_r=8", "loader.lora_target_modules=[q_proj]",
+        "reward=[length]", "stages=[sft,rl]", "stage.rl.total_episodes=64",
         "stage.rl.reward_clip=null", "model.stop=['\n']", "seed=3", "deterministic=true",
     ]  # fmt: skip
 
@@ -194,6 +196,23 @@ def test_a_run_is_removed_when_someone_says_so(tmp_path, monkeypatch, plugins, c
     remove_runs(["a", "--yes"], plugins)
     assert not root.exists()
     assert "a: kept" in capsys.readouterr().out
+
+
+def test_nobody_is_asked_about_a_run_at_work(tmp_path, monkeypatch, plugins):
+    root = make_run(tmp_path / "runs" / "a")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("asked"))
+    with run_lock(root), pytest.raises(UserError, match="is at work in this run directory"):
+        remove_runs(["a"], plugins)
+    assert root.exists()
+
+
+@pytest.mark.parametrize("text", ["true", "null", "3", "nan", "a b", "it's", "x:y", "q_proj", ""])
+def test_a_text_of_a_file_is_the_same_text_in_words(tmp_path, plugins, text):
+    (tmp_path / "my.yaml").write_text(json.dumps({"model.stop": [text]}))
+    *_, word = words_of_file(tmp_path / "my.yaml", plugins)
+    assert OverridesParser.create().parse_override(word).value() == [text]
 
 
 def test_nothing_but_a_run_is_removed(tmp_path, monkeypatch, plugins):
