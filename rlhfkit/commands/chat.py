@@ -134,6 +134,8 @@ def _answer(session: Chat, question: str) -> None:
         names = ", ".join(unfinished)
         said = f"{names}: stopped, or cut at {session.most} tokens (--max-tokens)"
         console.print(said, style="dim", markup=False, highlight=False)
+    if len(turn.answers) > 1 and not any(turn.votable):
+        console.print("no two answers differ: there is nothing to vote on", style="dim")
 
 
 def _side_by_side(session: Chat, answers: list[str]) -> Group:

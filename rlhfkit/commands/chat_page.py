@@ -159,7 +159,8 @@ class ChatPage:
 
         try:
             turn = self._session.ask(question, show)
-            said.put({"answers": turn.answers, "finished": turn.finished})
+            shown = {"answers": turn.answers, "finished": turn.finished, "votable": turn.votable}
+            said.put(shown)
         except UserError as error:
             said.put({"error": str(error)})
         except Exception:

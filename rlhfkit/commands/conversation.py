@@ -28,6 +28,13 @@ class Turn:
     finished: list[bool]
     voted: int | None = None
 
+    @property
+    def votable(self) -> list[bool]:
+        """Which answers may be called the best: those with words in them, where another has other
+        words."""
+        several = len({answer for answer in self.answers if answer}) > 1
+        return [several and answer != "" for answer in self.answers]
+
 
 @dataclass
 class Chat:
@@ -70,8 +77,8 @@ class Chat:
         if word not in numbers:
             raise UserError(f"vote {word}: {nearest(word, numbers)}")
         best = int(word) - 1
-        usable = [place for place, answer in enumerate(turn.answers) if answer]
-        if best not in usable or len({turn.answers[place] for place in usable}) < 2:
+        usable = [place for place, votable in enumerate(turn.votable) if votable]
+        if best not in usable:
             raise UserError("vote: two answers that differ, the better one not empty, are needed")
         row = {
             "prompt": turn.prompt,

@@ -2,6 +2,7 @@
 in Chromium."""
 
 import json
+import re
 import threading
 import time
 
@@ -94,7 +95,8 @@ def test_answers_come_word_by_word_and_a_vote_is_a_ranking(talker):
     said = talker.ask()
     assert said[0] == {"answers": ["red", ""]}
     assert {"answers": [f"red {HOSTILE}", "green and"]} in said
-    assert said[-1] == {"answers": [f"red {HOSTILE}", "green and blue"], "finished": [True, True]}
+    answers = [f"red {HOSTILE}", "green and blue"]
+    assert said[-1] == {"answers": answers, "finished": [True, True], "votable": [True, True]}
     assert talker.post("/vote", best=1).status_code == 200
     (row,) = whole_rows(talker.session.votes)
     ranking = CONVERT["rankings"](row)
@@ -154,7 +156,10 @@ def test_what_cannot_be_done(talker, path, data, status, says):
 
 def test_a_vote_that_says_nothing(tmp_path):
     talker = Talker(conversation(tmp_path, a="red", b="red"))
-    talker.ask()
+    assert talker.ask()[-1]["votable"] == [False, False]
+    page = talker.client.get("/").text
+    assert re.findall(r'class="vote" value="\d"( hidden)?>', page)[:2] == [" hidden", " hidden"]
+    assert page.index('class="soft same">No two answers') < page.index("<template")
     assert "two answers that differ" in talker.post("/vote", best=1).json()["error"]
     assert "vote 3: choices: 1, 2" in talker.post("/vote", best=3).json()["error"]
 
@@ -247,6 +252,7 @@ def talk(window, session):
     assert window.value("document.querySelectorAll('main img').length") == 0
     window.click(".answer:nth-of-type(2) .vote")
     window.until("document.querySelector('.answer.voted')")
+    assert window.value("document.querySelectorAll('.same:not([hidden])').length") == 0
     assert whole_rows(session.votes)[0]["ranks"] == [2, 1]
 
     session.policies["sft"].text = "long " * 300
@@ -260,6 +266,14 @@ def talk(window, session):
     window.reload()
     assert window.value("document.querySelectorAll('.turn').length") == 2
     assert window.value("document.querySelectorAll('.vote:not([hidden])').length") == 2
+
+    for policy in session.policies.values():
+        policy.text = "the same"
+    window.type("once more")
+    window.keys("Enter")
+    window.until(answered.format(3))
+    assert window.value("document.querySelectorAll('.vote:not([hidden])').length") == 0
+    assert window.value("document.querySelectorAll('.same:not([hidden])').length") == 1
 
     window.click("#open-settings")
     window.click("#system")

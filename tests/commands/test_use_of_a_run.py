@@ -121,7 +121,12 @@ def test_whose_answer_was_cut_is_said(run, tmp_path, capsys):
     assert "\nsft: stopped, or cut at 6 tokens (--max-tokens)\n" in capsys.readouterr().out
     session = conversation(run, tmp_path, rl=Listed([GREEN, EOS]))
     chat_command._answer(session, "what is red")
-    assert "stopped" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "stopped" not in said
+    assert "vote" not in said
+    session = conversation(run, tmp_path, sft=Listed([GREEN, EOS]), rl=Listed([GREEN, EOS]))
+    chat_command._answer(session, "what is red")
+    assert "no two answers differ: there is nothing to vote on" in capsys.readouterr().out
 
 
 def test_a_conversation_in_the_terminal(run, monkeypatch, capsys):

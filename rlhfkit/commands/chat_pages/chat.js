@@ -55,9 +55,10 @@ function show(turn, part) {
     card.classList.toggle("writing", place === writing);
     if (part.finished) {
       card.querySelector(".cut").hidden = part.finished[place];
-      card.querySelector(".vote").hidden = false;
+      card.querySelector(".vote").hidden = !part.votable[place];
     }
   });
+  if (part.finished) turn.querySelector(".same").hidden = cards.length < 2 || part.votable.includes(true);
 }
 
 function busy(writing) {
