@@ -18,6 +18,7 @@ from rlhfkit.commands.error_lines import composing
 from rlhfkit.commands.hydra_store import register_configs
 from rlhfkit.commands.invocation import Invocation
 from rlhfkit.commands.own_parts import OwnParts
+from rlhfkit.commands.run_words import own_flags
 from rlhfkit.commands.sweep import (
     SweepDirectory,
     compare_points,
@@ -51,7 +52,8 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
     own_parts = OwnParts(plugins)
     guard_configs(own_parts)
     register_configs(plugins)
-    options, flags = as_hydra_reads(own_parts.in_arguments(arguments), plugins)
+    words = own_parts.in_arguments(arguments)
+    options, flags = as_hydra_reads(words, plugins, own_flags(command))
     failures: list[Exception] = []
     runners: list[Runner] = []
     SweepDirectory.place = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from rlhfkit.commands.flags import flag
 from rlhfkit.commands.options import known_options
 from rlhfkit.component import GROUPS
 from rlhfkit.config.docs import options_of
@@ -18,7 +19,7 @@ from rlhfkit.config.usage import ChatConfig, GenerateConfig, ScoreConfig
 from rlhfkit.console import console
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
-from rlhfkit.storage.find_run import find_run
+from rlhfkit.storage.find_run import find_run, names_run
 from rlhfkit.storage.run_record import RunRecord, names_code
 
 _MANY = {group.name: group.many for group in GROUPS}
@@ -45,7 +46,7 @@ def expanded(command: str, words: list[str], plugins: Plugins) -> list[str]:
     """
     words = _without_flags(command, words)
     first = words[0] if words else "="
-    if "=" in first or first.startswith(("-", "+", "~")):
+    if _is_option(command, first):
         if command == "resume":
             raise UserError("resume: say which run, as in rlhfkit resume runs/quickstart")
         return words
@@ -65,6 +66,12 @@ def expanded(command: str, words: list[str], plugins: Plugins) -> list[str]:
     else:
         console.print(f"{folder} is gone: relative paths are read from here", markup=False)
     return changed(record.words, [f"run_dir={root}", *typed])
+
+
+def _is_option(command: str, word: str) -> bool:
+    """Whether a first word is an option; a point of a sweep has `=` in its name, too."""
+    looks_so = "=" in word or word.startswith(("-", "+", "~"))
+    return looks_so and (command == "run" or not names_run(word))
 
 
 def _refuse_code(where: str, words: Sequence[str], typed: Sequence[str]) -> None:
@@ -178,6 +185,13 @@ def _options(plugins: Plugins) -> set[str]:
     return found - set(_MANY) - {"data", "reward", "evaluator", "stage"}
 
 
+def own_flags(command: str) -> list[str]:
+    """The flags of a command that are none of Hydra's."""
+    return (
+        [flag(option.name) for option in options_of(FLAGGED[command])] if command in FLAGGED else []
+    )
+
+
 def _without_flags(command: str, words: list[str]) -> list[str]:
     """`export --push REPO --dry-run`, `generate --prompts FILE` and others as the options that they
     are: a flag of one of these commands is the option of its name."""
@@ -187,8 +201,8 @@ def _without_flags(command: str, words: list[str]) -> list[str]:
     found: list[str] = []
     waiting = ""
     for word in words:
-        flag, equals, value = word.partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
+        typed, equals, value = word.partition("=")
+        name = typed.removeprefix("--").replace("-", "_")
         if waiting:
             found.append(f"{waiting}={word}")
             waiting = ""

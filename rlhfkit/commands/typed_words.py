@@ -6,7 +6,7 @@ its first `=` is that text.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from shlex import quote
 from typing import Any
@@ -27,17 +27,22 @@ _SWEEPS = ("--multirun", "-m", "hydra.mode=MULTIRUN")
 _FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|str|int|float|bool)\(.*\)")
 
 
-def as_hydra_reads(words: list[str], plugins: Plugins) -> tuple[list[str], list[str]]:
+def as_hydra_reads(
+    words: list[str], plugins: Plugins, own_flags: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
     """The options among the words, with values quoted where they have to be, and Hydra's flags.
+
+    own_flags: of the command beside Hydra's, for the message about another.
 
     Raises `UserError` that shows what to type for a word that means nothing here.
     """
-    return _Words(words, plugins).sorted()
+    return _Words(words, plugins, own_flags).sorted()
 
 
 class _Words:
-    def __init__(self, words: list[str], plugins: Plugins) -> None:
+    def __init__(self, words: list[str], plugins: Plugins, own_flags: Sequence[str]) -> None:
         self._words = words
+        self._own_flags = own_flags
         self._kinds = dict(_kinds(plugins))
         self._recipes = choices(plugins)["recipe"]
         self._parser = OverridesParser.create()
@@ -133,7 +138,7 @@ class _Words:
             raise UserError(
                 f"{self._words[place]}: options have no dashes; type {quote(f'{key}={value}')}"
             )
-        flags = (name for name in _FLAGS if name.startswith("--"))
+        flags = self._own_flags or [name for name in _FLAGS if name.startswith("--")]
         raise UserError(
             f"{flag}: no such flag, and options are typed key=value; {nearest(flag, flags)}"
         )
@@ -177,4 +182,4 @@ def _kinds(plugins: Plugins) -> Iterator[tuple[str, str]]:
                 yield f"{prefix}{item.name}", "any" if item.type is Any else "other"
     for name, is_many in many.items():
         yield name, "choices" if is_many else "other"
-    yield from ((name, "other") for name in ("recipe", "model", "run_dir"))
+    yield from ((name, "other") for name in ("recipe", "model"))

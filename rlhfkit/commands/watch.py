@@ -18,7 +18,7 @@ from rich.text import Text
 from rlhfkit.commands.flags import parse_flags
 from rlhfkit.commands.progress_of_run import Progress, progress_of
 from rlhfkit.console import console
-from rlhfkit.diagnosis.diagnoses import diagnose
+from rlhfkit.diagnosis.diagnoses import DIAGNOSES, diagnose, missing
 from rlhfkit.diagnosis.stored import read_evidence
 from rlhfkit.errors import UserError
 from rlhfkit.plugin_manager import Plugins
@@ -179,9 +179,12 @@ def _cut(text: str, length: int) -> str:
 
 def _findings(run: RunDir) -> Text:
     try:
-        found = diagnose(read_evidence(run))
+        evidence = read_evidence(run)
+        found = diagnose(evidence)
     except UserError as error:  # a file that is being written
         return Text(str(error), style="dim")
+    if all(missing(item, evidence) for item in DIAGNOSES):
+        return Text("doctor: nothing to go by yet", style="dim")
     if not found:
         return Text("doctor: nothing found", style="green")
     lines = [f"doctor: {name}: {finding.saw}" for name, finding in found.items()]

@@ -21,9 +21,14 @@ def find_run(word: str, command: str) -> RunDir:
             return RunDir(place)
     folders = dict.fromkeys(place.parent for place in places if place.parent.is_dir())
     names = [item.name for folder in folders for item in folder.iterdir() if is_run(item)]
-    looked = ", ".join(map(str, dict.fromkeys(places)))
+    looked = word if Path(word).is_absolute() else f"{word}, runs/{word}, and in the folders above"
     known = nearest(Path(word).name, names) if names else "`rlhfkit list DIR` shows runs"
     raise UserError(f"{command} {word}: no run there; looked at {looked}; {known}")
+
+
+def names_run(word: str) -> bool:
+    """Whether there is a run that a word means."""
+    return any(map(is_run, _places(word)))
 
 
 def is_run(place: Path) -> bool:

@@ -12,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rlhfkit.commands.completion import SCRIPTS, complete, show_script
 from rlhfkit.commands.remove import remove_runs
-from rlhfkit.commands.run_words import changed, expanded, words_of_file
+from rlhfkit.commands.run_words import changed, expanded, own_flags, words_of_file
+from rlhfkit.commands.typed_words import as_hydra_reads
 from rlhfkit.errors import UserError
 from rlhfkit.runner.run_lock import run_lock
 from rlhfkit.storage.find_run import find_run
@@ -85,6 +86,24 @@ def test_paths_are_read_from_where_they_were_typed(tmp_path, monkeypatch, plugin
     assert found == ["run_name=a", "run_dir=runs/a", f"export.to={out}", "export.merged=true"]
 
 
+def test_a_point_of_a_sweep_is_a_run_in_spite_of_its_name(tmp_path, monkeypatch, plugins):
+    make_run(tmp_path / "runs" / "many" / "kl.kl_coef=0,seed=1", folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = expanded("chat", ["many/kl.kl_coef=0,seed=1", "--max-tokens", "9"], plugins)
+    assert found == ["run_name=a", "run_dir=runs/many/kl.kl_coef=0,seed=1", "chat.max_tokens=9"]
+    options, _ = as_hydra_reads(found, plugins)
+    read = OverridesParser.create().parse_override(options[1])
+    assert read.value() == "runs/many/kl.kl_coef=0,seed=1"
+    monkeypatch.chdir(tmp_path / "runs" / "many")
+    assert expanded("run", ["kl.kl_coef=0,seed=1"], plugins) == ["kl.kl_coef=0,seed=1"]
+
+
+def test_a_mistyped_flag_is_compared_with_those_of_its_command(plugins):
+    with pytest.raises(UserError, match=r"--mergd: no such flag, .*; did you mean '--merged'\?$"):
+        as_hydra_reads(["--mergd"], plugins, own_flags("export"))
+    assert own_flags("plan") == []
+
+
 def test_a_record_of_a_folder_that_is_gone(tmp_path, monkeypatch, plugins, capsys):
     root = make_run(tmp_path / "runs" / "a", folder="/no/such/folder")
     monkeypatch.chdir(tmp_path)
@@ -111,8 +130,8 @@ def test_a_run_is_found_from_below_and_the_rest_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "x" / "y")
     assert find_run("first", "doctor").root == root
     assert find_run("../../runs/first", "doctor").root.resolve() == root
-    with pytest.raises(UserError, match=r"doctor frist: no run there; looked at frist, runs/frist, "
-                                        r".*; did you mean 'first'\?"):  # fmt: skip
+    says = r"frist: no run there; looked at frist, runs/frist, and in the folders above; did you "
+    with pytest.raises(UserError, match=rf"doctor {says}mean 'first'\?"):
         find_run("frist", "doctor")
 
 

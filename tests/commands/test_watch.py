@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 
@@ -57,6 +58,12 @@ def test_what_is_shown_of_a_run_at_work(run, plugins):
     later = " ".join(shown(run, plugins, now=1155.0).split())
     assert "last number 2 min 05 s ago" in later
     assert max(map(len, said.splitlines())) <= 80
+
+
+def test_nothing_to_go_by_is_not_called_nothing_found(run, plugins):
+    shutil.rmtree(run.stage_dir("sample"))
+    (run.stage_dir("rl") / "metrics.jsonl").unlink()
+    assert "doctor: nothing to go by yet" in shown(run, plugins)
 
 
 def test_a_run_whose_process_is_gone_has_stopped(run, plugins):
