@@ -49,6 +49,11 @@ def expanded(command: str, words: list[str], plugins: Plugins) -> list[str]:
     if _is_option(command, first):
         if command == "resume":
             raise UserError("resume: say which run, as in rlhfkit resume runs/quickstart")
+        if not words and command != "run":
+            raise UserError(
+                f"{command}: say which run or recipe, as in rlhfkit {command} runs/quickstart or "
+                f"rlhfkit {command} recipe=quickstart"
+            )
         return words
     if first.endswith((".yaml", ".yml")):
         said = list(words_of_file(Path(first).expanduser(), plugins))

@@ -83,8 +83,7 @@ def rl(path: Path) -> str:
 def evaluate(path: Path) -> str:
     """The win rate against the SFT model, and where the rows are."""
     metrics = read_json(path / EVALUATION_FILE)
-    files = ", ".join(f"`{file.name}`" for file in sorted((path / ROWS).glob("*.jsonl")))
-    rows = f"; answer by answer in evaluate/{ROWS}: {files}" if files else ""
+    rows = f"; answer by answer in evaluate/{ROWS}/" if (path / ROWS).is_dir() else ""
     if "win_rate" not in metrics.get("rl", {}):
         return f"measured{rows}"
     return f"policy preferred to SFT: {shown(Metric(**metrics['rl']['win_rate']))}{rows}"

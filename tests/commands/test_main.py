@@ -73,6 +73,7 @@ def test_plugins_imports_no_hydra():
         (["kl=fixed", "kl.kl_coef=-1,-2", "--multirun"], "kl.kl_coef=-1.0: must be a finite"),
         (["export"], "export.stage=rl: no finished model in runs/x/rl; choices: none, let"),
         (["export", "export.merge=true"], "export.merge: no such option; did you mean 'merged'?"),
+        (["stages"], "stages: say which run or recipe, as in rlhfkit stages runs/quickstart or"),
         (["exprt"], "no command 'exprt'; did you mean 'export' or 'report'?"),
         (["runn"], "no command 'runn'; did you mean 'run'?"),
         (
@@ -94,7 +95,7 @@ def test_plugins_imports_no_hydra():
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes_give_one_line_and_status_2(tmp_path, arguments, says):
-    named = [] if arguments[:1] in ([], ["seed=1"]) else ["run_name=x"]
+    named = [] if arguments in ([], ["seed=1"], ["stages"]) else ["run_name=x"]
     done = rlhfkit(*arguments, *named, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert says in done.stderr

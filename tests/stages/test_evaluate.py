@@ -55,7 +55,7 @@ def test_the_rows_behind_the_numbers(run_tiny):
         assert sum(own) / len(own) == pytest.approx(metrics["rl"][name]["value"])
         assert all(row["prompt"][-1]["content"] and row["completion"] for row in rows)
     report = (runner.run_dir.stage_dir("report") / "report.md").read_text("utf-8")
-    assert "evaluate/rows: `policy_statistics.jsonl`, `win_rate.jsonl`" in report
+    assert "; answer by answer in evaluate/rows/" in report
 
 
 def test_an_evaluator_that_gives_something_else_is_one_line(run_tiny, monkeypatch):
