@@ -20,7 +20,7 @@ _HELP = ("--help", "-h")
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit status 2 is a mistake of the user's, 3 a gate that failed, 1 an error of
-    ours, 130 Ctrl-C."""
+    ours, 130 Ctrl-C, 141 a closed pipe."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and one place words the errors
     quiet_libraries()
@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
         status = 128 + getattr(interrupt, "number", signal.SIGINT)
         _leave_it_to_another(status)
         _stop(f"{said}; resume with: {_command_line(arguments)}", status)
+    except BrokenPipeError:  # whoever read the output has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
         _report(error, arguments)
 

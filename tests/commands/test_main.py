@@ -127,6 +127,19 @@ def test_help_of_a_command_shows_its_options(tmp_path):
         assert "export.merged=false" in done.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED: Windows has no SIGPIPE")
+def test_a_reader_who_has_seen_enough(tmp_path):
+    """Nobody reads at all, so that the first line fails."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [str(RLHFKIT), "recipe=quickstart", "--cfg", "job"], cwd=tmp_path, stdout=writer,
+        stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_a_terminal_without_unicode_shows_tables_all_the_same(tmp_path, encoding):
     done = subprocess.run(
