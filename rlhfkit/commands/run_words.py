@@ -75,8 +75,9 @@ def expanded(command: str, words: list[str], plugins: Plugins) -> list[str]:
 
 def _is_option(command: str, word: str) -> bool:
     """Whether a first word is an option; a point of a sweep has `=` in its name, too."""
-    looks_so = "=" in word or word.startswith(("-", "+", "~"))
-    return looks_so and (command == "run" or not names_run(word))
+    if word.startswith(("-", "+", "~")):
+        return True
+    return "=" in word and (command == "run" or not names_run(word))
 
 
 def _refuse_code(where: str, words: Sequence[str], typed: Sequence[str]) -> None:
