@@ -77,11 +77,9 @@ class Settings:
         return self.rankings * COMPLETIONS if phase == "reward_model" else self.batch
 
     def tokens(self, phase: str) -> int:
-        """Tokens that a phase computes: those it draws, or all of its sequences in every step."""
-        if phase in ("sample", "rollout"):
-            return self.rows(phase) * self.response
-        steps = 1 if phase == "score" else 2
-        return steps * self.rows(phase) * (self.prompt + self.response)
+        """Tokens that a phase computes: those it draws, or all of its sequences."""
+        drawn = phase in ("sample", "rollout")
+        return self.rows(phase) * (self.response if drawn else self.prompt + self.response)
 
 
 def make_context(model: str, settings: Settings, folder: Path, device: str) -> Context:

@@ -218,7 +218,7 @@ def results(names: list[str], plugins: Plugins) -> dict[str, dict[str, str]]:
 
 HEAD = """# Models
 
-What was tried with tiny random models of every architecture that transformers {version} builds from
+What was tried with tiny random models of architectures that transformers {version} builds from
 a configuration alone. Nothing is trained on other numbers than those of transformers: every model
 is compared when it is loaded, and refused in one line where it differs. A model of another
 architecture goes through the same comparison.
