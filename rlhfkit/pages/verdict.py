@@ -96,8 +96,26 @@ def _kept(run: RunContents) -> list[str]:
         if own is not None:
             rest = [others.format(models[who], m.value) for who, m in found.items() if m]
             words = [f"{models['rl']} {first.format(own.value, own.count)}", *rest]
-            said.append(f"Read greedily, {','.join(words)}.")
+            said.append(f"Read greedily, {','.join(words)}{_by_pairs(run, metric)}.")
     return said
+
+
+def _by_pairs(run: RunContents, metric: str) -> str:
+    """The policy's differences from SFT and base over the same prompts, which rates alone leave
+    open."""
+    names = {"sft": "SFT", "base": "the base model"}
+    deltas = run.tax[metric].deltas if metric in run.tax else {}
+    found = [
+        f"less {name} {_points(deltas[who]['rl'])}"
+        for who, name in names.items()
+        if "rl" in deltas.get(who, {})
+    ]
+    return f"; by pairs {run.optimizer} {' and '.join(found)}" if found else ""
+
+
+def _points(difference: Metric) -> str:
+    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
+    return f"{value:+.0f} points [{low:+.0f}, {high:+.0f}]"
 
 
 def _share(rate: Metric) -> str:

@@ -124,6 +124,18 @@ def test_constraints_and_questions_are_told_in_words(make_run):
         "Read greedily, PPO-ptx answers 61% of 111 closed questions right, the untouched base "
         "model 51%.",
     ]
+    differences = {
+        "sft": {"rl": {"value": 0.137, "low": 0.07, "high": 0.204, "count": 111}},
+        "base": {"rl": {"value": -0.02, "low": -0.1, "high": 0.06, "count": 111}},
+    }
+    tax = {"rubric_greedy": {"better": "higher", "deltas": differences}}
+    write_json(place.with_name("tax.json"), tax)
+    said = verdict(read_run(run, STAGES))
+    assert said[2].endswith(
+        "of 15%; by pairs PPO-ptx less SFT +14 points [+7, +20] and less the base model -2 points "
+        "[-10, +6]."
+    )
+    assert said[3].endswith("base model 51%.")
 
 
 def test_a_gain_where_all_end_stands(make_run):
