@@ -145,7 +145,8 @@ def test_a_gain_where_all_end_stands(make_run):
 
 def test_metrics_have_words_beside_their_names(make_run):
     page = render([read_run(make_run(), STAGES)])
-    assert "<td>preferred to SFT<br><code>win_rate</code></td>" in page
+    beside = '<span class="beside"><br><code>win_rate</code></span>'
+    assert f"<td>preferred to SFT{beside}</td>" in page
 
 
 def test_how_far_labelers_agree_stands_on_the_page(make_run):
