@@ -66,6 +66,8 @@ class _Words:
 
     def _option(self, place: int) -> str:
         word = self._words[place]
+        if self._is_entry(word.partition("=")[0]):
+            word = f"++{word}"  # Hydra's sign for an entry that may be new
         key, _, value = word.partition("=")
         kind, found = self._kind(key.lstrip("+")), self._read(word)
         is_cut = isinstance(found, HydraException) and self._joined(place) is not None
@@ -81,6 +83,10 @@ class _Words:
 
     def _kind(self, key: str) -> str:
         return self._kinds.get(key) or self._kinds.get(f"{key.rpartition('.')[0]}.*", "")
+
+    def _is_entry(self, key: str) -> bool:
+        """Whether a key is that of a mapping whose keys are the user's."""
+        return key not in self._kinds and f"{key.rpartition('.')[0]}.*" in self._kinds
 
     def _text(self, value: str, found: Any) -> str:
         """A text option's value; a number is no other text than the one that was typed."""

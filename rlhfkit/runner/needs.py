@@ -172,7 +172,7 @@ def _evaluate(planned: Planned) -> Iterator[str]:
         yield (
             "stage evaluate has nothing to compare with the base model: let a stage train one "
             "first, as in stages=[sft,evaluate], or name one with "
-            "+stage.evaluate.opponents.NAME=DIR"
+            "stage.evaluate.opponents.NAME=DIR"
         )
 
 

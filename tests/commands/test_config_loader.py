@@ -23,13 +23,20 @@ SETTING = [recipe for recipe in RECIPES if sets_options(recipe, SINGLE)]
 """The recipes that set options of a component themselves, and not in a preset of its own."""
 
 
+WITHOUT_DEFAULT = {
+    "labeler=reward_model": "labeler.path=x",
+    "labeler=local_judge": "labeler.path=x",
+    "labeler=model_judge": "labeler.model=x",
+}
+
+
 def swaps(plugins, recipe=None):
     """Choices of all groups that between them name every component."""
     groups = [name for name in SINGLE if recipe is None or sets_options(recipe, [name])]
     found = [[f"{group}={name}" for name in plugins.components[group]] for group in groups]
     for choices in zip_longest(*found):
-        path = ["labeler.path=x"] if "labeler=reward_model" in choices else []
-        yield [*(choice for choice in choices if choice), *path]
+        missing = [option for choice, option in WITHOUT_DEFAULT.items() if choice in choices]
+        yield [*(choice for choice in choices if choice), *missing]
 
 
 def composes(make_raw, recipe, choices):

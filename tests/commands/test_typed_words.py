@@ -22,7 +22,7 @@ from rlhfkit.errors import UserError
         ("run_name=true", 'run_name="true"'),
         ("reuse=runs/x/kl.kl_coef=0.02,seed=1", 'reuse="runs/x/kl.kl_coef=0.02,seed=1"'),
         (r"reward.format.pattern=[.!?]\s*$", r'reward.format.pattern="[.!?]\s*$"'),
-        ("stage.evaluate.opponents.PPO=a=b", 'stage.evaluate.opponents.PPO="a=b"'),
+        ("stage.evaluate.opponents.PPO=a=b", '++stage.evaluate.opponents.PPO="a=b"'),
         ("stage.report.runs=[runs/a=1,~/b]", 'stage.report.runs=["runs/a=1","~/b"]'),
         ("stages=sft", "stages=[sft]"),
         ("stages=sft,label", "stages=[sft,label]"),
