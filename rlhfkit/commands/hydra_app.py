@@ -83,7 +83,7 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
             try:
                 task()
             except HydraException:
-                if "--multirun" not in flags and any(map(_names_recipe, options)):
+                if any(map(_names_recipe, options)):
                     _raise_what_hides_a_sweep(task, options, [*no_trace, *flags])
                 raise
         points = points_of_sweep()

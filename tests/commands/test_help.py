@@ -21,7 +21,7 @@ FOLDER = Path(commands.__file__).parent
 MAY_NAME = {
     "main": {"--help", "-h", "--version", "--shell-completion"},
     "typed_words": {"--multirun", "-m"},
-    "hydra_app": {"--shell-completion"},
+    "hydra_app": {"--shell-completion", "--cfg"},
     "commented_config": {"--package", "-p"},
     "export_checks": {"-merged", "-gguf"},
     "completion": {"--kind", "--verbose"},
