@@ -82,8 +82,8 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
         with composing(arguments), commented(options + flags, plugins):
             try:
                 task()
-            except HydraException:
-                if any(map(_names_recipe, options)):
+            except HydraException as error:
+                if str(error).startswith("Ambiguous value") and any(map(_names_recipe, options)):
                     _raise_what_hides_a_sweep(task, options, [*no_trace, *flags])
                 raise
         points = points_of_sweep()

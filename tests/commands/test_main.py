@@ -65,6 +65,7 @@ def test_plugins_imports_no_hydra():
             ["recipe=ablate_ptx", "optimizer.ptx_coef=0,1", "loader.dtype=x"],
             "loader.dtype: no such option",
         ),
+        (["recipe=ablate_ptx", "loader.dtype=x", "--multirun"], "loader.dtype: no such option"),
         (["model.path=a,b"], "one text with commas in it is typed 'model.path=\"a,b\"'"),
         (["--recipe", "quickstart"], "--recipe: options have no dashes; type recipe=quickstart"),
         (["quickstart"], "no command 'quickstart'; did you mean recipe=quickstart?"),
