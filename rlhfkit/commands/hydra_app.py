@@ -83,7 +83,7 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
             try:
                 task()
             except HydraException as error:
-                if str(error).startswith("Ambiguous value") and any(map(_names_recipe, options)):
+                if str(error).startswith("Ambiguous value"):
                     _raise_what_hides_a_sweep(task, options, [*no_trace, *flags])
                 raise
         points = points_of_sweep()
@@ -97,10 +97,6 @@ def run_application(command: str, arguments: list[str], plugins: Plugins) -> Non
     if runs and len(points) > 1:
         processes.on_main_process(compare_points, [RunDir(point.run_dir) for point in points])
     processes.shutdown()
-
-
-def _names_recipe(word: str) -> bool:
-    return word.startswith("recipe=")
 
 
 def _raise_what_hides_a_sweep(

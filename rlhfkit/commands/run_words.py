@@ -174,10 +174,12 @@ def _text(value: Any) -> str:
 
 
 def _item(value: Any) -> str:
-    if isinstance(value, str) and _NAME.fullmatch(value) is None:
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
-    return value if isinstance(value, str) else _text(value)
+    if not isinstance(value, str):
+        return _text(value)
+    if _NAME.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _options(plugins: Plugins) -> set[str]:
